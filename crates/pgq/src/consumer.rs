@@ -1,0 +1,1 @@
+//! The work loops of consumers: plain, remote, serial.

@@ -1,0 +1,22 @@
+//! PgQ client: queues, producers, batches and consumers.
+//!
+//! * [`id`]: names and numbers as types of their own
+//! * [`admin`]: creating, registering, ticking, looking
+//! * [`producer`]: putting events in
+//! * [`batch`]: taking batches and reading their events in bounded memory
+//! * [`position`]: what a destination has applied; [`lock`]: one process per consumer
+//! * [`consumer`]: the work loops built from these
+#![warn(missing_docs)]
+
+pub mod admin;
+pub mod batch;
+pub mod consumer;
+mod error;
+pub mod id;
+pub mod lock;
+pub mod position;
+pub mod producer;
+pub mod schema;
+
+pub use error::Error;
+pub use id::{BatchId, ConsumerName, EventId, QueueName, TickId};

@@ -1,0 +1,1 @@
+//! One-dimensional PostgreSQL arrays in text form.

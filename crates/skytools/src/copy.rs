@@ -1,0 +1,1 @@
+//! COPY text format: fields, rows, and copying a table from one server to another.

@@ -1,0 +1,1 @@
+//! The INI dialect of SkyTools: sections, continuation lines, comments.

@@ -1,0 +1,1 @@
+//! Installing SQL that is embedded in a program.

@@ -1,0 +1,27 @@
+//! What every SkyTools program shares: process glue and PostgreSQL helpers. Knows nothing of queues.
+//!
+//! * a program: [`app`], [`config`] over [`ini`] and TOML, [`daemon`], [`pidfile`], [`log`], [`stats`]
+//! * a connection: [`conninfo`], [`tls`], [`db`]
+//! * text the server understands: [`quote`], [`copy`], [`array`], [`urlencode`], [`sql`], [`partial`]
+//! * the catalog: [`table`], [`snapshot`], [`install`]
+#![warn(missing_docs)]
+
+pub mod app;
+pub mod array;
+pub mod config;
+pub mod conninfo;
+pub mod copy;
+pub mod daemon;
+pub mod db;
+pub mod ini;
+pub mod install;
+pub mod log;
+pub mod partial;
+pub mod pidfile;
+pub mod quote;
+pub mod snapshot;
+pub mod sql;
+pub mod stats;
+pub mod table;
+pub mod tls;
+pub mod urlencode;

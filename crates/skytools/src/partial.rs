@@ -1,0 +1,1 @@
+//! Partial SQL, the payload of `sqltriga` and `logtriga`.

@@ -1,0 +1,1 @@
+//! Pidfiles: one process per job, held by a lock, alive or stale.

@@ -1,0 +1,1 @@
+//! Transaction snapshots in text form.

@@ -1,0 +1,1 @@
+//! SQL tokens and statements.

@@ -1,0 +1,1 @@
+//! TLS over rustls, with the meaning libpq gives to each `sslmode`.

@@ -1,0 +1,1 @@
+//! URL-encoded records, the payload of `logutriga`.

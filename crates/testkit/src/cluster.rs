@@ -1,0 +1,427 @@
+//! A PostgreSQL server of a test's own: cached initdb, copied, on a socket in a temporary directory.
+
+use std::fs::{self, File, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use postgres::{Client, NoTls};
+use tempfile::TempDir;
+
+use crate::{Server, TestResult, find_server, wait_until};
+
+/// How a server is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Disconnects everybody and writes a checkpoint.
+    Fast,
+    /// Stops without a checkpoint; the next start recovers.
+    Immediate,
+    /// SIGKILL to the postmaster and all its children, as a power cut.
+    Kill,
+}
+
+/// A running server; stopped and deleted when dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    dir: TempDir,
+    server: Server,
+    owner: Owner,
+    port: u16,
+    tcp: bool,
+    postmaster: Option<Child>,
+}
+
+/// What a cluster is made of.
+#[derive(Debug, Default, Clone)]
+pub struct ClusterBuilder {
+    major: Option<u32>,
+    settings: Vec<(String, String)>,
+    hba: Option<String>,
+    tcp: bool,
+}
+
+/// User that the server runs as; PostgreSQL refuses to run as root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Owner {
+    uid: u32,
+    gid: u32,
+}
+
+impl ClusterBuilder {
+    /// Asks for a major version instead of the preferred one.
+    #[must_use]
+    pub fn major(mut self, major: u32) -> Self {
+        self.major = Some(major);
+        self
+    }
+
+    /// Adds a line to `postgresql.conf`.
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Replaces `pg_hba.conf`; the default trusts everybody.
+    #[must_use]
+    pub fn hba(mut self, text: &str) -> Self {
+        self.hba = Some(text.to_owned());
+        self
+    }
+
+    /// Listens on a free port of 127.0.0.1 beside the socket.
+    #[must_use]
+    pub fn tcp(mut self) -> Self {
+        self.tcp = true;
+        self
+    }
+
+    /// Makes the cluster and starts it.
+    ///
+    /// # Errors
+    /// There are no server programs, or the server does not start; its log is in the message.
+    pub fn start(self) -> TestResult<Cluster> {
+        let server = find_server(self.major)?;
+        let owner = Owner::choose()?;
+        let template = template(&server, owner)?;
+        let dir = tempfile::Builder::new().prefix("pg").tempdir()?;
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
+        let port = if self.tcp { free_port()? } else { 5432 };
+        let mut cluster = Cluster {
+            dir,
+            server,
+            owner,
+            port,
+            tcp: self.tcp,
+            postmaster: None,
+        };
+        let sockets = cluster.socket_dir();
+        fs::create_dir(&sockets)?;
+        owner.give(&sockets)?;
+        fs::set_permissions(&sockets, Permissions::from_mode(0o777))?;
+        run(Command::new("cp")
+            .arg("-a")
+            .arg(&template)
+            .arg(cluster.data_dir()))?;
+        let mut conf = format!(
+            "listen_addresses = '{}'\nport = {port}\nunix_socket_directories = '{}'\n\
+             fsync = off\nfull_page_writes = off\nshared_buffers = 16MB\nmax_connections = 50\n\
+             log_line_prefix = '%m [%p] %q%a '\nlc_messages = 'C'\n",
+            if self.tcp { "127.0.0.1" } else { "" },
+            sockets.display(),
+        );
+        for (name, value) in &self.settings {
+            conf.push_str(&format!("{name} = '{}'\n", value.replace('\'', "''")));
+        }
+        cluster.append_conf(&conf)?;
+        if let Some(hba) = &self.hba {
+            fs::write(cluster.data_dir().join("pg_hba.conf"), hba)?;
+        }
+        cluster.start_again()?;
+        Ok(cluster)
+    }
+}
+
+impl Cluster {
+    /// Starts a cluster of the preferred version with default settings.
+    ///
+    /// # Errors
+    /// As [`ClusterBuilder::start`].
+    pub fn start() -> TestResult<Cluster> {
+        Cluster::builder().start()
+    }
+
+    /// Describes a cluster.
+    pub fn builder() -> ClusterBuilder {
+        ClusterBuilder::default()
+    }
+
+    /// Connect string of a database, for the superuser `postgres`, through the socket.
+    pub fn conninfo(&self, dbname: &str) -> String {
+        format!(
+            "host={} port={} user=postgres dbname={dbname}",
+            self.socket_dir().display(),
+            self.port
+        )
+    }
+
+    /// Port of the socket, and of 127.0.0.1 for a cluster made with [`ClusterBuilder::tcp`].
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Major version of the server.
+    pub fn major(&self) -> u32 {
+        self.server.major
+    }
+
+    /// Directory of `pg_resetwal`, `pg_dump` and others that come with the server.
+    pub fn bindir(&self) -> &Path {
+        &self.server.bindir
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Directory of the server's socket.
+    pub fn socket_dir(&self) -> PathBuf {
+        self.dir.path().join("s")
+    }
+
+    /// The server's log so far.
+    pub fn log(&self) -> String {
+        fs::read(self.log_file())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+
+    /// Connects as superuser.
+    ///
+    /// # Errors
+    /// The server is down or the database does not exist.
+    pub fn connect(&self, dbname: &str) -> TestResult<Client> {
+        Ok(Client::connect(&self.conninfo(dbname), NoTls)?)
+    }
+
+    /// Creates an empty database and connects to it.
+    ///
+    /// # Errors
+    /// The name is taken.
+    pub fn create_database(&self, name: &str) -> TestResult<Client> {
+        self.connect("postgres")?.batch_execute(&format!(
+            "create database \"{}\"",
+            name.replace('"', "\"\"")
+        ))?;
+        self.connect(name)
+    }
+
+    /// Adds lines to `postgresql.conf`; they count from the next start or reload.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn append_conf(&self, lines: &str) -> TestResult {
+        let path = self.data_dir().join("postgresql.conf");
+        let mut conf = fs::read_to_string(&path)?;
+        conf.push_str(lines);
+        fs::write(&path, conf)?;
+        Ok(())
+    }
+
+    /// Starts the server after [`Cluster::stop`].
+    ///
+    /// # Errors
+    /// It does not answer within a minute, or ends; its log is in the message.
+    pub fn start_again(&mut self) -> TestResult {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())?;
+        let mut command = Command::new(self.server.bindir.join("postgres"));
+        command
+            .arg("-D")
+            .arg(self.data_dir())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // A group of its own: Ctrl-C on the terminal is for the test, which then stops it.
+            .process_group(0);
+        self.owner.apply(&mut command);
+        self.postmaster = Some(command.spawn()?);
+        wait_until(
+            "the server to accept connections",
+            Duration::from_secs(60),
+            || {
+                if let Some(status) = self
+                    .postmaster
+                    .as_mut()
+                    .and_then(|child| child.try_wait().transpose())
+                {
+                    return Err(format!("server ended with {}:\n{}", status?, self.log()).into());
+                }
+                Ok(self.connect("postgres").is_ok())
+            },
+        )
+        .map_err(|error| format!("{error}\n{}", self.log()).into())
+    }
+
+    /// Stops the server and waits for its end.
+    ///
+    /// # Errors
+    /// It was not running, or a signal could not be sent.
+    pub fn stop(&mut self, how: Shutdown) -> TestResult {
+        let mut postmaster = self.postmaster.take().ok_or("the server is not running")?;
+        let pid = rustix::process::Pid::from_child(&postmaster);
+        match how {
+            Shutdown::Fast => rustix::process::kill_process(pid, rustix::process::Signal::INT)?,
+            Shutdown::Immediate => {
+                rustix::process::kill_process(pid, rustix::process::Signal::QUIT)?
+            }
+            Shutdown::Kill => {
+                let children = children_of(pid.as_raw_pid());
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+                for child in children {
+                    // One that has ended by itself is as good.
+                    let _ = rustix::process::kill_process(child, rustix::process::Signal::KILL);
+                }
+            }
+        }
+        postmaster.wait()?;
+        Ok(())
+    }
+
+    /// Stops and starts the server.
+    ///
+    /// # Errors
+    /// As [`Cluster::stop`] and [`Cluster::start_again`].
+    pub fn restart(&mut self, how: Shutdown) -> TestResult {
+        self.stop(how)?;
+        self.start_again()
+    }
+
+    /// Makes the server read its configuration again.
+    ///
+    /// # Errors
+    /// The server is down.
+    pub fn reload(&self) -> TestResult {
+        self.connect("postgres")?
+            .batch_execute("select pg_reload_conf()")?;
+        Ok(())
+    }
+
+    /// A program of the server's installation, run as the server's user: `pg_resetwal`.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.server.bindir.join(program));
+        self.owner.apply(&mut command);
+        command
+    }
+
+    /// Whether the server listens on TCP too.
+    pub fn has_tcp(&self) -> bool {
+        self.tcp
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.postmaster.is_some() {
+            // The directory goes away next, so a clean shutdown has no use.
+            let _ = self.stop(Shutdown::Immediate);
+        }
+    }
+}
+
+impl Owner {
+    /// The caller, or for root the user `postgres`, or `nobody`.
+    fn choose() -> TestResult<Owner> {
+        let uid = rustix::process::geteuid();
+        if !uid.is_root() {
+            return Ok(Owner {
+                uid: uid.as_raw(),
+                gid: rustix::process::getegid().as_raw(),
+            });
+        }
+        let users = fs::read_to_string("/etc/passwd")?;
+        for name in ["postgres", "nobody"] {
+            let Some(line) = users
+                .lines()
+                .find(|line| line.split(':').next() == Some(name))
+            else {
+                continue;
+            };
+            let fields: Vec<&str> = line.split(':').collect();
+            if let [_, _, uid, gid, ..] = fields[..] {
+                return Ok(Owner {
+                    uid: uid.parse()?,
+                    gid: gid.parse()?,
+                });
+            }
+        }
+        Err("running as root, and there is no user postgres or nobody to run the server as".into())
+    }
+
+    fn apply(self, command: &mut Command) {
+        if rustix::process::geteuid().is_root() {
+            command.uid(self.uid).gid(self.gid);
+        }
+        command.current_dir("/");
+    }
+
+    fn give(self, path: &Path) -> std::io::Result<()> {
+        if rustix::process::geteuid().is_root() {
+            chown(path, Some(self.uid), Some(self.gid))?;
+        }
+        Ok(())
+    }
+}
+
+/// A data directory fresh from initdb, made once per version and user and then copied.
+fn template(server: &Server, owner: Owner) -> TestResult<PathBuf> {
+    let caller = rustix::process::geteuid().as_raw();
+    let cache = std::env::temp_dir().join(format!("skytools-initdb-{caller}-{}", owner.uid));
+    fs::create_dir_all(&cache)?;
+    if fs::metadata(&cache)?.uid() != caller {
+        return Err(format!("{} belongs to somebody else", cache.display()).into());
+    }
+    fs::set_permissions(&cache, Permissions::from_mode(0o755))?;
+    let lock = File::create(cache.join("lock"))?;
+    lock.lock()?;
+    let key = server.bindir.to_string_lossy().replace('/', "_");
+    let done = cache.join(&key);
+    if done.exists() {
+        return Ok(done);
+    }
+    let fresh = cache.join(format!("{key}.new"));
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh)?;
+    }
+    fs::create_dir(&fresh)?;
+    owner.give(&fresh)?;
+    let mut initdb = Command::new(server.bindir.join("initdb"));
+    initdb
+        .args([
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+        ])
+        .args(["--no-sync", "--no-instructions", "-D"])
+        .arg(&fresh);
+    owner.apply(&mut initdb);
+    run(&mut initdb)?;
+    fs::rename(&fresh, &done)?;
+    Ok(done)
+}
+
+fn run(command: &mut Command) -> TestResult {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "{command:?} failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    )
+    .into())
+}
+
+fn free_port() -> TestResult<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+fn children_of(parent: i32) -> Vec<rustix::process::Pid> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace()
+        .filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?))
+        .collect()
+}

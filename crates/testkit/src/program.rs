@@ -1,0 +1,161 @@
+//! Running the workspace's programs as a user would start them.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{TestResult, wait_for};
+
+/// Path of a program of the workspace, built beside the running test.
+///
+/// # Panics
+/// It has not been built: run the tests of the whole workspace.
+pub fn bin(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let profile = test
+        .ancestors()
+        .find(|dir| dir.join(name).is_file())
+        .unwrap_or_else(|| panic!("{name} is not built; run: cargo build --workspace"));
+    profile.join(name)
+}
+
+/// A program with its arguments, working directory and environment.
+#[derive(Debug)]
+pub struct Program {
+    command: Command,
+}
+
+/// What a finished program left.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it printed on stdout.
+    pub stdout: String,
+    /// What it printed on stderr.
+    pub stderr: String,
+}
+
+impl Program {
+    /// A program of the workspace, run in `dir`, without the caller's `PG*` variables.
+    pub fn new(name: &str, dir: &Path) -> Program {
+        let mut command = Command::new(bin(name));
+        command.current_dir(dir).stdin(Stdio::null());
+        for (variable, _) in std::env::vars_os() {
+            if variable.to_string_lossy().starts_with("PG") {
+                command.env_remove(variable);
+            }
+        }
+        Program { command }
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Program {
+        self.command.args(args);
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Program {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// It cannot be started. An exit code other than zero is no error here.
+    pub fn output(mut self) -> TestResult<Output> {
+        let output = self.command.output()?;
+        Ok(Output {
+            status: output.status,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Runs it to its end and insists on exit code 0.
+    ///
+    /// # Errors
+    /// It failed; its output is in the message.
+    pub fn succeed(self) -> TestResult<Output> {
+        let shown = format!("{:?}", self.command);
+        let output = self.output()?;
+        if output.status.success() {
+            return Ok(output);
+        }
+        Err(format!(
+            "{shown}: {}\n{}{}",
+            output.status, output.stdout, output.stderr
+        )
+        .into())
+    }
+
+    /// Starts it in the foreground; it is killed when the handle is dropped.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn(mut self) -> TestResult<Running> {
+        Ok(Running {
+            child: self
+                .command
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()?,
+        })
+    }
+}
+
+/// A program running in the foreground of the test.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It is gone already.
+    pub fn signal(&self, signal: Signal) -> TestResult {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+
+    /// Kills it with SIGKILL and waits for its end.
+    ///
+    /// # Errors
+    /// It cannot be waited for.
+    pub fn kill(&mut self) -> TestResult {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// It still runs after `timeout`.
+    pub fn wait(&mut self, timeout: Duration) -> TestResult<ExitStatus> {
+        wait_for("the program to end", timeout, || {
+            Ok(self.child.try_wait()?)
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended; either way nothing is left.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,1 @@
+//! Scenarios that need several programs at once; see `tests/`.
