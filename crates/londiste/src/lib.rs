@@ -1,1 +1,44 @@
-//! londiste
+//! Table replication over PgQ.
+//!
+//! Triggers on the provider's tables write every change into a queue; `replay` applies the queue,
+//! batch by batch, on the subscriber; `copy` fills a table that was added and hands it over.
+//!
+//! * [`args`](Args), [`Config`], [`Error`]: what the user says, and what goes wrong
+//! * `commands`: one file per command
+//! * `replay`, `copy`: the two processes that move data
+//! * `registry`: which tables and sequences are registered, on either side
+
+mod args;
+mod commands;
+mod config;
+mod copy;
+mod error;
+mod names;
+mod registry;
+mod replay;
+
+use std::process::ExitCode;
+
+use skytools::daemon::{Job, Signal};
+
+pub use args::Args;
+pub use config::Config;
+pub use error::Error;
+
+/// Runs the program; the exit code is 1 if a part failed and 3 if a difference was found.
+///
+/// # Errors
+/// The configuration cannot be used, or the command failed.
+pub fn run(args: Args) -> Result<ExitCode, Error> {
+    let job: Job<Config> = Job::open(&args)?;
+    if let Some(signal) = job.signal_request() {
+        deliver(&job, signal);
+        return Ok(ExitCode::SUCCESS);
+    }
+    commands::dispatch(job, args)
+}
+
+/// Signals the running replay. A copy does not outlive it, so `-s` and `-k` end the copy first.
+fn deliver(job: &Job<Config>, signal: Signal) {
+    job.deliver(signal);
+}

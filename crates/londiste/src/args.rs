@@ -1,0 +1,65 @@
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use skytools::app::{CommonArgs, Program, Service};
+
+use crate::commands::Command;
+
+/// Replicate tables and sequences from one database to another
+///
+/// The configuration names the two databases and the queue. See `--ini` for a sample.
+#[derive(Debug, Parser)]
+#[command(name = "londiste", infer_long_args = true, subcommand_required = false)]
+pub struct Args {
+    /// Configuration file
+    #[arg(value_name = "INI")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Options of single commands, accepted in any position.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Options {
+    /// Take every table or sequence the command applies to
+    #[arg(long, global = true)]
+    pub(crate) all: bool,
+    /// Go on in spite of differing structures, unattached tables or a lagging consumer
+    #[arg(long, global = true)]
+    pub(crate) force: bool,
+    /// With `subscriber add`: the data is equal already, do not copy it
+    #[arg(long, global = true)]
+    pub(crate) expect_sync: bool,
+    /// With `subscriber add`: keep the rows of the table, copy on top of them
+    #[arg(long, global = true)]
+    pub(crate) skip_truncate: bool,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Move the consumer on the provider to the position stored on the subscriber
+    #[arg(long, global = true, conflicts_with = "reset")]
+    pub(crate) rewind: bool,
+    /// Forget the position stored on the subscriber
+    #[arg(long, global = true)]
+    pub(crate) reset: bool,
+}
+
+impl Program for Args {
+    const SERVICE: Service = Service {
+        name: "londiste",
+        sections: &["londiste", "londiste3"],
+        sample: include_str!("../../../examples/londiste.ini"),
+    };
+
+    fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+
+    fn config_path(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+}

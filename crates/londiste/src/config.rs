@@ -1,0 +1,158 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pgq::{ConsumerName, QueueName};
+use serde::Deserialize;
+use skytools::config::{self, CommonConfig};
+use skytools::conninfo::ConnInfo;
+use skytools::db::Database;
+
+use crate::Error;
+
+/// Keys of the section `[londiste]`, beside those every program has.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Config {
+    /// Connect string of the database whose changes are replicated.
+    provider_db: Option<String>,
+    /// Connect string of the database that receives them.
+    subscriber_db: Option<String>,
+    /// Queue that carries the changes.
+    pub(crate) pgq_queue_name: QueueName,
+    /// Consumer name; default: `job_name`.
+    pgq_consumer_id: Option<ConsumerName>,
+    /// Events per fetch; 0 lets the program choose.
+    #[serde(default)]
+    pub(crate) pgq_lazy_fetch: u32,
+    /// Longest wait for a lock or a consumer in set-up commands and comparisons, in seconds.
+    #[serde(default = "ten_seconds", with = "config::seconds")]
+    pub(crate) lock_timeout: Duration,
+    /// Query that `compare` runs on both sides; `_TABLE_` stands for the quoted table.
+    pub(crate) compare_sql: Option<String>,
+    /// How events are applied; only `direct` exists.
+    #[serde(default = "direct")]
+    method: String,
+    /// Roll back what set-up commands did.
+    #[serde(default)]
+    pub(crate) fake: bool,
+    /// How many tables may be in copy at once.
+    #[serde(default = "one")]
+    pub(crate) parallel_copies: u32,
+    /// How often a hand-over looks at the other side's state, in seconds.
+    #[serde(default = "fifth_of_a_second", with = "config::seconds")]
+    pub(crate) sync_poll: Duration,
+    /// `session_replication_role` of the connection that applies.
+    #[serde(default)]
+    pub(crate) apply_role: ApplyRole,
+    /// Statement-by-statement, or merged.
+    #[serde(default)]
+    pub(crate) apply_mode: ApplyMode,
+    /// Queue on the subscriber that receives what was applied; not supported yet.
+    #[serde(default)]
+    mirror_queue: String,
+    /// Known to old files, without effect.
+    #[serde(default, rename = "maint_delay")]
+    _maint_delay: serde::de::IgnoredAny,
+    /// Known to old files, without effect: the file methods do not exist.
+    #[serde(default, rename = "file_src")]
+    _file_src: Option<PathBuf>,
+    /// Known to old files, without effect: the file methods do not exist.
+    #[serde(default, rename = "file_dst")]
+    _file_dst: Option<PathBuf>,
+}
+
+/// `session_replication_role` of the connection that applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ApplyRole {
+    /// Triggers of the subscriber's tables fire.
+    #[default]
+    Origin,
+    /// Only triggers enabled for replicas fire.
+    Replica,
+}
+
+/// How events become statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ApplyMode {
+    /// One statement per event.
+    Compat,
+    /// May merge events.
+    #[default]
+    Fast,
+}
+
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+
+fn fifth_of_a_second() -> Duration {
+    Duration::from_millis(200)
+}
+
+fn direct() -> String {
+    "direct".to_owned()
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Config {
+    /// Refuses settings that name something the program does not do.
+    ///
+    /// # Errors
+    /// `method` or `mirror_queue` asks for what does not exist.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self.method.as_str() {
+            "direct" => {}
+            "file_write" | "file_read" => return Err(Error::FileMethod(self.method.clone())),
+            _ => return Err(Error::UnknownMethod),
+        }
+        if !self.mirror_queue.is_empty() {
+            return Err(Error::MirrorQueue);
+        }
+        if self.parallel_copies == 0 {
+            return Err(Error::NoCopies);
+        }
+        Ok(())
+    }
+
+    /// Name under which the provider knows this job.
+    pub(crate) fn consumer(&self, common: &CommonConfig) -> ConsumerName {
+        match &self.pgq_consumer_id {
+            Some(name) => name.clone(),
+            None => ConsumerName::from(common.job_name.as_str()),
+        }
+    }
+
+    /// The provider, connected on demand.
+    ///
+    /// # Errors
+    /// `provider_db` is not set, or is no connect string.
+    pub(crate) fn provider(&self, common: &CommonConfig) -> Result<Database, Error> {
+        database("provider_db", self.provider_db.as_deref(), common)
+    }
+
+    /// The subscriber, connected on demand.
+    ///
+    /// # Errors
+    /// `subscriber_db` is not set, or is no connect string.
+    pub(crate) fn subscriber(&self, common: &CommonConfig) -> Result<Database, Error> {
+        database("subscriber_db", self.subscriber_db.as_deref(), common)
+    }
+}
+
+fn database(
+    key: &'static str,
+    text: Option<&str>,
+    common: &CommonConfig,
+) -> Result<Database, Error> {
+    let text = text.ok_or(Error::NotSet(key))?;
+    let conninfo = ConnInfo::parse(text).map_err(|source| Error::ConnInfo { key, source })?;
+    Ok(Database::new(
+        key,
+        conninfo.with_application_name(&common.job_name),
+        common.connection_lifetime,
+    ))
+}

@@ -1,0 +1,1 @@
+//! Table names on the command line: literal names, and patterns of `?` and `*`.

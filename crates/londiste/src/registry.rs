@@ -1,0 +1,93 @@
+//! What is registered: tables and sequences of a queue, on either side.
+
+use pgq::QueueName;
+use postgres::GenericClient;
+use postgres::types::Type;
+use skytools::db::During;
+
+use crate::Error;
+
+/// A subscribed table, as `londiste.subscriber_get_table_list` gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SubscriberTable {
+    /// `schema.table`, raw.
+    pub(crate) name: String,
+    /// `merge_state`: null, `in-copy`, `catching-up`, `wanna-sync:N`, `do-sync:N`, `ok`.
+    pub(crate) state: Option<String>,
+    /// Snapshot of the copy, while events may still be contained in it.
+    pub(crate) snapshot: Option<String>,
+    /// Whether the copy keeps the rows that are there.
+    pub(crate) skip_truncate: bool,
+}
+
+/// Tables registered on the provider, in order of registration.
+pub(crate) fn provider_tables(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+) -> Result<Vec<String>, Error> {
+    list(
+        db,
+        queue,
+        "select table_name from londiste.provider_get_table_list($1)",
+        "list the provider's tables",
+    )
+}
+
+/// Sequences registered on the provider, in order of registration.
+pub(crate) fn provider_seqs(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+) -> Result<Vec<String>, Error> {
+    list(
+        db,
+        queue,
+        "select s from londiste.provider_get_seq_list($1) s",
+        "list the provider's sequences",
+    )
+}
+
+/// Sequences registered on the subscriber, in order of registration.
+pub(crate) fn subscriber_seqs(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+) -> Result<Vec<String>, Error> {
+    list(
+        db,
+        queue,
+        "select s from londiste.subscriber_get_seq_list($1) s",
+        "list the subscriber's sequences",
+    )
+}
+
+fn list(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+    sql: &str,
+    step: &'static str,
+) -> Result<Vec<String>, Error> {
+    let rows = db.query_typed(sql, &[(queue, Type::TEXT)]).during(step)?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Tables registered on the subscriber, in order of registration.
+pub(crate) fn subscriber_tables(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+) -> Result<Vec<SubscriberTable>, Error> {
+    let rows = db
+        .query_typed(
+            "select table_name, merge_state, snapshot, coalesce(skip_truncate, false) \
+             from londiste.subscriber_get_table_list($1)",
+            &[(queue, Type::TEXT)],
+        )
+        .during("list the subscriber's tables")?;
+    Ok(rows
+        .iter()
+        .map(|row| SubscriberTable {
+            name: row.get(0),
+            state: row.get(1),
+            snapshot: row.get(2),
+            skip_truncate: row.get(3),
+        })
+        .collect())
+}
