@@ -1,10 +1,21 @@
 //! Creating, registering, ticking and looking: one function per server function.
 
-use postgres::GenericClient;
 use postgres::types::Type;
+use postgres::{GenericClient, Row};
 use skytools::db::During;
 
-use crate::{ConsumerName, Error, QueueName, TickId};
+use crate::{BatchId, ConsumerName, Error, QueueName, TickId};
+
+/// Version of the installed schema, `3.6.0`; `None` where the function answers null.
+///
+/// # Errors
+/// The schema is missing.
+pub fn version(db: &mut impl GenericClient) -> Result<Option<String>, Error> {
+    let row = db
+        .query_typed_one("select pgq.version()", &[])
+        .during("read the version of pgq")?;
+    Ok(row.get(0))
+}
 
 /// Creates a queue. False if it exists already.
 ///
@@ -15,6 +26,46 @@ pub fn create_queue(db: &mut impl GenericClient, queue: &QueueName) -> Result<bo
         .query_typed_one("select pgq.create_queue($1)", &[(queue, Type::TEXT)])
         .during("create the queue")?;
     Ok(row.get::<_, i32>(0) == 1)
+}
+
+/// Drops a queue with its events; `force` detaches its consumers first.
+///
+/// # Errors
+/// The queue does not exist, or has consumers and `force` is not set.
+pub fn drop_queue(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+    force: bool,
+) -> Result<(), Error> {
+    db.query_typed_one(
+        "select pgq.drop_queue($1, $2)",
+        &[(queue, Type::TEXT), (&force, Type::BOOL)],
+    )
+    .during("drop the queue")?;
+    Ok(())
+}
+
+/// Changes one setting of a queue; `name` as the server knows it, without `queue_`; `None` restores
+/// the default of the schema.
+///
+/// # Errors
+/// The queue does not exist, there is no such setting, or the value does not suit it.
+pub fn set_queue_config(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+    name: &str,
+    value: Option<&str>,
+) -> Result<(), Error> {
+    db.query_typed_one(
+        "select pgq.set_queue_config($1, $2, $3)",
+        &[
+            (queue, Type::TEXT),
+            (&name, Type::TEXT),
+            (&value, Type::TEXT),
+        ],
+    )
+    .during("change the queue's settings")?;
+    Ok(())
 }
 
 /// Registers a consumer at the newest tick. False if it is registered already.
@@ -35,7 +86,8 @@ pub fn register_consumer(
     Ok(row.get::<_, i32>(0) == 1)
 }
 
-/// Registers a consumer at a tick, or moves it there. False if it was registered already.
+/// Registers a consumer at a tick, or moves it there; an open batch is abandoned. False if it was
+/// registered already.
 ///
 /// # Errors
 /// The queue does not exist, or the tick is gone.
@@ -45,8 +97,17 @@ pub fn register_consumer_at(
     consumer: &ConsumerName,
     tick: TickId,
 ) -> Result<bool, Error> {
-    let _ = (db, queue, consumer, tick);
-    unimplemented!("owner: pgq helper")
+    let row = db
+        .query_typed_one(
+            "select pgq.register_consumer_at($1, $2, $3)",
+            &[
+                (queue, Type::TEXT),
+                (consumer, Type::TEXT),
+                (&tick, Type::INT8),
+            ],
+        )
+        .during("register the consumer at a tick")?;
+    Ok(row.get::<_, i32>(0) == 1)
 }
 
 /// Removes a consumer with its retry and failed events. False if it was not registered.
@@ -58,17 +119,50 @@ pub fn unregister_consumer(
     queue: &QueueName,
     consumer: &ConsumerName,
 ) -> Result<bool, Error> {
-    let _ = (db, queue, consumer);
-    unimplemented!("owner: pgq helper")
+    let row = db
+        .query_typed_one(
+            "select pgq.unregister_consumer($1, $2)",
+            &[(queue, Type::TEXT), (consumer, Type::TEXT)],
+        )
+        .during("unregister the consumer")?;
+    Ok(row.get::<_, i32>(0) > 0)
+}
+
+/// Ticks every queue that is due; returns how many were. Paused queues and those ticked from
+/// elsewhere are left alone.
+///
+/// # Errors
+/// The statement failed.
+pub fn ticker(db: &mut impl GenericClient) -> Result<i64, Error> {
+    let row = db
+        .query_typed_one("select pgq.ticker()", &[])
+        .during("tick")?;
+    Ok(row.get(0))
+}
+
+/// Ticks one queue if it is due; returns the new tick.
+///
+/// # Errors
+/// The queue does not exist, is paused, or is ticked from elsewhere.
+pub fn tick_queue(db: &mut impl GenericClient, queue: &QueueName) -> Result<Option<TickId>, Error> {
+    let row = db
+        .query_typed_one("select pgq.ticker($1)", &[(queue, Type::TEXT)])
+        .during("tick the queue")?;
+    Ok(row.get(0))
 }
 
 /// Asks the ticker for an early tick; returns the newest tick so far, `None` if there is none.
 ///
+/// It works by advancing the event sequence, so that the next run of the ticker finds the queue
+/// due: ask again until the answer changes.
+///
 /// # Errors
 /// The statement failed.
 pub fn force_tick(db: &mut impl GenericClient, queue: &QueueName) -> Result<Option<TickId>, Error> {
-    let _ = (db, queue);
-    unimplemented!("owner: pgq helper")
+    let row = db
+        .query_typed_one("select pgq.force_tick($1)", &[(queue, Type::TEXT)])
+        .during("force a tick")?;
+    Ok(row.get(0))
 }
 
 /// A row of `pgq.get_consumer_info`; durations in seconds.
@@ -84,6 +178,10 @@ pub struct ConsumerInfo {
     pub last_seen_seconds: Option<f64>,
     /// Last finished tick.
     pub last_tick: Option<TickId>,
+    /// Its open batch, if any.
+    pub current_batch: Option<BatchId>,
+    /// End tick of the open batch.
+    pub next_tick: Option<TickId>,
     /// Estimate of events not read yet.
     pub pending_events: Option<i64>,
 }
@@ -97,8 +195,25 @@ pub fn consumer_info(
     queue: Option<&QueueName>,
     consumer: Option<&ConsumerName>,
 ) -> Result<Vec<ConsumerInfo>, Error> {
-    let _ = (db, queue, consumer);
-    unimplemented!("owner: pgq helper")
+    let rows = db
+        .query_typed(
+            "select queue_name, consumer_name, extract(epoch from lag)::float8, \
+             extract(epoch from last_seen)::float8, last_tick, current_batch, next_tick, \
+             pending_events from pgq.get_consumer_info($1, $2) order by 1, 2",
+            &[(&queue, Type::TEXT), (&consumer, Type::TEXT)],
+        )
+        .during("read the consumers' state")?;
+    let info = |row: &Row| ConsumerInfo {
+        queue: row.get(0),
+        consumer: row.get(1),
+        lag_seconds: row.get(2),
+        last_seen_seconds: row.get(3),
+        last_tick: row.get(4),
+        current_batch: row.get(5),
+        next_tick: row.get(6),
+        pending_events: row.get(7),
+    };
+    Ok(rows.iter().map(info).collect())
 }
 
 /// A row of `pgq.get_queue_info`; durations in seconds. More fields may come.
@@ -107,8 +222,26 @@ pub fn consumer_info(
 pub struct QueueInfo {
     /// Its name.
     pub queue: QueueName,
+    /// Number of event tables it rotates through.
+    pub ntables: i32,
+    /// Least time between two rotations.
+    pub rotation_period_seconds: Option<f64>,
+    /// Ticks come from elsewhere.
+    pub external_ticker: bool,
+    /// No ticks at all.
+    pub ticker_paused: bool,
+    /// Events that make a tick due.
+    pub ticker_max_count: i32,
+    /// Age of the last tick that makes the next one due when there are events.
+    pub ticker_max_lag_seconds: f64,
+    /// Longest time between two ticks of an idle queue.
+    pub ticker_idle_period_seconds: f64,
     /// Age of the newest tick.
     pub ticker_lag_seconds: Option<f64>,
+    /// Events per second over the last ticks.
+    pub events_per_second: Option<f64>,
+    /// Estimate of events after the newest tick.
+    pub new_events: Option<i64>,
     /// Newest tick.
     pub last_tick: Option<TickId>,
 }
@@ -121,6 +254,31 @@ pub fn queue_info(
     db: &mut impl GenericClient,
     queue: Option<&QueueName>,
 ) -> Result<Vec<QueueInfo>, Error> {
-    let _ = (db, queue);
-    unimplemented!("owner: pgq helper")
+    let rows = db
+        .query_typed(
+            "select queue_name, queue_ntables, \
+             extract(epoch from queue_rotation_period)::float8, queue_external_ticker, \
+             queue_ticker_paused, queue_ticker_max_count, \
+             extract(epoch from queue_ticker_max_lag)::float8, \
+             extract(epoch from queue_ticker_idle_period)::float8, \
+             extract(epoch from ticker_lag)::float8, ev_per_sec, ev_new, last_tick_id \
+             from pgq.get_queue_info($1) order by 1",
+            &[(&queue, Type::TEXT)],
+        )
+        .during("read the queues' state")?;
+    let info = |row: &Row| QueueInfo {
+        queue: row.get(0),
+        ntables: row.get(1),
+        rotation_period_seconds: row.get(2),
+        external_ticker: row.get(3),
+        ticker_paused: row.get(4),
+        ticker_max_count: row.get(5),
+        ticker_max_lag_seconds: row.get(6),
+        ticker_idle_period_seconds: row.get(7),
+        ticker_lag_seconds: row.get(8),
+        events_per_second: row.get(9),
+        new_events: row.get(10),
+        last_tick: row.get(11),
+    };
+    Ok(rows.iter().map(info).collect())
 }

@@ -5,6 +5,7 @@
 //! * [`producer`]: putting events in
 //! * [`batch`]: taking batches and reading their events in bounded memory
 //! * [`position`]: what a destination has applied; [`lock`]: one process per consumer
+//! * [`maintenance`]: rotation and redelivery
 //! * [`consumer`]: the work loops built from these
 #![warn(missing_docs)]
 
@@ -14,6 +15,7 @@ pub mod consumer;
 mod error;
 pub mod id;
 pub mod lock;
+pub mod maintenance;
 pub mod position;
 pub mod producer;
 pub mod schema;

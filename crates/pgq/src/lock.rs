@@ -1,8 +1,16 @@
 //! Advisory locks: one ticker per database, one process per consumer.
 
 use postgres::GenericClient;
+use postgres::types::Type;
+use skytools::db::During;
 
 use crate::{ConsumerName, Error};
+
+/// `pgqC` as a number; the second key is a hash of `SCHEMA.CONSUMER`.
+const CONSUMER: i32 = 1_885_827_395;
+
+/// `pgqD` as a number; the second key is 0.
+const TICKER: i32 = 1_885_827_396;
 
 /// Tries to take the session-level lock of a consumer at its destination; false if another process
 /// holds it. `schema` is where the position is kept.
@@ -14,6 +22,50 @@ pub fn try_consumer(
     schema: &str,
     consumer: &ConsumerName,
 ) -> Result<bool, Error> {
-    let _ = (db, schema, consumer);
-    unimplemented!("owner: pgq helper")
+    let row = db
+        .query_typed_one(
+            "select pg_try_advisory_lock($1, hashtext($2))",
+            &[
+                (&CONSUMER, Type::INT4),
+                (&format!("{schema}.{consumer}"), Type::TEXT),
+            ],
+        )
+        .during("take the lock of the consumer")?;
+    Ok(row.get(0))
+}
+
+/// Waits for the lock of a consumer and keeps it to the end of the transaction: for destinations
+/// behind a transaction-pooling proxy, where a session lock would stay with a server connection.
+///
+/// # Errors
+/// The statement failed.
+pub fn wait_consumer(
+    db: &mut impl GenericClient,
+    schema: &str,
+    consumer: &ConsumerName,
+) -> Result<(), Error> {
+    db.execute_typed(
+        "select pg_advisory_xact_lock($1, hashtext($2))",
+        &[
+            (&CONSUMER, Type::INT4),
+            (&format!("{schema}.{consumer}"), Type::TEXT),
+        ],
+    )
+    .during("wait for the lock of the consumer")?;
+    Ok(())
+}
+
+/// Tries to become the one ticker of a database, for as long as the session lives; false if there
+/// is another.
+///
+/// # Errors
+/// The statement failed.
+pub fn try_ticker(db: &mut impl GenericClient) -> Result<bool, Error> {
+    let row = db
+        .query_typed_one(
+            "select pg_try_advisory_lock($1, 0)",
+            &[(&TICKER, Type::INT4)],
+        )
+        .during("take the lock of the ticker")?;
+    Ok(row.get(0))
 }

@@ -1,9 +1,12 @@
 //! What a destination has applied: the tick stored there, and the verdict on a batch.
 
 use postgres::GenericClient;
+use postgres::types::Type;
+use skytools::db::During;
+use skytools::quote;
 
 use crate::batch::Batch;
-use crate::{ConsumerName, Error, TickId};
+use crate::{BatchId, ConsumerName, Error, TickId};
 
 /// What to do with a batch, given the position at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +43,13 @@ pub fn last_tick(
     schema: &str,
     consumer: &ConsumerName,
 ) -> Result<Option<TickId>, Error> {
-    let _ = (db, schema, consumer);
-    unimplemented!("owner: pgq helper")
+    let row = db
+        .query_typed_one(
+            &format!("select {}.get_last_tick($1)", quote::ident(schema)),
+            &[(consumer, Type::TEXT)],
+        )
+        .during("read the position at the destination")?;
+    Ok(row.get(0))
 }
 
 /// Stores the last tick applied; `None` forgets it. Belongs into the transaction of the effects.
@@ -54,6 +62,87 @@ pub fn set_last_tick(
     consumer: &ConsumerName,
     tick: Option<TickId>,
 ) -> Result<(), Error> {
-    let _ = (db, schema, consumer, tick);
-    unimplemented!("owner: pgq helper")
+    db.query_typed_one(
+        &format!("select {}.set_last_tick($1, $2)", quote::ident(schema)),
+        &[(consumer, Type::TEXT), (&tick, Type::INT8)],
+    )
+    .during("store the position at the destination")?;
+    Ok(())
+}
+
+/// Whether this was the last batch recorded by [`set_batch_done`] in `pgq_ext`.
+///
+/// # Errors
+/// The schema is missing.
+pub fn is_batch_done(
+    db: &mut impl GenericClient,
+    consumer: &ConsumerName,
+    batch: BatchId,
+) -> Result<bool, Error> {
+    let row = db
+        .query_typed_one(
+            "select pgq_ext.is_batch_done($1, $2)",
+            &[(consumer, Type::TEXT), (&batch, Type::INT8)],
+        )
+        .during("read the last batch at the destination")?;
+    Ok(row.get(0))
+}
+
+/// Records a batch as applied, in `pgq_ext`; false if it was already. Belongs into the transaction
+/// of the effects.
+///
+/// # Errors
+/// The schema is missing.
+pub fn set_batch_done(
+    db: &mut impl GenericClient,
+    consumer: &ConsumerName,
+    batch: BatchId,
+) -> Result<bool, Error> {
+    let row = db
+        .query_typed_one(
+            "select pgq_ext.set_batch_done($1, $2)",
+            &[(consumer, Type::TEXT), (&batch, Type::INT8)],
+        )
+        .during("record the batch at the destination")?;
+    Ok(row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(prev_tick: i64, tick: i64) -> Batch {
+        Batch {
+            id: BatchId::from(1),
+            prev_tick: TickId::from(prev_tick),
+            tick: TickId::from(tick),
+        }
+    }
+
+    #[test]
+    fn a_batch_is_applied_on_the_first_run_and_after_its_predecessor() {
+        assert_eq!(check(&batch(3, 5), None).unwrap(), Verdict::Apply);
+        let stored = Some(TickId::from(3));
+        assert_eq!(check(&batch(3, 5), stored).unwrap(), Verdict::Apply);
+    }
+
+    #[test]
+    fn a_batch_that_is_applied_is_not_applied_twice() {
+        let stored = Some(TickId::from(5));
+        assert_eq!(
+            check(&batch(3, 5), stored).unwrap(),
+            Verdict::AlreadyApplied
+        );
+    }
+
+    #[test]
+    fn any_other_position_is_lost() {
+        for stored in [2, 4, 6] {
+            let error = check(&batch(3, 5), Some(TickId::from(stored))).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("Lost position: batch 3..5, dst has {stored}")
+            );
+        }
+    }
 }
