@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use cluster::{Cluster, ClusterBuilder, Shutdown};
 pub use program::{Output, Program, Running, bin};
-pub use server::{Server, find_server};
+pub use server::{BINDIR_VARIABLE, Server, find_server, server_in};
 
 /// Error of a test or of its set-up.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -45,7 +45,7 @@ pub fn wait_for<T>(
         if let Some(value) = condition()? {
             return Ok(value);
         }
-        if start.elapsed() > timeout {
+        if start.elapsed() >= timeout {
             return Err(format!("waited {timeout:?} in vain for {what}").into());
         }
         std::thread::sleep(Duration::from_millis(20));

@@ -15,7 +15,7 @@ pub struct Server {
 }
 
 /// Environment variable with the server's program directory; `cargo xtask test --pg-bindir` sets it.
-const BINDIR_VARIABLE: &str = "SKYTOOLS_PG_BINDIR";
+pub const BINDIR_VARIABLE: &str = "SKYTOOLS_PG_BINDIR";
 
 /// Environment variable with directories of further installations, separated by `:`; each holds
 /// `MAJOR/bin`.
@@ -55,12 +55,9 @@ pub fn find_server(major: Option<u32>) -> TestResult<Server> {
         if !bindir.join("initdb").exists() {
             continue;
         }
-        let found = major_of(&bindir)?;
-        if major.is_none_or(|wanted| wanted == found) {
-            return Ok(Server {
-                bindir: bindir.canonicalize()?,
-                major: found,
-            });
+        let found = server_in(&bindir)?;
+        if major.is_none_or(|wanted| wanted == found.major) {
+            return Ok(found);
         }
     }
     let wanted = major.map_or_else(String::new, |major| format!(" {major}"));
@@ -69,6 +66,21 @@ pub fn find_server(major: Option<u32>) -> TestResult<Server> {
          or set {BINDIR_VARIABLE} to the directory of initdb and postgres"
     )
     .into())
+}
+
+/// The server whose programs are in `bindir`.
+///
+/// # Errors
+/// `postgres` or `initdb` is not there or does not run.
+pub fn server_in(bindir: &Path) -> TestResult<Server> {
+    let initdb = bindir.join("initdb");
+    if !initdb.is_file() {
+        return Err(format!("{} is not there", initdb.display()).into());
+    }
+    Ok(Server {
+        bindir: bindir.canonicalize()?,
+        major: major_of(bindir)?,
+    })
 }
 
 /// `ROOT/*/SUFFIX`, highest name first.
@@ -88,7 +100,10 @@ fn installations(root: &Path, suffix: &str) -> Vec<PathBuf> {
 
 fn major_of(bindir: &Path) -> Result<u32, Error> {
     let postgres = bindir.join("postgres");
-    let output = Command::new(&postgres).arg("--version").output()?;
+    let output = Command::new(&postgres)
+        .arg("--version")
+        .output()
+        .map_err(|error| format!("{}: {error}", postgres.display()))?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.split_whitespace()
         .find_map(|word| word.split('.').next()?.parse().ok())

@@ -1,1 +1,38 @@
-fn main() {}
+//! The project's own chores: `cargo xtask test | demo`.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a person at a terminal is who it works for"
+)]
+
+mod packages;
+mod postgres_versions;
+mod process;
+mod scratch;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// What goes wrong in a chore is for a person to read.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+type Result<T = (), E = Error> = std::result::Result<T, E>;
+
+/// The project's own chores
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Chore {
+    Test(test::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Chore::parse() {
+        Chore::Test(args) => test::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,167 @@
+//! Programs of the system that chores need, and installing the missing ones.
+
+use std::process::Command;
+
+use crate::Result;
+use crate::process::{self, Interrupt};
+
+/// Something of the system that a chore needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// `initdb`, `postgres` and `pg_ctl` of any supported version.
+    Server,
+    Rsync,
+    Ssh,
+}
+
+/// A package manager: its program, how it installs, and what it calls the packages.
+struct Manager {
+    program: &'static str,
+    install: &'static [&'static str],
+    /// Whether we may run it ourselves; elsewhere we only say what to type.
+    tried: bool,
+    server: &'static [&'static str],
+    rsync: &'static str,
+    ssh: &'static str,
+}
+
+const MANAGERS: [Manager; 3] = [
+    Manager {
+        program: "apt-get",
+        install: &["install", "--yes", "--no-install-recommends"],
+        tried: true,
+        server: &["postgresql"],
+        rsync: "rsync",
+        ssh: "openssh-client",
+    },
+    Manager {
+        program: "dnf",
+        install: &["install", "-y"],
+        tried: false,
+        server: &["postgresql-server", "postgresql-contrib"],
+        rsync: "rsync",
+        ssh: "openssh-clients",
+    },
+    Manager {
+        program: "apk",
+        install: &["add"],
+        tried: false,
+        server: &["postgresql", "postgresql-contrib"],
+        rsync: "rsync",
+        ssh: "openssh-client",
+    },
+];
+
+impl Need {
+    fn is_there(self) -> bool {
+        match self {
+            Need::Server => testkit::find_server(None).is_ok(),
+            Need::Rsync => process::in_path("rsync").is_some(),
+            Need::Ssh => process::in_path("ssh").is_some(),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Need::Server => "the PostgreSQL server programs",
+            Need::Rsync => "rsync",
+            Need::Ssh => "ssh",
+        }
+    }
+}
+
+/// Makes sure that all of `needs` are there: installs what is missing where that is allowed, and
+/// says exactly what to type where it is not.
+pub(crate) fn ensure(needs: &[Need], interrupt: &Interrupt) -> Result {
+    let missing = missing(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = list(&missing);
+    let Some(manager) = MANAGERS
+        .iter()
+        .find(|manager| process::in_path(manager.program).is_some())
+    else {
+        return Err(format!("missing: {names}; install them and run this again").into());
+    };
+    let packages = packages(manager, &missing);
+    let typed = format!(
+        "{} {} {}",
+        manager.program,
+        manager.install.join(" "),
+        packages.join(" ")
+    );
+    let root = rustix::process::geteuid().is_root();
+    if !manager.tried || !(root || can_sudo()) {
+        let prefix = if root { "" } else { "sudo " };
+        return Err(format!("missing: {names}; type:\n\n    {prefix}{typed}\n").into());
+    }
+    println!("Missing: {names}; installing: {typed}");
+    let as_root = |arguments: &[&str]| {
+        let mut command = if root {
+            Command::new(manager.program)
+        } else {
+            let mut sudo = Command::new("sudo");
+            sudo.args(["-n", "DEBIAN_FRONTEND=noninteractive", manager.program]);
+            sudo
+        };
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-q", "-o", "DPkg::Lock::Timeout=300"])
+            .args(arguments)
+            .stdin(std::process::Stdio::null());
+        command
+    };
+    process::succeed(&mut as_root(&["update"]), interrupt)?;
+    let mut install = as_root(manager.install);
+    process::succeed(install.args(&packages), interrupt)?;
+    let missing = self::missing(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "installed {}, and still missing: {}",
+        packages.join(" "),
+        list(&missing)
+    )
+    .into())
+}
+
+fn missing(needs: &[Need]) -> Vec<Need> {
+    needs
+        .iter()
+        .copied()
+        .filter(|need| !need.is_there())
+        .collect()
+}
+
+fn list(needs: &[Need]) -> String {
+    let names: Vec<&str> = needs.iter().map(|need| need.name()).collect();
+    names.join(", ")
+}
+
+fn packages(manager: &Manager, missing: &[Need]) -> Vec<&'static str> {
+    let mut packages = Vec::new();
+    for need in missing {
+        let named: &[&str] = match need {
+            Need::Server => manager.server,
+            Need::Rsync => &[manager.rsync],
+            Need::Ssh => &[manager.ssh],
+        };
+        for package in named {
+            if !packages.contains(package) {
+                packages.push(package);
+            }
+        }
+    }
+    packages
+}
+
+fn can_sudo() -> bool {
+    process::in_path("sudo").is_some()
+        && Command::new("sudo")
+            .args(["-n", "true"])
+            .stderr(std::process::Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+}
