@@ -11,6 +11,7 @@ use std::time::Duration;
 use postgres::{Client, NoTls};
 use tempfile::TempDir;
 
+use crate::watcher::Watcher;
 use crate::{Server, TestResult, find_server, wait_until};
 
 /// How a server is stopped.
@@ -33,6 +34,7 @@ pub struct Cluster {
     port: u16,
     tcp: bool,
     postmaster: Option<Child>,
+    watcher: Option<Watcher>,
 }
 
 /// What a cluster is made of.
@@ -42,6 +44,7 @@ pub struct ClusterBuilder {
     settings: Vec<(String, String)>,
     hba: Option<String>,
     tcp: bool,
+    parent: Option<PathBuf>,
 }
 
 /// User that the server runs as; PostgreSQL refuses to run as root.
@@ -80,6 +83,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// Puts the cluster's directory into `parent` instead of the system's temporary directory.
+    #[must_use]
+    pub fn below(mut self, parent: &Path) -> Self {
+        self.parent = Some(parent.to_owned());
+        self
+    }
+
     /// Makes the cluster and starts it.
     ///
     /// # Errors
@@ -88,7 +98,16 @@ impl ClusterBuilder {
         let server = find_server(self.major)?;
         let owner = Owner::choose()?;
         let template = template(&server, owner)?;
-        let dir = tempfile::Builder::new().prefix("pg").tempdir()?;
+        let parent = self.parent.unwrap_or_else(std::env::temp_dir);
+        let dir = tempfile::Builder::new().prefix("pg").tempdir_in(&parent)?;
+        // sun_path holds 107 bytes, and the socket is called s/.s.PGSQL.NNNNN.
+        if dir.path().as_os_str().len() > 85 {
+            return Err(format!(
+                "{} is too long for the path of a socket; set TMPDIR",
+                parent.display()
+            )
+            .into());
+        }
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
         let port = if self.tcp { free_port()? } else { 5432 };
         let mut cluster = Cluster {
@@ -98,6 +117,7 @@ impl ClusterBuilder {
             port,
             tcp: self.tcp,
             postmaster: None,
+            watcher: None,
         };
         let sockets = cluster.socket_dir();
         fs::create_dir(&sockets)?;
@@ -236,7 +256,9 @@ impl Cluster {
             // A group of its own: Ctrl-C on the terminal is for the test, which then stops it.
             .process_group(0);
         self.owner.apply(&mut command);
-        self.postmaster = Some(command.spawn()?);
+        let postmaster = command.spawn()?;
+        self.watcher = Some(Watcher::start(postmaster.id(), self.dir.path())?);
+        self.postmaster = Some(postmaster);
         wait_until(
             "the server to accept connections",
             Duration::from_secs(60),
@@ -276,6 +298,18 @@ impl Cluster {
             }
         }
         postmaster.wait()?;
+        self.watcher = None;
+        Ok(())
+    }
+
+    /// Leaves the server running and its directory in place, and lets go of both.
+    ///
+    /// # Errors
+    /// The server does not run.
+    pub fn keep(mut self) -> TestResult {
+        self.postmaster.take().ok_or("the server is not running")?;
+        self.watcher = None;
+        self.dir.disable_cleanup(true);
         Ok(())
     }
 

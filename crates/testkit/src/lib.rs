@@ -16,12 +16,17 @@
 )]
 
 mod cluster;
+mod compare;
+mod job;
 mod program;
 mod server;
+mod watcher;
 
 use std::time::{Duration, Instant};
 
 pub use cluster::{Cluster, ClusterBuilder, Shutdown};
+pub use compare::{Comparison, compare};
+pub use job::{Job, log_problems};
 pub use program::{Output, Program, Running, bin};
 pub use server::{BINDIR_VARIABLE, Server, find_server, server_in};
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::Result;
 
-const PREFIX: &str = "skytools-";
+const PREFIX: &str = "skytools-run-";
 
 /// Locked while the owner lives; a directory whose lock is free has been left by a killed one.
 const LOCK: &str = "lock";
