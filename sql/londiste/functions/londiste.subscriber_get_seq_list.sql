@@ -1,0 +1,11 @@
+create or replace function londiste.subscriber_get_seq_list(i_queue_name text)
+returns setof text as $$
+-- londiste.subscriber_get_seq_list(1): sequences subscribed from a queue.
+-- Parameters:
+--      i_queue_name    queue name
+-- Returns:  their names, in order of subscription
+select seq_name
+  from londiste.subscriber_seq
+ where queue_name = i_queue_name
+ order by nr;
+$$ language sql stable security definer set search_path = pg_catalog, pg_temp;

@@ -1,0 +1,29 @@
+-- Everybody may see what is replicated and how far it is; only the owner of the schema, and whom it grants
+-- this to, may change it.
+
+grant usage on schema londiste to public;
+grant select on londiste.provider_table, londiste.completed, londiste.link, londiste.subscriber_table to public;
+
+revoke execute on all functions in schema londiste from public;
+grant execute on function
+    londiste.version(),
+    londiste.split_fqname(text),
+    londiste.make_fqname(text, text),
+    londiste.rel_fqname(oid),
+    londiste.quote_fqname(text),
+    londiste.trigger_name(text),
+    londiste.find_rel_oid(text, text),
+    londiste.find_table_oid(text),
+    londiste.find_seq_oid(text),
+    londiste.find_column_types(text),
+    londiste.find_table_fkeys(text),
+    londiste.find_table_triggers(text),
+    londiste.link_source(text),
+    londiste.link_dest(text),
+    londiste.provider_get_table_list(text),
+    londiste.provider_get_seq_list(text),
+    londiste.subscriber_get_table_list(text),
+    londiste.subscriber_get_seq_list(text),
+    londiste.get_table_state(text),
+    londiste.get_last_tick(text)
+to public;

@@ -1,0 +1,65 @@
+-- Londiste in a database, provider or subscriber; safe to run again.
+
+\ir tables/schema.sql
+\ir tables/provider.sql
+\ir tables/subscriber.sql
+\ir tables/types.sql
+
+-- names, look-ups, links
+\ir functions/londiste.split_fqname.sql
+\ir functions/londiste.make_fqname.sql
+\ir functions/londiste.rel_fqname.sql
+\ir functions/londiste.quote_fqname.sql
+\ir functions/londiste.find_rel_oid.sql
+\ir functions/londiste.find_table_oid.sql
+\ir functions/londiste.find_seq_oid.sql
+\ir functions/londiste.find_column_types.sql
+\ir functions/londiste.version.sql
+\ir functions/londiste.trigger_name.sql
+\ir functions/londiste.link_source.sql
+\ir functions/londiste.link_dest.sql
+\ir functions/londiste.cmp_list.sql
+\ir functions/londiste.link.sql
+\ir functions/londiste.link_del.sql
+
+-- provider
+\ir functions/londiste.provider_notify_change.sql
+\ir functions/londiste.provider_create_trigger.sql
+\ir functions/londiste.provider_refresh_trigger.sql
+\ir functions/londiste.provider_add_table.sql
+\ir functions/londiste.provider_remove_table.sql
+\ir functions/londiste.provider_get_table_list.sql
+\ir functions/londiste.provider_add_seq.sql
+\ir functions/londiste.provider_remove_seq.sql
+\ir functions/londiste.provider_get_seq_list.sql
+
+-- subscriber
+\ir functions/londiste.subscriber_add_table.sql
+\ir functions/londiste.subscriber_remove_table.sql
+\ir functions/londiste.subscriber_get_table_list.sql
+\ir functions/londiste.get_table_state.sql
+\ir functions/londiste.subscriber_set_table_state.sql
+\ir functions/londiste.set_table_state.sql
+\ir functions/londiste.subscriber_set_skip_truncate.sql
+\ir functions/londiste.subscriber_add_seq.sql
+\ir functions/londiste.subscriber_remove_seq.sql
+\ir functions/londiste.subscriber_get_seq_list.sql
+\ir functions/londiste.get_last_tick.sql
+\ir functions/londiste.set_last_tick.sql
+
+-- foreign keys of the subscriber
+\ir functions/londiste.find_table_fkeys.sql
+\ir functions/londiste.subscriber_drop_table_fkey.sql
+\ir functions/londiste.subscriber_restore_table_fkey.sql
+\ir functions/londiste.subscriber_get_table_pending_fkeys.sql
+\ir functions/londiste.subscriber_get_queue_valid_pending_fkeys.sql
+
+-- triggers of the subscriber
+\ir functions/londiste.find_table_triggers.sql
+\ir functions/londiste.subscriber_drop_table_trigger.sql
+\ir functions/londiste.subscriber_drop_all_table_triggers.sql
+\ir functions/londiste.subscriber_get_table_pending_triggers.sql
+\ir functions/londiste.subscriber_restore_table_trigger.sql
+\ir functions/londiste.subscriber_restore_all_table_triggers.sql
+
+\ir grants.sql

@@ -1,0 +1,3 @@
+-- The schema of Londiste, the same on provider and subscriber.
+
+create schema if not exists londiste;
