@@ -2,6 +2,7 @@
 
 use postgres::types::Type;
 use postgres::{GenericClient, Row};
+use serde::Serialize;
 use skytools::db::During;
 
 use crate::{BatchId, ConsumerName, Error, QueueName, TickId};
@@ -166,7 +167,7 @@ pub fn force_tick(db: &mut impl GenericClient, queue: &QueueName) -> Result<Opti
 }
 
 /// A row of `pgq.get_consumer_info`; durations in seconds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ConsumerInfo {
     /// Queue it reads.
     pub queue: QueueName,
@@ -217,7 +218,7 @@ pub fn consumer_info(
 }
 
 /// A row of `pgq.get_queue_info`; durations in seconds. More fields may come.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct QueueInfo {
     /// Its name.

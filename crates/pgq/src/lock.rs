@@ -69,3 +69,13 @@ pub fn try_ticker(db: &mut impl GenericClient) -> Result<bool, Error> {
         .during("take the lock of the ticker")?;
     Ok(row.get(0))
 }
+
+/// Gives back the lock of [`try_ticker`], before its session ends.
+///
+/// # Errors
+/// The statement failed.
+pub fn release_ticker(db: &mut impl GenericClient) -> Result<(), Error> {
+    db.execute_typed("select pg_advisory_unlock($1, 0)", &[(&TICKER, Type::INT4)])
+        .during("give back the lock of the ticker")?;
+    Ok(())
+}

@@ -1,1 +1,7 @@
-fn main() {}
+//! Installs, ticks, maintains and shows PgQ.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    skytools::app::main(pgqadm::run)
+}

@@ -1,0 +1,50 @@
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use skytools::app::{CommonArgs, Program, Service};
+
+use crate::commands::Command;
+
+/// Install PgQ, tick its queues, look after them and show their state
+///
+/// The configuration names the database. See `--ini` for a sample.
+#[derive(Debug, Parser)]
+#[command(name = "pgqadm", infer_long_args = true, subcommand_required = false)]
+pub struct Args {
+    /// Configuration file
+    #[arg(value_name = "INI")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Options of single commands, accepted in any position.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(crate) struct Options {
+    /// With `status` and `config`: print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// With `drop`: unregister the queue's consumers first
+    #[arg(long, global = true)]
+    pub(crate) force: bool,
+}
+
+impl Program for Args {
+    const SERVICE: Service = Service {
+        name: "pgqadm",
+        sections: &["pgqadm", "pgqd"],
+        sample: include_str!("../../../examples/pgqadm.ini"),
+    };
+
+    fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+
+    fn config_path(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+}

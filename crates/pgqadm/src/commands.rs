@@ -1,0 +1,94 @@
+//! The commands: one file each.
+
+mod config;
+mod create;
+mod drop;
+mod install;
+mod register;
+mod status;
+mod unregister;
+
+use std::io::Write;
+
+use skytools::daemon::Job;
+use skytools::db::Connection;
+
+use crate::args::Args;
+use crate::{Config, Error, ticker};
+
+/// What the program is asked to do.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Tick and maintain the queues, until stopped
+    Ticker,
+    /// Show queues and consumers
+    Status,
+    /// Install PgQ in the database
+    Install,
+    /// Create a queue
+    Create(create::Args),
+    /// Drop a queue
+    Drop(drop::Args),
+    /// Register a consumer on a queue
+    Register(register::Args),
+    /// Remove a consumer from a queue
+    Unregister(unregister::Args),
+    /// Show or change the settings of queues
+    Config(config::Args),
+    #[command(external_subcommand)]
+    Unknown(Vec<String>),
+}
+
+/// Runs the command of the command line.
+pub(crate) fn dispatch(job: Job<Config>, args: Args) -> Result<(), Error> {
+    let options = args.options;
+    match args.command.as_ref().ok_or(Error::NeedCommand)? {
+        Command::Ticker => ticker::run(job, &args),
+        Command::Status => look(job, |db, out| status::run(db, options.json, out)),
+        Command::Install => change(job, install::run),
+        Command::Create(args) => change(job, |db| create::run(db, args)),
+        Command::Drop(args) => change(job, |db| drop::run(db, args, options.force)),
+        Command::Register(args) => change(job, |db| register::run(db, args)),
+        Command::Unregister(args) => change(job, |db| unregister::run(db, args)),
+        Command::Config(args) if args.changes.is_empty() => {
+            look(job, |db, out| config::show(db, args, options.json, out))
+        }
+        Command::Config(args) => change(job, |db| config::change(db, args)),
+        Command::Unknown(words) => Err(Error::UnknownCommand(
+            words.first().cloned().unwrap_or_default(),
+        )),
+    }
+}
+
+/// Runs a command that changes something; two of them exclude each other, the ticker may run.
+fn change(
+    job: Job<Config>,
+    command: impl FnOnce(&mut Connection) -> Result<(), Error>,
+) -> Result<(), Error> {
+    job.with_pidfile_suffix(".admin").run_command(|job, _| {
+        let mut database = job.config.database(&job.common)?;
+        command(database.connection()?)
+    })?;
+    Ok(())
+}
+
+/// Runs a command that only reads, and prints what it wrote.
+fn look(
+    job: Job<Config>,
+    command: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let text = job.without_pidfile().run_command(|job, _| {
+        let mut database = job.config.database(&job.common)?;
+        let mut text = Vec::new();
+        command(database.connection()?, &mut text)?;
+        Ok::<_, Error>(text)
+    })?;
+    Ok(std::io::stdout().write_all(&text)?)
+}
+
+/// Writes one JSON document.
+fn write_json(value: &impl serde::Serialize, out: &mut impl Write) -> Result<(), Error> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from)?;
+    text.push(b'\n');
+    Ok(out.write_all(&text)?)
+}

@@ -1,0 +1,154 @@
+use std::io::Write;
+
+use pgq::QueueName;
+use pgq::admin::QueueInfo;
+use serde::Serialize;
+use skytools::db::Connection;
+use skytools::quote;
+use tracing::info;
+
+use crate::Error;
+
+/// Show or change the settings of queues
+///
+/// Settings: ticker_max_count, ticker_max_lag, ticker_idle_period, rotation_period, ticker_paused,
+/// external_ticker. Times are seconds or PostgreSQL intervals: 5, '2 hours'.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Queue to show or change; all are shown without
+    queue: Option<QueueName>,
+    /// Settings to change, all or none
+    #[arg(value_name = "VAR=VAL")]
+    pub(crate) changes: Vec<String>,
+}
+
+/// What can be changed, as the server names it.
+const SETTINGS: [&str; 6] = [
+    "ticker_max_lag",
+    "ticker_max_count",
+    "ticker_idle_period",
+    "rotation_period",
+    "ticker_paused",
+    "external_ticker",
+];
+
+/// A change of one setting.
+struct Change<'a> {
+    name: &'static str,
+    value: &'a str,
+}
+
+impl Change<'_> {
+    fn parse(text: &str) -> Result<Change<'_>, Error> {
+        let (name, value) = text
+            .split_once('=')
+            .ok_or_else(|| Error::NotAChange(text.to_owned()))?;
+        let (name, value) = (name.trim(), value.trim());
+        let bare = name.strip_prefix("queue_").unwrap_or(name);
+        let known = SETTINGS.into_iter().find(|known| *known == bare);
+        let name = known.ok_or_else(|| Error::UnknownSetting(name.to_owned()))?;
+        Ok(Change { name, value })
+    }
+}
+
+impl std::fmt::Display for Change<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "queue_{}={}", self.name, quote::literal(self.value))
+    }
+}
+
+pub(crate) fn change(db: &mut Connection, args: &Args) -> Result<(), Error> {
+    let queue = args.queue.as_ref().ok_or(Error::NeedQueue)?;
+    let changes = args.changes.iter().map(|text| Change::parse(text));
+    let changes: Vec<Change<'_>> = changes.collect::<Result<_, _>>()?;
+    let mut tx = db.begin()?;
+    if pgq::admin::queue_info(&mut *tx, Some(queue))?.is_empty() {
+        return Err(Error::NoSuchQueue(queue.clone()));
+    }
+    let shown: Vec<String> = changes.iter().map(Change::to_string).collect();
+    info!("Change queue {queue} config to: {}", shown.join(", "));
+    for Change { name, value } in changes {
+        pgq::admin::set_queue_config(&mut *tx, queue, name, Some(value))?;
+    }
+    Ok(tx.commit()?)
+}
+
+/// The settings of a queue, as the JSON shows them.
+#[derive(Serialize)]
+struct Settings<'a> {
+    queue: &'a QueueName,
+    ticker_max_lag_seconds: f64,
+    ticker_max_count: i32,
+    ticker_idle_period_seconds: f64,
+    rotation_period_seconds: Option<f64>,
+    ticker_paused: bool,
+    external_ticker: bool,
+}
+
+impl<'a> From<&'a QueueInfo> for Settings<'a> {
+    fn from(info: &'a QueueInfo) -> Settings<'a> {
+        Settings {
+            queue: &info.queue,
+            ticker_max_lag_seconds: info.ticker_max_lag_seconds,
+            ticker_max_count: info.ticker_max_count,
+            ticker_idle_period_seconds: info.ticker_idle_period_seconds,
+            rotation_period_seconds: info.rotation_period_seconds,
+            ticker_paused: info.ticker_paused,
+            external_ticker: info.external_ticker,
+        }
+    }
+}
+
+pub(crate) fn show(
+    db: &mut Connection,
+    args: &Args,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let queues = pgq::admin::queue_info(&mut **db, args.queue.as_ref())?;
+    if let (Some(queue), true) = (&args.queue, queues.is_empty()) {
+        return Err(Error::NoSuchQueue(queue.clone()));
+    }
+    if json {
+        let settings: Vec<Settings<'_>> = queues.iter().map(Settings::from).collect();
+        return super::write_json(&settings, out);
+    }
+    for queue in &queues {
+        writeln!(out, "{}", queue.queue)?;
+        let period = queue
+            .rotation_period_seconds
+            .map_or_else(|| "NULL".to_owned(), |seconds| seconds.to_string());
+        let shown = [
+            ("ticker_max_lag", queue.ticker_max_lag_seconds.to_string()),
+            ("ticker_max_count", queue.ticker_max_count.to_string()),
+            (
+                "ticker_idle_period",
+                queue.ticker_idle_period_seconds.to_string(),
+            ),
+            ("rotation_period", period),
+        ];
+        for (name, value) in shown {
+            writeln!(out, "    {name}\t={value:>7}")?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_known_with_and_without_their_prefix() {
+        for text in ["ticker_max_lag=3", "queue_ticker_max_lag = 3"] {
+            let change = Change::parse(text).unwrap();
+            assert_eq!(change.to_string(), "queue_ticker_max_lag='3'");
+        }
+    }
+
+    #[test]
+    fn a_value_may_hold_an_equals_sign_and_quotes() {
+        let change = Change::parse("rotation_period=a='b'").unwrap();
+        assert_eq!(change.to_string(), "queue_rotation_period='a=''b'''");
+    }
+}

@@ -1,0 +1,66 @@
+use pgq::{ConsumerName, QueueName};
+use skytools::conninfo::ConnInfoError;
+use skytools::daemon::JobError;
+use skytools::db::DbError;
+
+/// What can end a run of the program.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The job cannot start, or its work failed.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// A key that the command needs is missing.
+    #[error("Config value not set: {0}")]
+    NotSet(&'static str),
+    /// A connect string does not parse.
+    #[error("{key} is no connect string")]
+    ConnInfo {
+        /// Configuration key.
+        key: &'static str,
+        /// What is wrong with it.
+        source: ConnInfoError,
+    },
+    /// No command on the command line.
+    #[error("need command")]
+    NeedCommand,
+    /// A command that does not exist.
+    #[error("unknown command: {0}")]
+    UnknownCommand(String),
+    /// A queue that does not exist.
+    #[error("no such queue: {0}")]
+    NoSuchQueue(QueueName),
+    /// A consumer that is not on the queue.
+    #[error("consumer not registered on queue: {consumer} on {queue}")]
+    NotRegistered {
+        /// The queue.
+        queue: QueueName,
+        /// The consumer.
+        consumer: ConsumerName,
+    },
+    /// A change of settings without a queue.
+    #[error("need queue name")]
+    NeedQueue,
+    /// A change of settings without a value.
+    #[error("expected VAR=VAL, got '{0}'")]
+    NotAChange(String),
+    /// A setting that queues do not have.
+    #[error("unknown config var: {0}")]
+    UnknownSetting(String),
+    /// Transaction ids went back, as after restoring a dump into a younger server: ticks would lose
+    /// events.
+    #[error("txid in bad state")]
+    BadTxid,
+    /// Another process ticks this database.
+    #[error("another ticker is running on this database")]
+    AnotherTicker,
+    /// The queue cannot be read or changed.
+    #[error(transparent)]
+    Queue(#[from] pgq::Error),
+    /// A statement failed, or a connection.
+    #[error(transparent)]
+    Db(#[from] DbError),
+    /// The results cannot be written, or a thread cannot be started.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
