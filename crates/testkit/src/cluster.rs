@@ -339,6 +339,20 @@ impl Cluster {
         command
     }
 
+    /// Name of the user that the server runs as.
+    ///
+    /// # Errors
+    /// The user has no name.
+    pub fn owner_name(&self) -> TestResult<String> {
+        let uid = self.owner.uid.to_string();
+        let users = fs::read_to_string("/etc/passwd")?;
+        let name = users.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split(':').collect();
+            (fields.get(2) == Some(&uid.as_str())).then(|| fields[0].to_owned())
+        });
+        name.ok_or_else(|| format!("user {uid} has no name").into())
+    }
+
     /// Whether the server listens on TCP too.
     pub fn has_tcp(&self) -> bool {
         self.tcp

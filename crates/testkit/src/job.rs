@@ -12,6 +12,7 @@ use crate::{TestResult, wait_for, wait_until};
 #[derive(Debug)]
 pub struct Job {
     pidfile: PathBuf,
+    kept: bool,
 }
 
 impl Job {
@@ -19,7 +20,13 @@ impl Job {
     pub fn new(pidfile: impl Into<PathBuf>) -> Job {
         Job {
             pidfile: pidfile.into(),
+            kept: false,
         }
+    }
+
+    /// Lets it run on.
+    pub fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// Its process id, if it runs.
@@ -70,8 +77,10 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        // One that does not run is as good.
-        let _ = self.kill();
+        if !self.kept {
+            // One that does not run is as good.
+            let _ = self.kill();
+        }
     }
 }
 

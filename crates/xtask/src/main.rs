@@ -5,6 +5,7 @@
     reason = "a person at a terminal is who it works for"
 )]
 
+mod demo;
 mod packages;
 mod postgres_versions;
 mod process;
@@ -24,11 +25,13 @@ type Result<T = (), E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Chore {
+    Demo(demo::Args),
     Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Chore::parse() {
+        Chore::Demo(args) => demo::run(&args),
         Chore::Test(args) => test::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -10,6 +10,8 @@ use crate::process::{self, Interrupt};
 pub(crate) enum Need {
     /// `initdb`, `postgres` and `pg_ctl` of any supported version.
     Server,
+    /// `pgbench` beside the server's programs.
+    Pgbench,
     Rsync,
     Ssh,
 }
@@ -56,6 +58,8 @@ impl Need {
     fn is_there(self) -> bool {
         match self {
             Need::Server => testkit::find_server(None).is_ok(),
+            Need::Pgbench => testkit::find_server(None)
+                .is_ok_and(|server| server.bindir.join("pgbench").is_file()),
             Need::Rsync => process::in_path("rsync").is_some(),
             Need::Ssh => process::in_path("ssh").is_some(),
         }
@@ -64,6 +68,7 @@ impl Need {
     fn name(self) -> &'static str {
         match self {
             Need::Server => "the PostgreSQL server programs",
+            Need::Pgbench => "pgbench",
             Need::Rsync => "rsync",
             Need::Ssh => "ssh",
         }
@@ -144,7 +149,7 @@ fn packages(manager: &Manager, missing: &[Need]) -> Vec<&'static str> {
     let mut packages = Vec::new();
     for need in missing {
         let named: &[&str] = match need {
-            Need::Server => manager.server,
+            Need::Server | Need::Pgbench => manager.server,
             Need::Rsync => &[manager.rsync],
             Need::Ssh => &[manager.ssh],
         };

@@ -89,3 +89,12 @@ pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
 pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
+
+/// Waits a moment before looking again.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "short, between looks at what other processes do"
+)]
+pub(crate) fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}

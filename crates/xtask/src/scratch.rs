@@ -49,6 +49,13 @@ impl Scratch {
             .expect("taken only by keep, which consumes self")
             .path()
     }
+
+    /// Leaves the directory and its processes.
+    pub(crate) fn keep(mut self) -> Result {
+        fs::remove_file(self.path().join(LOCK))?;
+        self.dir.take().map(TempDir::keep);
+        Ok(())
+    }
 }
 
 impl Drop for Scratch {
