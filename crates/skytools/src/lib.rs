@@ -3,7 +3,7 @@
 //! * a program: [`app`], [`config`] over [`ini`] and TOML, [`daemon`], [`pidfile`], [`log`], [`stats`]
 //! * a connection: [`conninfo`], [`tls`], [`db`]
 //! * text the server understands: [`quote`], [`copy`], [`array`], [`urlencode`], [`sql`], [`partial`]
-//! * the catalog: [`table`], [`snapshot`], [`install`]
+//! * the catalog: [`table`], [`snapshot`], [`install`]; between servers: [`full_copy`]
 #![warn(missing_docs)]
 
 pub mod app;
@@ -13,6 +13,7 @@ pub mod conninfo;
 pub mod copy;
 pub mod daemon;
 pub mod db;
+pub mod full_copy;
 pub mod ini;
 pub mod install;
 pub mod log;

@@ -1,0 +1,60 @@
+//! A database that a job connects to when it needs it.
+
+use std::time::Duration;
+
+use super::{Connection, DbError};
+use crate::conninfo::ConnInfo;
+
+/// A database of a job: connects when first asked, reconnects after [`Database::reset`].
+pub struct Database {
+    name: &'static str,
+    conninfo: ConnInfo,
+    lifetime: Duration,
+    connection: Option<Connection>,
+}
+
+impl Database {
+    /// A database that connects on demand; `name` is the configuration key, a `lifetime` of zero is
+    /// unlimited.
+    pub fn new(name: &'static str, conninfo: ConnInfo, lifetime: Duration) -> Database {
+        Database {
+            name,
+            conninfo,
+            lifetime,
+            connection: None,
+        }
+    }
+
+    /// The open connection, or a new one.
+    ///
+    /// # Errors
+    /// No server answers in time, or it refuses.
+    pub fn connection(&mut self) -> Result<&mut Connection, DbError> {
+        let connection = match self.connection.take() {
+            Some(open) if !open.is_closed() => open,
+            _ => Connection::open(self.name, &self.conninfo)?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Closes a connection past its lifetime; call it between two passes only.
+    pub fn expire(&mut self) {
+        let aged =
+            |connection: &Connection| !self.lifetime.is_zero() && connection.age() > self.lifetime;
+        if self.connection.as_ref().is_some_and(aged) {
+            self.reset();
+        }
+    }
+
+    /// Drops the connection; the server rolls back what was open.
+    pub fn reset(&mut self) {
+        self.connection = None;
+    }
+
+    /// Whether a connection is open, so that session state such as an advisory lock still holds.
+    pub fn is_open(&self) -> bool {
+        self.connection
+            .as_ref()
+            .is_some_and(|connection| !connection.is_closed())
+    }
+}

@@ -1,0 +1,318 @@
+//! Streaming a table from one server into another.
+//!
+//! Rows flow through `COPY … TO STDOUT` and `COPY … FROM STDIN` in text form, a chunk at a time: the
+//! source is read only as fast as the target takes, and memory does not grow with the table.
+
+use std::io::{self, BufRead, Write};
+use std::ops::ControlFlow;
+
+use postgres::{CopyInWriter, CopyOutReader};
+
+use crate::db::{Canceller, DbError, Tx};
+use crate::quote;
+use crate::table::TableName;
+
+/// Bytes gathered before they go to the target.
+const CHUNK_BYTES: usize = 512 * 1024;
+
+/// Bytes sent to the target in its first COPY.
+///
+/// The driver reports a refused row only when a COPY ends, and the server swallows the rest until
+/// then. So one COPY carries a part of the table, each twice as long as the one before: a row that
+/// the target refuses is known before much more has been sent.
+const FIRST_PART_BYTES: u64 = 1024 * 1024;
+
+/// Bytes of the longest part.
+const LONGEST_PART_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What to copy, and into what.
+///
+/// ```no_run
+/// # use std::ops::ControlFlow;
+/// # use skytools::{db::Connection, full_copy::FullCopy, table::TableName};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (mut source, mut target): (Connection, Connection) = unimplemented!();
+/// let table = TableName::parse("public.orders");
+/// let (mut from, mut to) = (source.begin()?, target.begin()?);
+/// let copied = FullCopy::new(&table)
+///     .columns(&["id", "data"])
+///     .run(&mut from, &mut to, |_| ControlFlow::Continue(()))?;
+/// to.commit()?;
+/// # let _ = copied; Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct FullCopy {
+    source: TableName,
+    target: TableName,
+    source_columns: Vec<String>,
+    target_columns: Option<Vec<String>>,
+    condition: Option<String>,
+}
+
+/// How much has been copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Copied {
+    /// Bytes of the rows in text form, line ends included.
+    pub bytes: u64,
+    /// Rows.
+    pub rows: u64,
+}
+
+/// Why a table was not copied.
+///
+/// Whatever the cause, nothing can be committed in either transaction.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The source did not deliver.
+    #[error(transparent)]
+    Source(DbError),
+    /// The target refused.
+    #[error(transparent)]
+    Target(DbError),
+    /// A source column has no counterpart.
+    #[error("src and dst column lists must match in length")] // text fixed by the reference
+    ColumnCount,
+    /// The progress callback asked for the end.
+    #[error("copy stopped on request")]
+    Stopped,
+}
+
+impl FullCopy {
+    /// All columns and rows of a table, into a table of the same name. Rows of child tables and
+    /// values of generated columns are left out.
+    pub fn new(table: &TableName) -> FullCopy {
+        FullCopy {
+            source: table.clone(),
+            target: table.clone(),
+            source_columns: Vec::new(),
+            target_columns: None,
+            condition: None,
+        }
+    }
+
+    /// These columns only; none means all.
+    #[must_use]
+    pub fn columns<S: AsRef<str>>(mut self, columns: &[S]) -> FullCopy {
+        self.source_columns = columns
+            .iter()
+            .map(|name| name.as_ref().to_owned())
+            .collect();
+        self
+    }
+
+    /// Only rows for which an SQL expression holds. It is inserted into the query as it is.
+    #[must_use]
+    pub fn condition(mut self, expression: &str) -> FullCopy {
+        self.condition = Some(expression.to_owned());
+        self
+    }
+
+    /// Into a table of another name.
+    #[must_use]
+    pub fn into_table(mut self, table: &TableName) -> FullCopy {
+        self.target = table.clone();
+        self
+    }
+
+    /// Into columns of other names, in the order of the source's columns.
+    #[must_use]
+    pub fn into_columns<S: AsRef<str>>(mut self, columns: &[S]) -> FullCopy {
+        self.target_columns = Some(
+            columns
+                .iter()
+                .map(|name| name.as_ref().to_owned())
+                .collect(),
+        );
+        self
+    }
+
+    /// Copies. Both sides run in the caller's transactions, and nothing is committed.
+    ///
+    /// `progress` hears how much has been sent after each chunk of 512 KiB, and at the end; it may
+    /// break off.
+    ///
+    /// # Errors
+    /// One side failed, or `progress` broke off. Then both transactions have failed, and both
+    /// connections can be used again after a rollback.
+    pub fn run(
+        &self,
+        source: &mut Tx<'_>,
+        target: &mut Tx<'_>,
+        mut progress: impl FnMut(Copied) -> ControlFlow<()>,
+    ) -> Result<Copied, CopyError> {
+        let (copy_out, copy_in) = (self.copy_out_sql(), self.copy_in_sql()?);
+        let mut copied = Copied::default();
+        let canceller = source.canceller();
+        let result = match source.copy_out(&copy_out) {
+            Ok(mut reader) => {
+                let result =
+                    self.transfer(&mut reader, target, &copy_in, &mut copied, &mut progress);
+                if matches!(result, Err(CopyError::Target(_) | CopyError::Stopped)) {
+                    abandon(reader, canceller);
+                }
+                result
+            }
+            Err(error) => Err(self.source_error(error)),
+        };
+        if result.is_err() {
+            source.give_up();
+            target.give_up();
+        }
+        result.map(|()| copied)
+    }
+
+    fn transfer(
+        &self,
+        reader: &mut CopyOutReader<'_>,
+        target: &mut Tx<'_>,
+        copy_in: &str,
+        copied: &mut Copied,
+        progress: &mut impl FnMut(Copied) -> ControlFlow<()>,
+    ) -> Result<(), CopyError> {
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES + 64 * 1024);
+        let mut part_limit = FIRST_PART_BYTES;
+        loop {
+            let mut writer = match target.copy_in(copy_in) {
+                Ok(writer) => writer,
+                Err(error) => return Err(self.target_error(error)),
+            };
+            let mut part_bytes = 0;
+            let more = loop {
+                let more = match fill(reader, &mut chunk) {
+                    Ok(more) => more,
+                    Err(error) => {
+                        return Err(self.source_error(error));
+                    }
+                };
+                if let Err(error) = send(&mut writer, &chunk) {
+                    return Err(self.target_error(error));
+                }
+                copied.bytes += chunk.len() as u64;
+                copied.rows += rows_in(&chunk);
+                part_bytes += chunk.len() as u64;
+                let at_row_end = chunk.ends_with(b"\n");
+                chunk.clear();
+                if progress(*copied).is_break() {
+                    return Err(CopyError::Stopped);
+                }
+                if !more || (part_bytes >= part_limit && at_row_end) {
+                    break more;
+                }
+            };
+            if let Err(error) = writer.finish() {
+                return Err(self.target_error(error));
+            }
+            if !more {
+                return Ok(());
+            }
+            part_limit = (part_limit * 2).min(LONGEST_PART_BYTES);
+        }
+    }
+
+    fn source_error(&self, error: postgres::Error) -> CopyError {
+        CopyError::Source(DbError::new(
+            format!("copy from table {}", self.source),
+            error,
+        ))
+    }
+
+    fn target_error(&self, error: postgres::Error) -> CopyError {
+        CopyError::Target(DbError::new(
+            format!("copy into table {}", self.target),
+            error,
+        ))
+    }
+
+    fn copy_out_sql(&self) -> String {
+        let columns = column_list(&self.source_columns);
+        match &self.condition {
+            Some(condition) => format!(
+                "copy (select {} from only {} where {condition}) to stdout",
+                if columns.is_empty() { "*" } else { &columns },
+                self.source.quoted(),
+            ),
+            None => format!(
+                "copy {}{} to stdout",
+                self.source.quoted(),
+                in_brackets(&columns)
+            ),
+        }
+    }
+
+    fn copy_in_sql(&self) -> Result<String, CopyError> {
+        let columns = match &self.target_columns {
+            Some(columns) if columns.len() != self.source_columns.len() => {
+                return Err(CopyError::ColumnCount);
+            }
+            Some(columns) => columns,
+            None => &self.source_columns,
+        };
+        let columns = in_brackets(&column_list(columns));
+        Ok(format!("copy {}{columns} from stdin", self.target.quoted()))
+    }
+}
+
+/// Makes the source stop sending. What it has sent must still be read before the connection can do
+/// anything else, and without a cancel request that would be the rest of the table.
+fn abandon(mut reader: CopyOutReader<'_>, canceller: Option<Canceller>) {
+    let Some(canceller) = canceller else { return };
+    // Unreachable for a cancel request, the server is likely gone; then reading fails too.
+    let _ = canceller.cancel();
+    while let Ok(row) = reader.fill_buf() {
+        let length = row.len();
+        if length == 0 {
+            break;
+        }
+        reader.consume(length);
+    }
+}
+
+fn column_list(columns: &[String]) -> String {
+    let quoted: Vec<String> = columns.iter().map(|name| quote::ident(name)).collect();
+    quoted.join(", ")
+}
+
+fn in_brackets(columns: &str) -> String {
+    if columns.is_empty() {
+        String::new()
+    } else {
+        format!(" ({columns})")
+    }
+}
+
+/// Gathers messages, which are rows on all known servers, until the chunk is full; says whether the
+/// source has more.
+fn fill(reader: &mut CopyOutReader<'_>, chunk: &mut Vec<u8>) -> Result<bool, postgres::Error> {
+    while chunk.len() < CHUNK_BYTES {
+        let row = reader.fill_buf().map_err(driver_error)?;
+        let length = row.len();
+        if length == 0 {
+            return Ok(false);
+        }
+        chunk.extend_from_slice(row);
+        reader.consume(length);
+    }
+    Ok(true)
+}
+
+fn send(writer: &mut CopyInWriter<'_>, chunk: &[u8]) -> Result<(), postgres::Error> {
+    writer
+        .write_all(chunk)
+        .and_then(|()| writer.flush())
+        .map_err(driver_error)
+}
+
+fn rows_in(chunk: &[u8]) -> u64 {
+    // A newline within a value is escaped, so each one ends a row.
+    chunk.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
+/// The driver's error inside an I/O error: its COPY streams wrap every failure in one.
+fn driver_error(error: io::Error) -> postgres::Error {
+    error
+        .into_inner()
+        .and_then(|inner| inner.downcast().ok())
+        .map(|boxed| *boxed)
+        .expect("the driver's COPY streams fail with its own errors")
+}

@@ -1,0 +1,229 @@
+//! Tables streamed from one database into another.
+
+use std::ops::ControlFlow;
+
+use postgres::error::SqlState;
+use skytools::conninfo::ConnInfo;
+use skytools::db::Connection;
+use skytools::full_copy::{Copied, CopyError, FullCopy};
+use skytools::table::TableName;
+use testkit::{Cluster, TestResult};
+
+const GO_ON: fn(Copied) -> ControlFlow<()> = |_| ControlFlow::Continue(());
+
+struct Pair {
+    _cluster: Cluster,
+    source: Connection,
+    target: Connection,
+}
+
+/// Two databases, with `schema` run in both.
+fn pair(schema: &str) -> TestResult<Pair> {
+    let cluster = Cluster::start()?;
+    for name in ["source", "target"] {
+        cluster.create_database(name)?.batch_execute(schema)?;
+    }
+    let source = Connection::open("source_db", &ConnInfo::parse(&cluster.conninfo("source"))?)?;
+    let target = Connection::open("target_db", &ConnInfo::parse(&cluster.conninfo("target"))?)?;
+    Ok(Pair {
+        _cluster: cluster,
+        source,
+        target,
+    })
+}
+
+fn one<T: for<'a> postgres::types::FromSql<'a>>(db: &mut postgres::Client, sql: &str) -> T {
+    db.query_typed_one(sql, &[]).expect(sql).get(0)
+}
+
+const DIGEST: &str = "select coalesce(md5(string_agg(t::text, '|' order by t::text)), '') from t";
+
+#[test]
+fn every_value_arrives_as_it_was() -> TestResult {
+    let mut p = pair("create table t (id int, data text, \"From\" bytea, list text[])")?;
+    p.source.batch_execute(
+        r#"insert into t values (1, E'\\.', '\x00ff0a', '{a,NULL,""}'), (2, null, null, null),
+              (3, E'tab\tnewline\ncr\r backslash\\ \\N', '', '{}'), (4, '', '\x5c', '{\\\\.}')"#,
+    )?;
+    let (mut from, mut to) = (p.source.begin()?, p.target.begin()?);
+    let copied = FullCopy::new(&TableName::parse("t")).run(&mut from, &mut to, GO_ON)?;
+    assert_eq!(copied.rows, 4);
+    let digest: String = one(&mut from, DIGEST);
+    assert_eq!(one::<String>(&mut to, DIGEST), digest);
+    Ok(())
+}
+
+#[test]
+fn an_empty_table_gives_nothing() -> TestResult {
+    let mut p = pair("create table t (id int)")?;
+    let (mut from, mut to) = (p.source.begin()?, p.target.begin()?);
+    let copied = FullCopy::new(&TableName::parse("t")).run(&mut from, &mut to, GO_ON)?;
+    assert_eq!(copied, Copied::default());
+    to.commit()?;
+    Ok(())
+}
+
+#[test]
+fn rows_longer_than_a_chunk_and_tables_longer_than_a_part_arrive_whole() -> TestResult {
+    let mut p = pair("create table t (id int, data text)")?;
+    p.source.batch_execute(
+        "insert into t values (0, repeat('long', 500000));
+         insert into t select g, repeat(md5(g::text), 10) from generate_series(1, 20000) g",
+    )?;
+    let (mut from, mut to) = (p.source.begin()?, p.target.begin()?);
+    let mut seen = Vec::new();
+    let copied = FullCopy::new(&TableName::parse("t")).run(&mut from, &mut to, |copied| {
+        seen.push(copied);
+        ControlFlow::Continue(())
+    })?;
+    to.commit()?;
+    assert_eq!(copied.rows, 20001);
+    assert_eq!(seen.last(), Some(&copied));
+    assert!(seen.len() > 10, "progress is told of each chunk: {seen:?}");
+    assert!(
+        seen.windows(2)
+            .all(|w| w[0].bytes < w[1].bytes || w[0] == w[1])
+    );
+    let digest: String = one(&mut from, DIGEST);
+    drop(from);
+    assert_eq!(one::<String>(&mut p.target, DIGEST), digest);
+    Ok(())
+}
+
+#[test]
+fn columns_tables_and_rows_can_be_chosen() -> TestResult {
+    let mut p = pair(
+        "create table t (id int, \"Select\" text, n int generated always as (id * 2) stored);
+         create table child () inherits (t);
+         create schema s; create table s.\"Other\" (b text, a int)",
+    )?;
+    p.source.batch_execute(
+        "insert into t select g, 'v' || g from generate_series(1, 10) g;
+         insert into child values (11, 'of the child')",
+    )?;
+    let table = TableName::parse("t");
+    let (mut from, mut to) = (p.source.begin()?, p.target.begin()?);
+    let copied = FullCopy::new(&table)
+        .columns(&["id", "Select"])
+        .condition("id > 7")
+        .into_table(&TableName::parse("s.Other"))
+        .into_columns(&["a", "b"])
+        .run(&mut from, &mut to, GO_ON)?;
+    assert_eq!(copied.rows, 3);
+    assert_eq!(
+        one::<String>(
+            &mut to,
+            "select string_agg(a || b, ' ' order by a) from s.\"Other\""
+        ),
+        "8v8 9v9 10v10"
+    );
+    let error = FullCopy::new(&table)
+        .columns(&["id", "Select"])
+        .into_columns(&["a"])
+        .run(&mut from, &mut to, GO_ON)
+        .expect_err("lists differ");
+    assert_eq!(
+        error.to_string(),
+        "src and dst column lists must match in length"
+    );
+    Ok(())
+}
+
+#[test]
+fn an_error_on_the_target_ends_both_sides_soon() -> TestResult {
+    let mut p = pair("create table t (id int, data text)")?;
+    p.source.batch_execute(
+        "insert into t select g, repeat('x', 1000) from generate_series(1, 100000) g",
+    )?;
+    p.target
+        .batch_execute("alter table t add check (id <> 500)")?;
+    let (mut from, mut to) = (p.source.begin()?, p.target.begin()?);
+    let mut sent = Copied::default();
+    let error = FullCopy::new(&TableName::parse("t"))
+        .run(&mut from, &mut to, |copied| {
+            sent = copied;
+            ControlFlow::Continue(())
+        })
+        .expect_err("row 500 is refused");
+    let CopyError::Target(error) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(error.sql_state(), Some(&SqlState::CHECK_VIOLATION));
+    assert!(
+        sent.bytes < 5_000_000,
+        "all but a part was spared: {sent:?}"
+    );
+    assert!(
+        from.commit().is_err(),
+        "the source's transaction has failed"
+    );
+    assert!(to.commit().is_err(), "the target's transaction has failed");
+    assert_eq!(one::<i64>(&mut p.source, "select count(*) from t"), 100_000);
+    assert_eq!(one::<i64>(&mut p.target, "select count(*) from t"), 0);
+    Ok(())
+}
+
+#[test]
+fn an_error_on_the_source_ends_both_sides() -> TestResult {
+    let mut p = pair(
+        "create table t (id int);
+         create function fail_at(i int) returns bool language plpgsql as
+         'begin if i = 250000 then raise exception ''bad row''; end if; return true; end'",
+    )?;
+    p.source
+        .batch_execute("insert into t select generate_series(1, 300000)")?;
+    let (mut from, mut to) = (p.source.begin()?, p.target.begin()?);
+    let error = FullCopy::new(&TableName::parse("t"))
+        .condition("fail_at(id)")
+        .run(&mut from, &mut to, GO_ON)
+        .expect_err("row 250000 fails");
+    let CopyError::Source(error) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(error.sql_state(), Some(&SqlState::RAISE_EXCEPTION));
+    assert!(
+        from.commit().is_err(),
+        "the source's transaction has failed"
+    );
+    assert!(to.commit().is_err(), "the target's transaction has failed");
+    assert_eq!(one::<i64>(&mut p.target, "select count(*) from t"), 0);
+    assert_eq!(one::<i64>(&mut p.source, "select count(*) from t"), 300_000);
+    Ok(())
+}
+
+#[test]
+fn a_missing_table_on_either_side_is_named() -> TestResult {
+    let mut p = pair("create table t (id int)")?;
+    p.source.batch_execute("create table only_here (id int)")?;
+    let (mut from, mut to) = (p.source.begin()?, p.target.begin()?);
+    let error = FullCopy::new(&TableName::parse("only_here"))
+        .run(&mut from, &mut to, GO_ON)
+        .expect_err("no such table on the target");
+    assert_eq!(error.to_string(), "cannot copy into table public.only_here");
+    assert!(from.commit().is_err());
+    drop(to);
+    let (mut from, mut to) = (p.source.begin()?, p.target.begin()?);
+    let error = FullCopy::new(&TableName::parse("nowhere"))
+        .run(&mut from, &mut to, GO_ON)
+        .expect_err("no such table on the source");
+    assert_eq!(error.to_string(), "cannot copy from table public.nowhere");
+    assert!(to.commit().is_err());
+    Ok(())
+}
+
+#[test]
+fn progress_can_break_off() -> TestResult {
+    let mut p = pair("create table t (id int, data text)")?;
+    p.source.batch_execute(
+        "insert into t select g, repeat('x', 1000) from generate_series(1, 20000) g",
+    )?;
+    let (mut from, mut to) = (p.source.begin()?, p.target.begin()?);
+    let error = FullCopy::new(&TableName::parse("t"))
+        .run(&mut from, &mut to, |_| ControlFlow::Break(()))
+        .expect_err("stopped");
+    assert!(matches!(error, CopyError::Stopped), "{error:?}");
+    assert!(from.commit().is_err());
+    assert!(to.commit().is_err());
+    assert_eq!(one::<i64>(&mut p.target, "select count(*) from t"), 0);
+    Ok(())
+}
