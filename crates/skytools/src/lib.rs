@@ -20,6 +20,7 @@ pub mod log;
 pub mod partial;
 pub mod pidfile;
 pub mod quote;
+pub mod record;
 pub mod snapshot;
 pub mod sql;
 pub mod stats;
