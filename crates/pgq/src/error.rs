@@ -1,4 +1,4 @@
-use crate::TickId;
+use crate::{BatchId, ConsumerName, TickId};
 
 /// What can go wrong between a consumer and its queue.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,26 @@ pub enum Error {
         /// Last tick applied at the destination.
         applied: TickId,
     },
+    /// Another process runs this consumer.
+    #[error("consumer {schema}.{consumer} is run by another process")]
+    ConsumerBusy {
+        /// Where the position is kept.
+        schema: String,
+        /// The consumer.
+        consumer: ConsumerName,
+    },
+    /// The batch was finished or abandoned by somebody else.
+    #[error("batch {0} is not open any more")]
+    BatchGone(BatchId),
+    /// A field that events do not have, or that is not for producers.
+    #[error("events have no field {0}")]
+    UnknownField(String),
+    /// A bulk insert without the time of the events.
+    #[error("a bulk insert needs the field time")]
+    NoEventTime,
+    /// Events could not be sent; the server's reason may follow when the copy ends.
+    #[error("cannot copy events into the queue")]
+    Copy(#[source] std::io::Error),
     /// A statement failed, or the connection.
     #[error(transparent)]
     Db(#[from] skytools::db::DbError),

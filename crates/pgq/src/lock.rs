@@ -34,6 +34,26 @@ pub fn try_consumer(
     Ok(row.get(0))
 }
 
+/// Gives back the lock of [`try_consumer`], before its session ends.
+///
+/// # Errors
+/// The statement failed.
+pub fn release_consumer(
+    db: &mut impl GenericClient,
+    schema: &str,
+    consumer: &ConsumerName,
+) -> Result<(), Error> {
+    db.execute_typed(
+        "select pg_advisory_unlock($1, hashtext($2))",
+        &[
+            (&CONSUMER, Type::INT4),
+            (&format!("{schema}.{consumer}"), Type::TEXT),
+        ],
+    )
+    .during("give back the lock of the consumer")?;
+    Ok(())
+}
+
 /// Waits for the lock of a consumer and keeps it to the end of the transaction: for destinations
 /// behind a transaction-pooling proxy, where a session lock would stay with a server connection.
 ///

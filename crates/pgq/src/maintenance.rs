@@ -43,12 +43,12 @@ impl Operation {
         let statement = self.name.to_ascii_lowercase();
         if let ("vacuum" | "vacuum analyze", Some(table)) = (statement.as_str(), &self.argument) {
             // Alone in its message: with company it would run in a transaction block and fail.
-            db.batch_execute(&format!("{statement} {}", qualified(table)))
+            db.batch_execute(&format!("{statement} {}", quote::fqident(table)))
                 .during(format!("{statement} {table}"))?;
             return Ok(false);
         }
         // The result is read as text: a function may return nothing at all.
-        let function = qualified(&self.name);
+        let function = quote::fqident(&self.name);
         let row = match &self.argument {
             Some(argument) => db.query_typed_opt(
                 &format!("select {function}($1)::text"),
@@ -74,12 +74,4 @@ pub fn retry_events(db: &mut impl GenericClient) -> Result<i32, Error> {
         .query_typed_one("select pgq.maint_retry_events()", &[])
         .during("put retried events back into their queues")?;
     Ok(row.get(0))
-}
-
-/// Quotes `schema.name` as the server lists it: unquoted, split at the first dot.
-fn qualified(name: &str) -> String {
-    match name.split_once('.') {
-        Some((schema, name)) => format!("{}.{}", quote::ident(schema), quote::ident(name)),
-        None => quote::ident(name),
-    }
 }

@@ -1,8 +1,12 @@
 //! Putting events in.
 
-use postgres::GenericClient;
+use std::io::Write;
+use std::str::FromStr;
+
 use postgres::types::Type;
-use skytools::db::{During, Text};
+use postgres::{CopyInWriter, GenericClient};
+use skytools::db::{During, Text, Tx};
+use skytools::{copy, quote};
 
 use crate::{Error, EventId, QueueName};
 
@@ -53,4 +57,143 @@ pub fn insert_event(
         )
         .during("insert the event")?;
     Ok(row.get(0))
+}
+
+/// A field of an event that a bulk insert can fill; parses from its column's name, with or without
+/// `ev_`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// `ev_id`; without it the queue numbers the events.
+    Id,
+    /// `ev_time`; always needed, the queue has no default for it.
+    Time,
+    /// `ev_type`.
+    Kind,
+    /// `ev_data`.
+    Data,
+    /// `ev_extra1`.
+    Extra1,
+    /// `ev_extra2`.
+    Extra2,
+    /// `ev_extra3`.
+    Extra3,
+    /// `ev_extra4`.
+    Extra4,
+}
+
+impl Field {
+    const ALL: [Field; 8] = [
+        Field::Id,
+        Field::Time,
+        Field::Kind,
+        Field::Data,
+        Field::Extra1,
+        Field::Extra2,
+        Field::Extra3,
+        Field::Extra4,
+    ];
+
+    /// Name of the column in the event tables.
+    pub fn column(self) -> &'static str {
+        match self {
+            Field::Id => "ev_id",
+            Field::Time => "ev_time",
+            Field::Kind => "ev_type",
+            Field::Data => "ev_data",
+            Field::Extra1 => "ev_extra1",
+            Field::Extra2 => "ev_extra2",
+            Field::Extra3 => "ev_extra3",
+            Field::Extra4 => "ev_extra4",
+        }
+    }
+}
+
+impl FromStr for Field {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Field, Error> {
+        let bare = name.strip_prefix("ev_").unwrap_or(name);
+        let named = |field: &Field| field.column().strip_prefix("ev_") == Some(bare);
+        let found = Field::ALL.into_iter().find(named);
+        found.ok_or_else(|| Error::UnknownField(name.to_owned()))
+    }
+}
+
+/// Many events at once, by COPY into the table that now takes the queue's events.
+///
+/// Needs the right to insert into the event tables. The events are there when the transaction
+/// commits; dropped before [`BulkInsert::finish`], it leaves the transaction failed.
+pub struct BulkInsert<'a> {
+    writer: CopyInWriter<'a>,
+    buffer: Vec<u8>,
+}
+
+/// Rows are sent in pieces of this size.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+impl<'a> BulkInsert<'a> {
+    /// Begins; each row will have the values of `fields`, in this order.
+    ///
+    /// # Errors
+    /// The queue does not exist or refuses events; `fields` lacks the time.
+    pub fn begin(
+        tx: &'a mut Tx<'_>,
+        queue: &QueueName,
+        fields: &[Field],
+    ) -> Result<BulkInsert<'a>, Error> {
+        if !fields.contains(&Field::Time) {
+            return Err(Error::NoEventTime);
+        }
+        // The name holds for this transaction only: the tables rotate.
+        let row = tx
+            .query_typed_one("select pgq.current_event_table($1)", &[(queue, Type::TEXT)])
+            .during("look up the table of the queue")?;
+        let table = quote::fqident(row.get(0));
+        let columns: Vec<&str> = fields.iter().map(|field| field.column()).collect();
+        let sql = format!("copy {table} ({}) from stdin", columns.join(", "));
+        Ok(BulkInsert {
+            writer: tx.copy_in(&sql).during("copy events into the queue")?,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Adds an event; the values as the server reads them from text.
+    ///
+    /// # Errors
+    /// The connection is gone, or the server has refused an earlier event.
+    pub fn push(&mut self, values: &[Option<&[u8]>]) -> Result<(), Error> {
+        copy::row(values, &mut self.buffer);
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.send()?;
+        }
+        Ok(())
+    }
+
+    /// Ends; returns how many events were put in.
+    ///
+    /// # Errors
+    /// The server refuses an event.
+    pub fn finish(mut self) -> Result<u64, Error> {
+        self.send()?;
+        Ok(self.writer.finish().during("copy events into the queue")?)
+    }
+
+    fn send(&mut self) -> Result<(), Error> {
+        self.writer.write_all(&self.buffer).map_err(Error::Copy)?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_known_with_and_without_their_prefix() {
+        assert_eq!("ev_time".parse::<Field>().unwrap(), Field::Time);
+        assert_eq!("type".parse::<Field>().unwrap(), Field::Kind);
+        let error = "ev_owner".parse::<Field>().unwrap_err();
+        assert_eq!(error.to_string(), "events have no field ev_owner");
+    }
 }

@@ -1,0 +1,51 @@
+use postgres::GenericClient;
+use skytools::stats::Stats;
+
+use crate::batch::{self, Batch, Disposition};
+use crate::{Error, EventId};
+
+/// Events of a batch that are not done: memory is taken for these only.
+#[derive(Default)]
+pub(super) struct Tags {
+    events: Vec<(EventId, Disposition)>,
+    retried: i64,
+    failed: i64,
+}
+
+impl Tags {
+    pub(super) fn note(&mut self, event: EventId, disposition: Disposition) {
+        match disposition {
+            Disposition::Done => return,
+            Disposition::Retry { .. } => self.retried += 1,
+            Disposition::Failed { .. } => self.failed += 1,
+        }
+        self.events.push((event, disposition));
+    }
+
+    /// Tells the source, in the caller's transaction.
+    pub(super) fn write(&self, db: &mut impl GenericClient, batch: &Batch) -> Result<(), Error> {
+        for (event, disposition) in &self.events {
+            match disposition {
+                Disposition::Done => {}
+                Disposition::Retry { after } => {
+                    batch::event_retry(db, batch.id, *event, *after)?;
+                }
+                Disposition::Failed { reason } => {
+                    batch::event_failed(db, batch.id, *event, reason)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn count(&self, stats: &mut Stats) {
+        for (key, number) in [
+            ("retry-events", self.retried),
+            ("failed-events", self.failed),
+        ] {
+            if number > 0 {
+                stats.put(key, number);
+            }
+        }
+    }
+}

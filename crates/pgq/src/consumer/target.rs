@@ -1,0 +1,109 @@
+use std::time::{Duration, Instant};
+
+use skytools::daemon::Stop;
+use skytools::db::{Connection, Database, Tx};
+
+use super::LockLevel;
+use crate::{ConsumerName, Error, lock};
+
+/// How long a new process waits for the lock: the server needs a moment to notice that the session
+/// of a killed predecessor has ended.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The writing side of a consumer, with its lock.
+pub(super) struct Target {
+    db: Database,
+    /// Where the position is kept.
+    pub(super) schema: String,
+    pub(super) consumer: ConsumerName,
+    level: LockLevel,
+    /// Whether the open connection holds the session lock.
+    locked: bool,
+    /// Whether the lock was ever held in this run.
+    admitted: bool,
+}
+
+impl Target {
+    pub(super) fn new(
+        db: Database,
+        schema: &str,
+        consumer: ConsumerName,
+        level: LockLevel,
+    ) -> Target {
+        Target {
+            db,
+            schema: schema.to_owned(),
+            consumer,
+            level,
+            locked: false,
+            admitted: false,
+        }
+    }
+
+    /// Takes the session lock, if that is the level, on the open connection or a new one.
+    pub(super) fn lock(&mut self, stop: &Stop) -> Result<(), Error> {
+        let start = Instant::now();
+        while let Err(error) = self.connection() {
+            let busy = matches!(error, Error::ConsumerBusy { .. });
+            if !busy || start.elapsed() > PATIENCE || stop.sleep(Duration::from_millis(100)) {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn connection(&mut self) -> Result<&mut Connection, Error> {
+        self.locked &= self.db.is_open();
+        let db = self.db.connection()?;
+        if self.level == LockLevel::Session && !self.locked {
+            if !lock::try_consumer(&mut **db, &self.schema, &self.consumer)? {
+                return Err(Error::ConsumerBusy {
+                    schema: self.schema.clone(),
+                    consumer: self.consumer.clone(),
+                });
+            }
+            self.locked = true;
+        }
+        self.admitted = true;
+        Ok(db)
+    }
+
+    /// Begins a transaction in which this process alone holds the consumer.
+    pub(super) fn begin(&mut self) -> Result<Tx<'_>, Error> {
+        let level = self.level;
+        let (schema, consumer) = (self.schema.clone(), self.consumer.clone());
+        let mut tx = self.connection()?.begin()?;
+        if level == LockLevel::Transaction {
+            lock::wait_consumer(&mut *tx, &schema, &consumer)?;
+        }
+        Ok(tx)
+    }
+
+    /// Whether the error means that another process was here first.
+    pub(super) fn is_refusal(&self, error: &Error) -> bool {
+        matches!(error, Error::ConsumerBusy { .. }) && !self.admitted
+    }
+
+    pub(super) fn recover(&mut self) {
+        self.locked = false;
+        self.db.reset();
+    }
+
+    /// Closes a connection past its lifetime. The lock is given back first: it would outlive the
+    /// connection by the moment the server needs to notice.
+    pub(super) fn expire(&mut self, lifetime: Duration) {
+        let aged = |db: &Connection| !lifetime.is_zero() && db.age() > lifetime;
+        if !self.db.is_open() {
+            return;
+        }
+        if let Ok(db) = self.db.connection()
+            && aged(db)
+        {
+            if self.locked {
+                // A session that cannot give it back is gone, and the lock with it.
+                let _ = lock::release_consumer(&mut **db, &self.schema, &self.consumer);
+            }
+            self.recover();
+        }
+    }
+}
