@@ -34,6 +34,9 @@ pub enum Error {
     /// Events could not be sent; the server's reason may follow when the copy ends.
     #[error("cannot copy events into the queue")]
     Copy(#[source] std::io::Error),
+    /// A schema could not be installed.
+    #[error(transparent)]
+    Install(#[from] skytools::install::InstallError),
     /// A statement failed, or the connection.
     #[error(transparent)]
     Db(#[from] skytools::db::DbError),

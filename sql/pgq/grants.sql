@@ -1,0 +1,108 @@
+-- Who may do what: pgq_reader consumes, pgq_writer produces, pgq_admin runs queues; everybody may look
+-- at the state. Queues copy the privileges of pgq.event_template when they are created.
+do $$
+declare
+    v_function  record;
+begin
+    -- What another extension or an administrator put into the schema stays as it is.
+    for v_function in
+        select p.oid::regprocedure::text as signature
+          from pg_proc p
+          join pg_roles r on r.oid = p.proowner
+         where p.pronamespace = 'pgq'::regnamespace
+           and pg_has_role(r.oid, 'usage')
+           and not exists (select from pg_depend d
+                            where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+    loop
+        execute 'revoke all on function ' || v_function.signature || ' from public';
+    end loop;
+end
+$$;
+
+grant execute on function
+    pgq.quote_fqname(text),
+    pgq.seq_getval(text),
+    pgq.version(),
+    pgq.get_queue_info(),
+    pgq.get_queue_info(text),
+    pgq.get_consumer_info(),
+    pgq.get_consumer_info(text),
+    pgq.get_consumer_info(text, text)
+to public;
+
+grant execute on function
+    pgq.register_consumer(text, text),
+    pgq.register_consumer(text, text, bigint),
+    pgq.register_consumer_at(text, text, bigint),
+    pgq.unregister_consumer(text, text),
+    pgq.next_batch(text, text),
+    pgq.next_batch_info(text, text),
+    pgq.next_batch_custom(text, text, interval, integer, interval),
+    pgq.find_tick_helper(integer, bigint, timestamptz, bigint, bigint, interval),
+    pgq.get_batch_events(bigint),
+    pgq.get_batch_cursor(bigint, text, integer),
+    pgq.get_batch_cursor(bigint, text, integer, text),
+    pgq.batch_event_sql(bigint),
+    pgq.batch_event_tables(bigint),
+    pgq._batch_sql(bigint, bigint),
+    pgq.finish_batch(bigint),
+    pgq.event_retry(bigint, bigint, timestamptz),
+    pgq.event_retry(bigint, bigint, integer),
+    pgq.batch_retry(bigint, integer),
+    pgq.event_failed(bigint, bigint, text),
+    pgq.failed_event_list(text, text),
+    pgq.failed_event_list(text, text, integer, integer),
+    pgq.failed_event_count(text, text),
+    pgq.failed_event_delete(text, text, bigint),
+    pgq.failed_event_retry(text, text, bigint),
+    pgq.get_batch_info(bigint),
+    pgq.force_tick(text)
+to pgq_reader;
+
+grant execute on function
+    pgq.insert_event(text, text, text),
+    pgq.insert_event(text, text, text, text, text, text, text),
+    pgq.current_event_table(text)
+to pgq_writer;
+
+grant execute on function
+    pgq.create_queue(text),
+    pgq.drop_queue(text),
+    pgq.drop_queue(text, boolean),
+    pgq.set_queue_config(text, text, text),
+    pgq.grant_perms(text),
+    pgq._grant_perms_from(text, text, text, text),
+    pgq.tune_storage(text),
+    pgq.insert_event_raw(text, bigint, timestamptz, integer, integer, text, text, text, text, text, text),
+    pgq.event_retry_raw(text, text, timestamptz, bigint, timestamptz, integer, text, text, text, text, text, text),
+    pgq.ticker(),
+    pgq.ticker(text),
+    pgq.ticker(text, bigint),
+    pgq.ticker(text, bigint, timestamptz, bigint),
+    pgq.maint_operations(),
+    pgq.maint_retry_events(),
+    pgq.maint_rotate_tables_step1(text),
+    pgq.maint_rotate_tables_step2(),
+    pgq.maint_tables_to_vacuum(),
+    pgq.seq_setval(text, bigint)
+to pgq_admin;
+
+grant select on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription to public, pgq_reader;
+grant select on pgq.event_template, pgq.failed_queue to pgq_reader;
+
+grant select, insert, update, delete
+   on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription, pgq.retry_queue, pgq.failed_queue
+   to pgq_admin;
+grant select, insert, truncate on pgq.event_template to pgq_admin;
+
+do $$
+begin
+    -- Lets a maintenance daemon vacuum tables that it does not own.
+    if current_setting('server_version_num')::integer >= 170000 then
+        grant maintain
+           on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription, pgq.retry_queue, pgq.failed_queue,
+              pgq.event_template
+           to pgq_admin;
+    end if;
+end
+$$;

@@ -1,0 +1,71 @@
+-- PgQ: queues in a database. Can be run again: it completes what is missing, renews functions and
+-- grants, and leaves queues, consumers and events alone.
+\ir schema.sql
+\ir roles.sql
+
+\ir tables/pgq.consumer.sql
+\ir tables/pgq.queue.sql
+\ir tables/pgq.tick.sql
+\ir tables/pgq.subscription.sql
+\ir tables/pgq.event_template.sql
+\ir tables/pgq.retry_queue.sql
+\ir tables/pgq.failed_queue.sql
+\ir tables/pgq.batch_id_seq.sql
+
+\ir functions/pgq.version.sql
+\ir functions/pgq.quote_fqname.sql
+\ir functions/pgq.seq_getval.sql
+\ir functions/pgq.seq_setval.sql
+\ir functions/pgq._seq_position.sql
+
+\ir functions/pgq.create_queue.sql
+\ir functions/pgq.drop_queue.sql
+\ir functions/pgq.set_queue_config.sql
+\ir functions/pgq._grant_perms_from.sql
+\ir functions/pgq.grant_perms.sql
+\ir functions/pgq.tune_storage.sql
+
+\ir functions/pgq.insert_event_raw.sql
+\ir functions/pgq.insert_event.sql
+\ir functions/pgq.current_event_table.sql
+
+\ir functions/pgq._is_subconsumer.sql
+\ir functions/pgq.register_consumer_at.sql
+\ir functions/pgq.register_consumer.sql
+\ir functions/pgq.unregister_consumer.sql
+
+\ir functions/pgq.find_tick_helper.sql
+\ir functions/pgq.next_batch_custom.sql
+\ir functions/pgq.next_batch_info.sql
+\ir functions/pgq.next_batch.sql
+\ir functions/pgq.batch_event_tables.sql
+\ir functions/pgq._batch_sql.sql
+\ir functions/pgq.batch_event_sql.sql
+\ir functions/pgq.get_batch_events.sql
+\ir functions/pgq.get_batch_cursor.sql
+\ir functions/pgq.finish_batch.sql
+
+\ir functions/pgq._batch_event.sql
+\ir functions/pgq.event_retry.sql
+\ir functions/pgq.batch_retry.sql
+\ir functions/pgq.event_retry_raw.sql
+\ir functions/pgq.maint_retry_events.sql
+\ir functions/pgq._owner_id.sql
+\ir functions/pgq.event_failed.sql
+\ir functions/pgq.failed_event_list.sql
+\ir functions/pgq.failed_event_count.sql
+\ir functions/pgq.failed_event_delete.sql
+\ir functions/pgq.failed_event_retry.sql
+
+\ir functions/pgq.ticker.sql
+\ir functions/pgq.force_tick.sql
+\ir functions/pgq.maint_rotate_tables_step1.sql
+\ir functions/pgq.maint_rotate_tables_step2.sql
+\ir functions/pgq.maint_tables_to_vacuum.sql
+\ir functions/pgq.maint_operations.sql
+
+\ir functions/pgq.get_queue_info.sql
+\ir functions/pgq.get_consumer_info.sql
+\ir functions/pgq.get_batch_info.sql
+
+\ir grants.sql

@@ -1,0 +1,19 @@
+-- Drops every queue with its events, and the triggers that feed them. Roles stay.
+do $$
+declare
+    v_trigger   record;
+begin
+    for v_trigger in
+        select t.tgrelid::regclass as name, t.tgname
+          from pg_trigger t
+          join pg_proc p on p.oid = t.tgfoid
+         where p.pronamespace = to_regnamespace('pgq')
+           and not t.tgisinternal
+         order by 1, 2
+    loop
+        raise notice 'dropping trigger % on %', v_trigger.tgname, v_trigger.name;
+    end loop;
+end
+$$;
+
+drop schema if exists pgq cascade;

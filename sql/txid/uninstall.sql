@@ -1,0 +1,1 @@
+-- Nothing to drop: transaction ids and snapshots are part of the server.
