@@ -1,30 +1,132 @@
 //! Configuration: INI or TOML into one typed struct per program.
+//!
+//! Both formats fill the same model: sections of keys, `[DEFAULT]` behind every section, `%(name)s`
+//! expanded when a value is read. A program reads its section into a struct by serde:
+//!
+//! ```
+//! # use std::time::Duration;
+//! #[derive(serde::Deserialize)]
+//! struct Config {
+//!     /// Needed: "Config value not set: db" without it.
+//!     db: String,
+//!     /// Both names are known; setting both is an error.
+//!     #[serde(alias = "queue_name", default)]
+//!     pgq_queue_name: String,
+//!     /// Missing is fine.
+//!     retries: Option<u32>,
+//!     /// A comma-separated list.
+//!     #[serde(default)]
+//!     tables: Vec<String>,
+//!     /// A bare number of seconds.
+//!     #[serde(with = "skytools::config::seconds", default = "timeout")]
+//!     timeout: Duration,
+//! }
+//!
+//! fn timeout() -> Duration {
+//!     Duration::from_secs(20)
+//! }
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("x.ini");
+//! # std::fs::write(&path, "[job]\ndb = dbname=%(job_name)s\ntables = a, b\n")?;
+//! let settings = skytools::config::Settings::load(&path, &["job"], &[])?;
+//! let config: Config = settings.main()?;
+//! assert_eq!(config.db, "dbname=job");
+//! assert_eq!(config.tables, ["a", "b"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! `#[serde(flatten)]` does not work here: values are text until a field says what it wants.
 
-use std::path::Path;
-use std::path::PathBuf;
-use std::time::Duration;
+mod common;
+pub(crate) mod de;
+mod fields;
+mod nearest;
+mod toml;
+pub(crate) mod value;
+
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+pub use common::CommonConfig;
+pub use fields::{bytes, file, optional_file, seconds};
+
 use crate::app::Override;
+use crate::ini::BadLine;
+use de::{Kind, Problem};
+use value::{Document, Options, Scope, Value};
 
 /// A configuration file, read and split into sections; values are interpolated when asked for.
 #[derive(Debug, Clone)]
 pub struct Settings {
     path: PathBuf,
+    candidates: Vec<String>,
+    overrides: Vec<Override>,
+    document: Document,
+    main: String,
+    builtins: Vec<(&'static str, Value)>,
 }
 
 /// What is wrong with a configuration, naming file, line or key, and what was expected.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// The file does not exist.
-    #[error("Config file not found: {0}")]
+    #[error("Config file not found: {}", .0.display())]
     NotFound(PathBuf),
+    /// The file is there, but cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Lines of an INI file that mean nothing.
+    #[error("cannot parse {}{}", path.display(), lines(bad))]
+    Ini {
+        /// The file.
+        path: PathBuf,
+        /// All of its bad lines.
+        bad: Vec<BadLine>,
+    },
+    /// A TOML file that does not parse, or holds more than sections of keys.
+    #[error("cannot parse {}: {problem}", path.display())]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// Line or key, and what was expected.
+        problem: String,
+    },
+    /// The file has no section for this program.
+    #[error("Wrong config file, no section '{0}'")]
+    NoSection(String),
+    /// A key without default is not set.
+    #[error("Config value not set: {0}")]
+    Missing(String),
+    /// A value is not what the program expects of the key.
+    #[error("{}: [{section}] {key}: {problem}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The section, without brackets.
+        section: String,
+        /// The key.
+        key: String,
+        /// What was expected, and the value unless it may hold a password.
+        problem: String,
+    },
+}
+
+fn lines(bad: &[BadLine]) -> String {
+    bad.iter().map(|line| format!("\n  {line}")).collect()
 }
 
 impl Settings {
     /// Reads `path` (TOML if it ends in `.toml`, INI otherwise) and picks the main section: the
     /// first of `sections` that the file has.
+    ///
+    /// `overrides` replace keys of the main section, also after [`Settings::reload`].
     ///
     /// # Errors
     /// The file is missing or malformed, or has none of the sections.
@@ -33,9 +135,35 @@ impl Settings {
         sections: &[&str],
         overrides: &[Override],
     ) -> Result<Settings, ConfigError> {
-        let _ = (sections, overrides);
+        let candidates = sections.iter().map(|&name| name.to_owned()).collect();
+        Settings::read(path.to_owned(), candidates, overrides.to_vec())
+    }
+
+    fn read(
+        path: PathBuf,
+        candidates: Vec<String>,
+        overrides: Vec<Override>,
+    ) -> Result<Settings, ConfigError> {
+        let mut document = parse(&path)?;
+        let found = candidates
+            .iter()
+            .find(|name| document.section(name).is_some());
+        let Some(main) = found.cloned() else {
+            let wanted = candidates.into_iter().next().unwrap_or_default();
+            return Err(ConfigError::NoSection(wanted));
+        };
+        let section = document.open_section(&main);
+        for Override { key, value } in &overrides {
+            section.set(key.to_lowercase(), Value::Text(value.clone()));
+        }
+        let builtins = builtins(&path, &main);
         Ok(Settings {
-            path: path.to_owned(),
+            path,
+            candidates,
+            overrides,
+            document,
+            main,
+            builtins,
         })
     }
 
@@ -44,71 +172,210 @@ impl Settings {
     /// # Errors
     /// As [`Settings::load`]; the caller keeps the old settings then.
     pub fn reload(&self) -> Result<Settings, ConfigError> {
-        unimplemented!("owner: process helper")
+        Settings::read(
+            self.path.clone(),
+            self.candidates.clone(),
+            self.overrides.clone(),
+        )
     }
 
     /// The main section as a typed struct.
     ///
-    /// Strings are interpolated; see [`seconds`] and [`file`] for durations and paths; `Vec<String>`
-    /// is a comma-separated list; `Option` fields may be missing.
+    /// Strings are interpolated; see [`seconds`], [`mod@bytes`] and [`file`] for durations, sizes
+    /// and paths; `Vec<String>` is a comma-separated list, a map is a list of `key:value`; `Option`
+    /// fields may be missing. Only the keys of the struct are looked at.
     ///
     /// # Errors
     /// A key is missing, or its value is not what the field expects.
     pub fn main<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
-        unimplemented!("owner: process helper")
+        self.main_section().read()
     }
 
     /// Path of the file, as given.
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
 
-/// Keys every program understands; read from the main section beside the program's own.
-#[derive(Debug, Clone, serde::Deserialize)]
-pub struct CommonConfig {
-    /// Unique name of the job; default: the name of the main section.
-    pub job_name: String,
-    /// Pidfile; needed for `-d`.
-    pub pidfile: Option<PathBuf>,
-    /// Pause when there was nothing to do, in seconds.
-    #[serde(with = "seconds")]
-    pub loop_delay: Duration,
-    /// Age at which connections are replaced, in seconds; 0 keeps them.
-    #[serde(with = "seconds")]
-    pub connection_lifetime: Duration,
-    /// Pause after an error, in seconds.
-    #[serde(with = "seconds")]
-    pub exception_sleep: Duration,
-}
+    /// The section that [`Settings::main`] reads.
+    pub fn main_section(&self) -> Section<'_> {
+        self.section(&self.main)
+            .expect("the main section was found on load and nothing removes it")
+    }
 
-/// `#[serde(with = "config::seconds")]`: a number of seconds, possibly fractional, as a `Duration`.
-pub mod seconds {
-    use std::time::Duration;
+    /// A section by its name, case-sensitive.
+    pub fn section<'a>(&'a self, name: &str) -> Option<Section<'a>> {
+        let (name, options) = self.document.section(name)?;
+        Some(Section {
+            settings: self,
+            name,
+            options,
+        })
+    }
 
-    use serde::{Deserialize, Deserializer};
+    /// Names of all sections in the order of the file, without `DEFAULT`.
+    pub fn sections(&self) -> impl Iterator<Item = &str> {
+        self.document.sections()
+    }
 
-    /// Reads a non-negative number of seconds.
+    /// The same file with another main section, as a manager of jobs reads the file of each.
     ///
     /// # Errors
-    /// The value is not a number, or negative.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let seconds = f64::deserialize(from)?;
-        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+    /// There is no such section.
+    pub fn with_main(&self, section: &str) -> Result<Settings, ConfigError> {
+        Settings::read(self.path.clone(), vec![section.to_owned()], Vec::new())
+    }
+
+    /// Keys of the main section that neither struct reads and no `%(name)s` uses, each with the
+    /// nearest key that one of them does.
+    ///
+    /// `known` are the key lists of the structs; nothing is reported if one of them takes any key.
+    pub(crate) fn unknown_keys(
+        &self,
+        known: &[Option<&'static [&'static str]>],
+    ) -> Vec<(String, Option<&'static str>)> {
+        let Some(known) = known.iter().copied().collect::<Option<Vec<_>>>() else {
+            return Vec::new();
+        };
+        let known = known.concat();
+        let section = self.main_section();
+        let variables = section.scope().variables();
+        section
+            .options
+            .keys()
+            .filter(|key| !known.contains(key) && !variables.iter().any(|name| name == key))
+            .map(|key| (key.to_owned(), nearest::nearest(key, &known)))
+            .collect()
     }
 }
 
-/// `#[serde(with = "config::file")]`: a path with `~` expanded; empty and `-` stay as they are.
-pub mod file {
-    use std::path::PathBuf;
+fn parse(path: &Path) -> Result<Document, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => ConfigError::NotFound(path.to_owned()),
+        _ => ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        },
+    })?;
+    if path
+        .extension()
+        .is_some_and(|extension| extension == "toml")
+    {
+        toml::parse(&text).map_err(|problem| ConfigError::Toml {
+            path: path.to_owned(),
+            problem,
+        })
+    } else {
+        crate::ini::parse(&text).map_err(|bad| ConfigError::Ini {
+            path: path.to_owned(),
+            bad,
+        })
+    }
+}
 
-    use serde::{Deserialize, Deserializer};
+/// Variables, and keys where the file does not set them.
+fn builtins(path: &Path, main: &str) -> Vec<(&'static str, Value)> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let directory = path.parent().map(text).unwrap_or_default();
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy().into_owned();
+    [
+        ("job_name", main.to_owned()),
+        ("service_name", main.to_owned()),
+        ("host_name", host),
+        ("config_dir", directory),
+        ("config_file", text(path)),
+    ]
+    .map(|(name, value)| (name, Value::Text(value)))
+    .to_vec()
+}
 
-    /// Reads a path.
+/// One section of a file, with `[DEFAULT]` behind it.
+#[derive(Debug, Clone, Copy)]
+pub struct Section<'a> {
+    settings: &'a Settings,
+    name: &'a str,
+    options: &'a Options,
+}
+
+impl<'a> Section<'a> {
+    /// Its name, without brackets.
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
+    /// Keys set in the section, then those that only `[DEFAULT]` sets; lower case.
+    pub fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.scope().keys()
+    }
+
+    /// Whether the file sets the key, here or in `[DEFAULT]`.
+    pub fn has(&self, key: &str) -> bool {
+        self.scope().has(key)
+    }
+
+    /// The section as a typed struct, or as a map of all its keys.
     ///
     /// # Errors
-    /// The value is not text.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
-        Ok(crate::app::expand_home(&String::deserialize(from)?))
+    /// As [`Settings::main`].
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        de::section(self.scope()).map_err(|problem| self.error(problem))
+    }
+
+    /// One value, as any type that a field of a struct may have; `None` if it is not set.
+    ///
+    /// # Errors
+    /// The value is not what the type expects.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ConfigError> {
+        let value = match self.scope().resolve(key) {
+            None => return Ok(None),
+            Some(Ok(value)) => value,
+            Some(Err(text)) => {
+                return Err(self.error(Problem {
+                    key: Some(key.to_owned()),
+                    kind: Kind::Message(text),
+                }));
+            }
+        };
+        match de::value(key, value) {
+            Ok(value) => Ok(Some(value)),
+            Err(problem) => Err(self.error(problem)),
+        }
+    }
+
+    /// The key that fits `pattern` best: its `*`s are filled with `names` from left to right, and
+    /// the most specific key that is set wins.
+    ///
+    /// `p-*-*` with `a` and `b` tries `p-a-b`, `p-a-*`, `p-*-*`.
+    pub fn wildcard(&self, pattern: &str, names: &[&str]) -> Option<String> {
+        (0..=names.len()).rev().find_map(|filled| {
+            let mut key = pattern.to_owned();
+            for name in &names[..filled] {
+                key = key.replacen('*', name, 1);
+            }
+            self.has(&key).then_some(key)
+        })
+    }
+
+    fn scope(&self) -> Scope<'a> {
+        Scope {
+            section: self.options,
+            defaults: &self.settings.document.defaults,
+            builtins: &self.settings.builtins,
+        }
+    }
+
+    fn error(&self, problem: Problem) -> ConfigError {
+        match problem {
+            Problem {
+                key: None,
+                kind: Kind::Missing(key),
+            } => ConfigError::Missing(key.to_owned()),
+            Problem { key, kind } => ConfigError::Value {
+                path: self.settings.path.clone(),
+                section: self.name.to_owned(),
+                key: key.clone().unwrap_or_default(),
+                problem: Problem { key, kind }.to_string(),
+            },
+        }
     }
 }

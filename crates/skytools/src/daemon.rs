@@ -1,12 +1,49 @@
 //! Jobs: start-up order, detaching, signals, the work loop. The only module that uses `daemonize`.
+//!
+//! A program opens its [`Job`], answers a signal request, then runs a command or a [`Worker`]:
+//!
+//! ```
+//! # use skytools::daemon::{Job, JobError, Worker};
+//! # use skytools::app::{Program, UsageError};
+//! # fn run<P, C, W>(args: &P, command: Option<&str>) -> Result<(), JobError>
+//! # where P: Program, C: serde::de::DeserializeOwned,
+//! #     W: Worker<Config = C> + for<'a> From<&'a Job<C>> {
+//! let job = Job::<C>::open(args)?;
+//! if let Some(signal) = job.signal_request() {
+//!     job.deliver(signal);
+//!     return Ok(());
+//! }
+//! match command.ok_or(UsageError::NeedCommand)? {
+//!     "ticker" => job.run(|job| Ok(W::from(job))),
+//!     _ => job
+//!         .with_pidfile_suffix(".admin")
+//!         .run_command(|job, context| -> Result<(), std::io::Error> { Ok(()) }),
+//! }
+//! # }
+//! ```
+//!
+//! Nothing that threads or connections hang on may exist before [`Job::run`] or
+//! [`Job::run_command`] calls back: a fork keeps only the thread that calls it.
 
-use std::time::Duration;
+mod control;
+mod detach;
+mod signals;
+mod stop;
+mod worker;
+
+use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use tracing::{error, info, warn};
 
-use crate::app::Program;
-use crate::config::{CommonConfig, ConfigError, Settings};
-use crate::stats::Stats;
+pub use control::{Relaunch, Signal};
+pub use stop::Stop;
+pub use worker::{Context, Work, Worker};
+
+use crate::app::{CommonArgs, Program, UsageError, chain, complain};
+use crate::config::{CommonConfig, ConfigError, Settings, de};
+use crate::log::{self, LogError};
+use crate::pidfile::{Pidfile, PidfileError};
 
 /// A configured run of a program: command line, configuration and log are in place, nothing is
 /// connected and no thread is started.
@@ -18,26 +55,73 @@ pub struct Job<C> {
     pub config: C,
     /// The file both came from.
     pub settings: Settings,
+    args: CommonArgs,
+    /// What this run takes: the configured one, perhaps with a suffix.
+    pidfile: Option<PathBuf>,
 }
 
 /// Why a job cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JobError {
+    /// The command line asks for nothing that can be done.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// `-d` without a pidfile in the configuration.
+    #[error("Daemon needs pidfile")]
+    NeedsPidfile,
+    /// The pidfile cannot be read or written.
+    #[error(transparent)]
+    Pidfile(PidfileError),
+    /// Another process has the job; the user has been told.
+    #[error("Pidfile exists, another process running?")]
+    AlreadyRunning(#[source] Reported),
+    /// The process cannot go to the background.
+    #[error("cannot go to the background")]
+    Detach(#[source] std::io::Error),
+    /// Signals cannot be received.
+    #[error("cannot receive signals")]
+    Signals(#[source] std::io::Error),
+    /// A command failed.
+    #[error(transparent)]
+    Command(Box<dyn std::error::Error + Send + Sync>),
+    /// The work loop gave up; the log has the reason.
+    #[error("the job failed")]
+    Failed(#[source] Reported),
 }
 
-/// What `-s`, `-k` and `-r` ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// `-s`: SIGINT, finish the current batch.
-    Stop,
-    /// `-k`: SIGTERM, end at once.
-    Kill,
-    /// `-r`: SIGHUP, read the configuration again.
-    Reload,
+/// Marks an error that needs no more words, with the exit code it leads to.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("see the log")]
+pub struct Reported {
+    code: u8,
+}
+
+impl Reported {
+    /// The exit code, if some cause of `error` is such a mark.
+    pub(crate) fn code_of<E: std::error::Error>(error: &E) -> Option<u8> {
+        let mut source = error.source();
+        while let Some(cause) = source {
+            if let Some(Reported { code }) = cause.downcast_ref() {
+                return Some(*code);
+            }
+            source = cause.source();
+        }
+        None
+    }
+}
+
+/// What is held while a job runs.
+struct Running {
+    /// Removed when dropped.
+    _pidfile: Option<Pidfile>,
+    stop: Stop,
 }
 
 impl<C: DeserializeOwned> Job<C> {
@@ -46,30 +130,96 @@ impl<C: DeserializeOwned> Job<C> {
     /// # Errors
     /// No configuration file was named, or it cannot be used; the log cannot be opened.
     pub fn open<P: Program>(program: &P) -> Result<Job<C>, JobError> {
-        let _ = program;
-        unimplemented!("owner: process helper")
+        let args = program.common().clone();
+        let path = program.config_path().ok_or(UsageError::NeedConfigFile)?;
+        let settings = Settings::load(path, P::SERVICE.sections, &args.set)?;
+        let common: CommonConfig = settings.main()?;
+        let config = settings.main()?;
+        log::open(&args, &common)?;
+        let job = Job {
+            pidfile: common.pidfile.clone(),
+            common,
+            config,
+            settings,
+            args,
+        };
+        job.warn();
+        Ok(job)
+    }
+
+    /// Warns about keys that have no effect.
+    fn warn(&self) {
+        let section = self.settings.main_section();
+        let section = section.name();
+        let known = [de::fields_of::<CommonConfig>(), de::fields_of::<C>()];
+        for (key, nearest) in self.settings.unknown_keys(&known) {
+            match nearest {
+                Some(nearest) => {
+                    warn!("unknown key '{key}' in section [{section}], nearest is '{nearest}'");
+                }
+                None => warn!("unknown key '{key}' in section [{section}]"),
+            }
+        }
+        if self.common.use_skylog {
+            warn!("use_skylog is not available yet, only logfile and stderr are used");
+        }
     }
 
     /// What `-s`, `-k` or `-r` on the command line ask for.
     pub fn signal_request(&self) -> Option<Signal> {
-        None
+        self.args.signal()
     }
 
-    /// Delivers `signal` to the process named in the pidfile; what is missing is only warned about.
+    /// Delivers `signal` to the process named in the configured pidfile; what is missing is only
+    /// warned about.
     pub fn deliver(&self, signal: Signal) {
-        let _ = signal;
+        match &self.common.pidfile {
+            Some(pidfile) => control::deliver(pidfile, signal),
+            None => warn!("No pidfile in config, nothing todo"),
+        }
+    }
+
+    /// Delivers `signal` to the process named in another pidfile, as [`Job::deliver`] does.
+    pub fn deliver_to(&self, pidfile: &Path, signal: Signal) {
+        control::deliver(pidfile, signal);
+    }
+
+    /// Existing pidfiles whose name begins with the configured one and `suffix`: `.copy` finds
+    /// `PIDFILE.copy` and `PIDFILE.copy.public.users`.
+    pub fn pidfiles(&self, suffix: &str) -> Vec<PathBuf> {
+        match &self.common.pidfile {
+            Some(pidfile) => control::beside(pidfile, suffix),
+            None => Vec::new(),
+        }
+    }
+
+    /// How to start this program again on the same configuration.
+    pub fn relaunch(&self) -> Relaunch {
+        Relaunch::new(&self.args, self.settings.path())
+    }
+
+    /// Whether `-d` was given.
+    pub fn is_daemon(&self) -> bool {
+        self.args.daemon
+    }
+
+    /// Whether one pass was asked for, by `--once` or a negative `loop_delay`.
+    pub fn is_once(&self) -> bool {
+        self.args.once || self.common.runs_once()
     }
 
     /// Adds a suffix to the configured pidfile: `.admin`, `.setup`, `.copy`.
     #[must_use]
-    pub fn with_pidfile_suffix(self, suffix: &str) -> Job<C> {
-        let _ = suffix;
+    pub fn with_pidfile_suffix(mut self, suffix: &str) -> Job<C> {
+        let configured = self.common.pidfile.as_deref();
+        self.pidfile = configured.map(|path| crate::pidfile::with_suffix(path, suffix));
         self
     }
 
     /// Runs without a pidfile, for commands that only read.
     #[must_use]
-    pub fn without_pidfile(self) -> Job<C> {
+    pub fn without_pidfile(mut self) -> Job<C> {
+        self.pidfile = None;
         self
     }
 
@@ -83,8 +233,15 @@ impl<C: DeserializeOwned> Job<C> {
         self,
         worker: impl FnOnce(&Job<C>) -> Result<W, W::Error>,
     ) -> Result<(), JobError> {
-        let _ = worker;
-        unimplemented!("owner: process helper")
+        let running = self.start()?;
+        let context = Context {
+            stop: running.stop.clone(),
+            stats: Default::default(),
+        };
+        match worker(&self) {
+            Ok(worker) => self.work(worker, context),
+            Err(error) => Err(self.crashed(&error)),
+        }
     }
 
     /// Runs one command to its end under the pidfile (if any), with signal handlers installed.
@@ -98,79 +255,146 @@ impl<C: DeserializeOwned> Job<C> {
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let _ = command;
-        unimplemented!("owner: process helper")
-    }
-}
-
-/// What a pass of the work loop finds around it.
-#[derive(Debug)]
-pub struct Context {
-    /// Stop request of a signal.
-    pub stop: Stop,
-    /// Counters of this pass, logged as one line after it.
-    pub stats: Stats,
-}
-
-/// Answer of one pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
-    /// More work is likely: call again at once.
-    More,
-    /// Nothing to do: pause for `loop_delay`.
-    Idle,
-    /// The job is done: leave the loop.
-    Done,
-}
-
-/// A long-running program.
-pub trait Worker {
-    /// The program's configuration.
-    type Config: DeserializeOwned;
-    /// What a pass can fail with.
-    type Error: std::error::Error + Send + Sync + 'static;
-
-    /// Does one round.
-    ///
-    /// # Errors
-    /// Logged; then [`Worker::recover`], a pause, and the next round. See [`Worker::is_fatal`].
-    fn work(&mut self, context: &mut Context) -> Result<Work, Self::Error>;
-
-    /// Drops every connection after a failed round.
-    fn recover(&mut self);
-
-    /// Closes connections past their lifetime, between two rounds.
-    fn between(&mut self) {}
-
-    /// Takes a changed configuration, between two rounds.
-    ///
-    /// # Errors
-    /// The new configuration cannot be used; the worker must still work with the old one.
-    fn reload(&mut self, common: &CommonConfig, config: Self::Config) -> Result<(), Self::Error>;
-
-    /// Whether retrying is pointless: a user error. Ends the program with exit code 1.
-    fn is_fatal(&self, error: &Self::Error) -> bool {
-        let _ = error;
-        false
-    }
-}
-
-/// A stop request that SIGINT raises; shared by all threads of a program.
-#[derive(Debug, Clone, Default)]
-pub struct Stop {}
-
-impl Stop {
-    /// Whether the program was asked to end after the current batch.
-    pub fn requested(&self) -> bool {
-        false
+        let running = self.start()?;
+        let mut context = Context {
+            stop: running.stop.clone(),
+            stats: Default::default(),
+        };
+        let result = command(&self, &mut context);
+        context.stats.flush();
+        result.map_err(|error| JobError::Command(Box::new(error)))
     }
 
-    /// Asks the program to end after the current batch.
-    pub fn request(&self) {}
+    /// Everything between the configuration and the first connection, in the order that a fork and
+    /// the readers of the pidfile demand.
+    fn start(&self) -> Result<Running, JobError> {
+        if self.args.daemon && self.pidfile.is_none() {
+            return Err(JobError::NeedsPidfile);
+        }
+        let pidfile = match &self.pidfile {
+            Some(path) => Some(self.take(path)?),
+            None => None,
+        };
+        if self.args.daemon {
+            if self.common.logfile.is_none() {
+                complain("no logfile in config, the daemon will have no log");
+            }
+            detach::detach().map_err(JobError::Detach)?;
+            log::leave_stderr();
+            detach::log_panics();
+        }
+        let stop = Stop::default();
+        let path = pidfile.as_ref().map(|pidfile| pidfile.path().to_owned());
+        signals::install(stop.clone(), path).map_err(JobError::Signals)?;
+        if let Some(pidfile) = &pidfile {
+            pidfile.write().map_err(JobError::Pidfile)?;
+        }
+        Ok(Running {
+            _pidfile: pidfile,
+            stop,
+        })
+    }
 
-    /// Sleeps, but not past a stop or reload request. True if the program shall end.
-    pub fn sleep(&self, duration: Duration) -> bool {
-        let _ = duration;
-        unimplemented!("owner: process helper")
+    /// Takes the pidfile, or says on the terminal why not.
+    fn take(&self, path: &Path) -> Result<Pidfile, JobError> {
+        let silent = self.args.quiet && self.args.verbose == 0;
+        match Pidfile::take(path) {
+            Ok(pidfile) => {
+                if pidfile.was_stale() && self.args.ensure {
+                    warn!("Ignoring stale pidfile");
+                } else if pidfile.was_stale() && !silent {
+                    complain("Ignoring stale pidfile");
+                }
+                Ok(pidfile)
+            }
+            Err(PidfileError::Running) if self.args.ensure => {
+                Err(JobError::AlreadyRunning(Reported { code: 0 }))
+            }
+            Err(error @ PidfileError::Running) => {
+                if !silent {
+                    complain(&error.to_string());
+                }
+                Err(JobError::AlreadyRunning(Reported { code: 1 }))
+            }
+            Err(error) => Err(JobError::Pidfile(error)),
+        }
+    }
+
+    /// The work loop.
+    fn work<W: Worker<Config = C>>(
+        mut self,
+        mut worker: W,
+        mut context: Context,
+    ) -> Result<(), JobError> {
+        let stop = context.stop.clone();
+        loop {
+            if stop.take_reload() {
+                self.reload(&mut worker);
+            }
+            let result = worker.work(&mut context);
+            context.stats.flush();
+            let idle = matches!(result, Ok(Work::Idle));
+            let pause = match result {
+                Ok(Work::More) => None,
+                Ok(Work::Idle) => Some(self.common.loop_delay),
+                Ok(Work::Done) => return Ok(()),
+                Err(error) if worker.is_fatal(&error) => {
+                    error!("{}", chain(&error));
+                    return Err(JobError::Failed(Reported { code: 1 }));
+                }
+                Err(error) => {
+                    let failed = self.crashed(&error);
+                    worker.recover();
+                    if self.is_once() {
+                        return Err(failed);
+                    }
+                    Some(self.common.exception_sleep)
+                }
+            };
+            worker.between();
+            if self.is_once() || idle && self.common.runs_until_idle() {
+                return Ok(());
+            }
+            if stop.requested() || pause.is_some_and(|pause| stop.pause(pause)) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn crashed(&self, error: &dyn std::error::Error) -> JobError {
+        error!("Job {} crashed: {}", self.common.job_name, chain(error));
+        JobError::Failed(Reported { code: 1 })
+    }
+
+    /// Reads the configuration again; whatever is wrong with it, the job goes on as before.
+    fn reload<W: Worker<Config = C>>(&mut self, worker: &mut W) {
+        match self.try_reload(worker) {
+            Ok(()) => {
+                self.warn();
+                info!("Config reloaded");
+            }
+            Err(error) => error!(
+                "cannot reload the config, the old one stays: {}",
+                chain(error.as_ref())
+            ),
+        }
+    }
+
+    fn try_reload<W: Worker<Config = C>>(
+        &mut self,
+        worker: &mut W,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let settings = self.settings.reload()?;
+        let mut common: CommonConfig = settings.main()?;
+        let config = settings.main()?;
+        // Of a running process others know these.
+        common.job_name.clone_from(&self.common.job_name);
+        common.pidfile.clone_from(&self.common.pidfile);
+        let log = log::prepare(&common)?;
+        worker.reload(&common, config)?;
+        log.apply();
+        self.common = common;
+        self.settings = settings;
+        Ok(())
     }
 }

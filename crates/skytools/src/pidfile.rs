@@ -1,1 +1,215 @@
 //! Pidfiles: one process per job, held by a lock, alive or stale.
+//!
+//! The lock on `FILE.lock` decides; it is held from the check to the end of the process and
+//! survives a fork. The pid in `FILE` is for people and for signals, and for tools that know of no
+//! lock: a live one counts as running even when the lock is free.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+
+/// Why a pidfile cannot be taken or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PidfileError {
+    /// A live process has the job.
+    #[error("Pidfile exists, another process running?")]
+    Running,
+    /// The file holds something else than a process id.
+    #[error("Corrupt pidfile: {}", .0.display())]
+    Corrupt(PathBuf),
+    /// The file or its lock cannot be read or written.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// What a pidfile says about its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// There is no file.
+    Absent,
+    /// The process it names is gone, or another program has its id now; or the file is empty.
+    Stale,
+    /// The process runs.
+    Running(Pid),
+}
+
+/// Reads a pidfile: the first line, trimmed, so that `postmaster.pid` can be read too.
+///
+/// # Errors
+/// The file cannot be read, or holds no process id.
+pub fn status(path: &Path) -> Result<Status, PidfileError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Status::Absent),
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            return Err(PidfileError::Corrupt(path.to_owned()));
+        }
+        Err(source) => return Err(io_error("read", path, source)),
+    };
+    if text.trim().is_empty() {
+        return Ok(Status::Stale);
+    }
+    let first = text.lines().next().unwrap_or_default().trim();
+    let pid = first.parse().ok().filter(|pid| *pid > 0);
+    let Some(pid) = pid.and_then(Pid::from_raw) else {
+        return Err(PidfileError::Corrupt(path.to_owned()));
+    };
+    // Not permitted: it lives, and belongs to somebody else.
+    let alive = !matches!(test_kill_process(pid), Err(Errno::SRCH));
+    if alive && !is_other(pid, path) {
+        Ok(Status::Running(pid))
+    } else {
+        Ok(Status::Stale)
+    }
+}
+
+/// Whether a live process surely is not the one that wrote the file.
+///
+/// In a container, where ids are few, it often is this very process. After a reboot it is one that
+/// began later than the file was written. And a zombie is none: it only waits to be counted.
+fn is_other(pid: Pid, path: &Path) -> bool {
+    // Clocks are set while machines run; after a power loss the difference is larger.
+    const MARGIN: Duration = Duration::from_secs(60);
+    if pid == rustix::process::getpid() {
+        return true;
+    }
+    let Some(process) = ProcessStat::read(pid) else {
+        return false;
+    };
+    let written = std::fs::metadata(path).and_then(|file| file.modified());
+    process.zombie || written.is_ok_and(|written| process.started > written + MARGIN)
+}
+
+/// What `/proc` tells about a process, on platforms that have it.
+struct ProcessStat {
+    zombie: bool,
+    started: SystemTime,
+}
+
+impl ProcessStat {
+    /// Reads `proc(5)`: field 3 of `stat` is the state, 22 the start in clock ticks since boot.
+    fn read(pid: Pid) -> Option<ProcessStat> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The second field is the program's name and may hold blanks and parentheses.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut fields = fields.split_whitespace();
+        let zombie = matches!(fields.next()?, "Z" | "X");
+        let ticks: u64 = fields.nth(18)?.parse().ok()?;
+        let system = std::fs::read_to_string("/proc/stat").ok()?;
+        let boot = system
+            .lines()
+            .find_map(|line| line.strip_prefix("btime "))?;
+        let boot = Duration::from_secs(boot.trim().parse().ok()?);
+        let since_boot = Duration::from_secs(ticks / rustix::param::clock_ticks_per_second());
+        Some(ProcessStat {
+            zombie,
+            started: UNIX_EPOCH + boot + since_boot,
+        })
+    }
+}
+
+/// A pidfile that this process has to itself.
+#[derive(Debug)]
+pub struct Pidfile {
+    path: PathBuf,
+    stale: bool,
+    // Locked; never read. Closing it frees the lock.
+    _lock: File,
+}
+
+impl Pidfile {
+    /// Makes sure that no other process has the job, and keeps it so. Writes nothing yet.
+    ///
+    /// # Errors
+    /// The job is taken, or the files cannot be used.
+    pub fn take(path: &Path) -> Result<Pidfile, PidfileError> {
+        let lock_path = with_suffix(path, ".lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(|source| io_error("open", &lock_path, source))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(PidfileError::Running),
+            Err(TryLockError::Error(source)) => return Err(io_error("lock", &lock_path, source)),
+        }
+        let stale = match status(path)? {
+            Status::Absent => false,
+            Status::Stale => true,
+            Status::Running(_) => return Err(PidfileError::Running),
+        };
+        Ok(Pidfile {
+            path: path.to_owned(),
+            stale,
+            _lock: lock,
+        })
+    }
+
+    /// Whether a dead process left the file behind.
+    pub fn was_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// Writes the id of this process: whole or not at all.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self) -> Result<(), PidfileError> {
+        let new = with_suffix(&self.path, ".new");
+        let written = std::fs::write(&new, format!("{}\n", std::process::id()))
+            .and_then(|()| std::fs::rename(&new, &self.path));
+        written.map_err(|source| {
+            let _ = std::fs::remove_file(&new);
+            io_error("write", &self.path, source)
+        })
+    }
+
+    /// Path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Pidfile {
+    fn drop(&mut self) {
+        remove_own(&self.path);
+    }
+}
+
+/// Removes the file if it names this process; a failure leaves a stale file, which is harmless.
+pub(crate) fn remove_own(path: &Path) {
+    let own = std::process::id().to_string();
+    if std::fs::read_to_string(path).is_ok_and(|text| text.trim() == own) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Appends to the name of a file.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> PidfileError {
+    PidfileError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -47,4 +47,92 @@ impl Stats {
             None => self.entries.push((key.to_owned(), Value::Int(by))),
         }
     }
+
+    /// Reads a value.
+    pub fn get(&self, key: &str) -> Option<Value> {
+        self.entries
+            .iter()
+            .find_map(|(name, value)| (name == key).then_some(*value))
+    }
+
+    /// Whether nothing was collected.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Logs what was collected as one line and forgets it; silent when there is nothing.
+    pub fn flush(&mut self) {
+        if !self.is_empty() {
+            tracing::info!("{self}");
+            self.entries.clear();
+        }
+    }
+}
+
+/// `{count: 12, duration: 0.0345}`; monitoring splits it at `, ` and `: `.
+impl std::fmt::Display for Stats {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("{")?;
+        for (index, (key, value)) in self.entries.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{key}: {value}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Value::Int(value) => write!(f, "{value}"),
+            Value::Float(value) => {
+                let text = format!("{value:.4}");
+                let short = text.trim_end_matches('0');
+                let zero = if short.ends_with('.') { "0" } else { "" };
+                let short = if short == "-0." { "0." } else { short };
+                write!(f, "{short}{zero}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Stats, Value};
+
+    #[test]
+    fn the_line_keeps_the_order_of_insertion() {
+        let mut stats = Stats::default();
+        assert!(stats.is_empty());
+        assert_eq!(stats.to_string(), "{}");
+        stats.put("count", 12);
+        stats.put("duration", 0.03451);
+        stats.increase("ticks", 2);
+        stats.increase("ticks", 3);
+        stats.put("count", 13);
+        stats.increase("duration", 1);
+        assert_eq!(stats.to_string(), "{count: 13, duration: 1.0345, ticks: 5}");
+        assert_eq!(stats.get("ticks"), Some(Value::Int(5)));
+        assert_eq!(stats.get("idle"), None);
+        stats.flush();
+        assert!(stats.is_empty());
+    }
+
+    #[test]
+    fn floats_have_one_to_four_decimals_and_no_exponent() {
+        for (value, text) in [
+            (0.0, "0.0"),
+            (12.0, "12.0"),
+            (0.0345, "0.0345"),
+            (0.03, "0.03"),
+            (0.00004, "0.0"),
+            (-0.00004, "0.0"),
+            (0.99996, "1.0"),
+            (100.0, "100.0"),
+            (1e15, "1000000000000000.0"),
+            (-2.5, "-2.5"),
+        ] {
+            assert_eq!(Value::Float(value).to_string(), text);
+        }
+    }
 }

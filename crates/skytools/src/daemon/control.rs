@@ -1,0 +1,103 @@
+//! Reaching other processes of a job: signals by pidfile, starting the program again.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::io::Errno;
+use rustix::process::kill_process;
+use tracing::{error, warn};
+
+use crate::app::CommonArgs;
+use crate::pidfile::{Status, status};
+
+/// What `-s`, `-k` and `-r` ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// `-s`: SIGINT, finish the current batch.
+    Stop,
+    /// `-k`: SIGTERM, end at once.
+    Kill,
+    /// `-r`: SIGHUP, read the configuration again.
+    Reload,
+}
+
+/// Signals the process that a pidfile names; does not wait for its end and leaves the file alone.
+pub(super) fn deliver(pidfile: &Path, signal: Signal) {
+    const NOT_RUNNING: &str = "pidfile exist, but process not running";
+    let number = match signal {
+        Signal::Stop => rustix::process::Signal::INT,
+        Signal::Kill => rustix::process::Signal::TERM,
+        Signal::Reload => rustix::process::Signal::HUP,
+    };
+    match status(pidfile) {
+        Ok(Status::Absent) => warn!("No pidfile, process not running"),
+        Ok(Status::Stale) => warn!("{NOT_RUNNING}"),
+        Ok(Status::Running(pid)) => match kill_process(pid, number) {
+            Ok(()) => {}
+            Err(Errno::SRCH) => warn!("{NOT_RUNNING}"),
+            Err(error) => warn!("cannot signal process {pid}: {error}"),
+        },
+        Err(error) => error!("{}", crate::app::chain(&error)),
+    }
+}
+
+/// Files beside `pidfile` whose name is its own with `suffix` and perhaps more.
+pub(super) fn beside(pidfile: &Path, suffix: &str) -> Vec<PathBuf> {
+    let directory = match pidfile.parent() {
+        Some(directory) if directory != Path::new("") => directory,
+        _ => Path::new("."),
+    };
+    let Some(name) = pidfile.file_name() else {
+        return Vec::new();
+    };
+    let mut prefix = name.to_owned();
+    prefix.push(suffix);
+    let prefix = prefix.into_encoded_bytes();
+    // A directory that cannot be read holds none that could be.
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries
+        .filter(|entry| {
+            let name = entry.file_name().into_encoded_bytes();
+            let helper = name.ends_with(b".lock") || name.ends_with(b".new");
+            name.starts_with(&prefix) && !helper
+        })
+        .map(|entry| entry.path())
+        .collect();
+    found.sort();
+    found
+}
+
+/// How to start this program again on the same configuration, as it was at the start: the file of a
+/// running program may be replaced.
+#[derive(Debug, Clone)]
+pub struct Relaunch {
+    program: PathBuf,
+    args: Vec<OsString>,
+}
+
+impl Relaunch {
+    pub(super) fn new(args: &CommonArgs, config: &Path) -> Relaunch {
+        let mut passed: Vec<OsString> = Vec::new();
+        if args.quiet {
+            passed.push("--quiet".into());
+        }
+        passed.extend((0..args.verbose).map(|_| "--verbose".into()));
+        for set in &args.set {
+            passed.push(format!("--set={}={}", set.key, set.value).into());
+        }
+        passed.push(config.into());
+        let invoked = || std::env::args_os().next().unwrap_or_default().into();
+        Relaunch {
+            program: std::env::current_exe().unwrap_or_else(|_| invoked()),
+            args: passed,
+        }
+    }
+
+    /// The program with the common options and the configuration; add `-d` and a command.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args);
+        command
+    }
+}

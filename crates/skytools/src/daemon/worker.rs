@@ -1,0 +1,59 @@
+//! What the work loop calls.
+
+use serde::de::DeserializeOwned;
+
+use super::Stop;
+use crate::config::CommonConfig;
+use crate::stats::Stats;
+
+/// What a pass of the work loop finds around it.
+#[derive(Debug, Default)]
+pub struct Context {
+    /// Stop request of a signal.
+    pub stop: Stop,
+    /// Counters of this pass, logged as one line after it.
+    pub stats: Stats,
+}
+
+/// Answer of one pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// More work is likely: call again at once.
+    More,
+    /// Nothing to do: pause for `loop_delay`.
+    Idle,
+    /// The job is done: leave the loop.
+    Done,
+}
+
+/// A long-running program.
+pub trait Worker {
+    /// The program's configuration.
+    type Config: DeserializeOwned;
+    /// What a pass can fail with.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Does one round.
+    ///
+    /// # Errors
+    /// Logged; then [`Worker::recover`], a pause, and the next round. See [`Worker::is_fatal`].
+    fn work(&mut self, context: &mut Context) -> Result<Work, Self::Error>;
+
+    /// Drops every connection after a failed round.
+    fn recover(&mut self);
+
+    /// Closes connections past their lifetime, between two rounds.
+    fn between(&mut self) {}
+
+    /// Takes a changed configuration, between two rounds.
+    ///
+    /// # Errors
+    /// The new configuration cannot be used; the worker must still work with the old one.
+    fn reload(&mut self, common: &CommonConfig, config: Self::Config) -> Result<(), Self::Error>;
+
+    /// Whether retrying is pointless: a user error. Ends the program with exit code 1.
+    fn is_fatal(&self, error: &Self::Error) -> bool {
+        let _ = error;
+        false
+    }
+}
