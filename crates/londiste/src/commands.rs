@@ -1,42 +1,82 @@
 //! The commands: one file each.
 
+mod compare;
+mod provider;
+mod setup;
+mod structure;
+mod subscriber;
+
 use std::process::ExitCode;
 
 use skytools::daemon::Job;
 
-use crate::args::{Args, Options};
+use crate::args::Args;
 use crate::{Config, Error, copy, replay};
 
 /// What the program is asked to do.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
+    /// Prepare the provider, choose what it publishes
+    Provider(provider::Args),
+    /// Prepare the subscriber, choose what it receives
+    Subscriber(subscriber::Args),
     /// Apply the queue on the subscriber, until stopped
     Replay,
     /// Fill one table and hand it over to replay; replay starts this by itself
     Copy(copy::Args),
+    /// Compare tables on both sides
+    Compare(compare::Args),
     #[command(external_subcommand)]
     Unknown(Vec<String>),
 }
 
+/// How a command ended that could do its work; of several parts the worst counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Outcome {
+    /// Everything is done.
+    #[default]
+    Done,
+    /// Everything is done, and a difference was found.
+    Differs,
+    /// A part failed; the log says which.
+    Failed,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> ExitCode {
+        ExitCode::from(match outcome {
+            Outcome::Done => 0,
+            Outcome::Failed => 1,
+            Outcome::Differs => 3,
+        })
+    }
+}
+
 /// Runs the command of the command line.
 pub(crate) fn dispatch(job: Job<Config>, args: Args) -> Result<ExitCode, Error> {
+    let options = args.options;
     job.config.check()?;
-    let Options { rewind, reset, .. } = args.options;
-    if rewind {
+    if options.rewind {
         return done(replay::rewind(job));
     }
-    if reset {
+    if options.reset {
         return done(replay::reset(job));
     }
     match args.command.ok_or(Error::NeedCommand)? {
+        Command::Provider(args) => provider::run(job, options, args),
+        Command::Subscriber(args) => subscriber::run(job, options, args),
         Command::Replay => done(replay::run(job)),
         Command::Copy(args) => done(copy::run(job, &args)),
-        Command::Unknown(words) => Err(Error::UnknownCommand(
-            words.into_iter().next().unwrap_or_default(),
-        )),
+        Command::Compare(args) => compare::run(job, options, args),
+        Command::Unknown(words) => Err(Error::UnknownCommand(first(words))),
     }
 }
 
 fn done(result: Result<(), Error>) -> Result<ExitCode, Error> {
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// The word that should have been a command.
+fn first(words: Vec<String>) -> String {
+    words.into_iter().next().unwrap_or_default()
 }

@@ -16,6 +16,7 @@ mod error;
 mod names;
 mod registry;
 mod replay;
+mod schema;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! What is registered: tables and sequences of a queue, on either side.
 
 use pgq::QueueName;
-use postgres::GenericClient;
+use postgres::Client;
 use postgres::types::Type;
 use skytools::db::During;
 
@@ -20,11 +20,15 @@ pub(crate) struct SubscriberTable {
     pub(crate) skip_truncate: bool,
 }
 
+impl SubscriberTable {
+    /// Whether replay applies its events; `?` is an old spelling.
+    pub(crate) fn is_ok(&self) -> bool {
+        matches!(self.state.as_deref(), Some("ok" | "?"))
+    }
+}
+
 /// Tables registered on the provider, in order of registration.
-pub(crate) fn provider_tables(
-    db: &mut impl GenericClient,
-    queue: &QueueName,
-) -> Result<Vec<String>, Error> {
+pub(crate) fn provider_tables(db: &mut Client, queue: &QueueName) -> Result<Vec<String>, Error> {
     list(
         db,
         queue,
@@ -34,10 +38,7 @@ pub(crate) fn provider_tables(
 }
 
 /// Sequences registered on the provider, in order of registration.
-pub(crate) fn provider_seqs(
-    db: &mut impl GenericClient,
-    queue: &QueueName,
-) -> Result<Vec<String>, Error> {
+pub(crate) fn provider_seqs(db: &mut Client, queue: &QueueName) -> Result<Vec<String>, Error> {
     list(
         db,
         queue,
@@ -47,10 +48,7 @@ pub(crate) fn provider_seqs(
 }
 
 /// Sequences registered on the subscriber, in order of registration.
-pub(crate) fn subscriber_seqs(
-    db: &mut impl GenericClient,
-    queue: &QueueName,
-) -> Result<Vec<String>, Error> {
+pub(crate) fn subscriber_seqs(db: &mut Client, queue: &QueueName) -> Result<Vec<String>, Error> {
     list(
         db,
         queue,
@@ -60,7 +58,7 @@ pub(crate) fn subscriber_seqs(
 }
 
 fn list(
-    db: &mut impl GenericClient,
+    db: &mut Client,
     queue: &QueueName,
     sql: &str,
     step: &'static str,
@@ -71,7 +69,7 @@ fn list(
 
 /// Tables registered on the subscriber, in order of registration.
 pub(crate) fn subscriber_tables(
-    db: &mut impl GenericClient,
+    db: &mut Client,
     queue: &QueueName,
 ) -> Result<Vec<SubscriberTable>, Error> {
     let rows = db

@@ -1,0 +1,75 @@
+//! `provider`: what the provider publishes.
+
+mod add;
+mod add_seq;
+mod install;
+mod remove;
+mod remove_seq;
+mod seqs;
+mod tables;
+
+use std::process::ExitCode;
+
+use skytools::daemon::Job;
+use tracing::debug;
+
+use super::Outcome;
+use super::setup::Setup;
+use crate::args::Options;
+use crate::{Config, Error};
+
+/// Prepare the provider, choose what it publishes
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Install PgQ and Londiste, create the queue
+    Install,
+    /// Capture the changes of tables
+    Add(add::Args),
+    /// End the capture of tables
+    Remove(remove::Args),
+    /// List the registered tables
+    Tables,
+    /// Register sequences
+    AddSeq(add_seq::Args),
+    /// Forget sequences
+    RemoveSeq(remove_seq::Args),
+    /// List the registered sequences
+    Seqs,
+    #[command(external_subcommand)]
+    Unknown(Vec<String>),
+}
+
+pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<ExitCode, Error> {
+    let command = match args.command.ok_or(Error::NeedSubcommand)? {
+        Command::Unknown(words) => {
+            debug!(?words, "no such subcommand");
+            return Err(Error::BadProviderSubcommand);
+        }
+        known => known,
+    };
+    let job = match command {
+        Command::Tables | Command::Seqs => job.without_pidfile(),
+        _ => job.with_pidfile_suffix(".setup"),
+    };
+    let outcome = job.run_command(|job, _| one(&mut Setup::new(job, &options), &command))?;
+    Ok(outcome.into())
+}
+
+fn one(setup: &mut Setup<'_>, command: &Command) -> Result<Outcome, Error> {
+    match command {
+        Command::Install => install::run(setup),
+        Command::Add(args) => add::run(setup, args),
+        Command::Remove(args) => remove::run(setup, args),
+        Command::Tables => tables::run(setup),
+        Command::AddSeq(args) => add_seq::run(setup, args),
+        Command::RemoveSeq(args) => remove_seq::run(setup, args),
+        Command::Seqs => seqs::run(setup),
+        Command::Unknown(_) => Ok(Outcome::Failed),
+    }
+}

@@ -1,0 +1,24 @@
+use tracing::info;
+
+use super::super::Outcome;
+use super::super::setup::Setup;
+use crate::{Error, schema};
+
+/// Installs what is missing and creates the queue, in one transaction.
+pub(super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
+    let (config, queue) = (setup.config, setup.queue);
+    let mut tx = setup.bare_provider()?.begin()?;
+    pgq::schema::install(&mut tx)?;
+    schema::install(&mut tx)?;
+    if pgq::admin::create_queue(&mut *tx, queue)? {
+        info!("Creating queue {queue}");
+    } else {
+        info!("queue {queue} is in place");
+    }
+    if config.fake {
+        tx.rollback()?;
+    } else {
+        tx.commit()?;
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,244 @@
+//! What the set-up commands share: their two databases, and transactions with a time limit.
+
+use std::collections::HashSet;
+use std::io::Write;
+
+use pgq::{ConsumerName, QueueName};
+use postgres::Client;
+use postgres::types::Type;
+use serde::Serialize;
+use skytools::daemon::Job;
+use skytools::db::{Connection, Database, DbError, During, Tx};
+use skytools::table::{self, TableName};
+use tracing::{error, warn};
+
+use super::Outcome;
+use crate::args::Options;
+use crate::names::{Pattern, Relation};
+use crate::{Config, Error};
+
+/// A set-up command at work.
+pub(super) struct Setup<'a> {
+    pub(super) config: &'a Config,
+    pub(super) options: &'a Options,
+    pub(super) queue: &'a QueueName,
+    pub(super) consumer: ConsumerName,
+    provider: Option<Database>,
+    subscriber: Option<Database>,
+    job: &'a Job<Config>,
+}
+
+impl<'a> Setup<'a> {
+    pub(super) fn new(job: &'a Job<Config>, options: &'a Options) -> Setup<'a> {
+        Setup {
+            config: &job.config,
+            options,
+            queue: &job.config.pgq_queue_name,
+            consumer: job.config.consumer(&job.common),
+            provider: None,
+            subscriber: None,
+            job,
+        }
+    }
+
+    /// The provider, whatever is installed there.
+    pub(super) fn bare_provider(&mut self) -> Result<&mut Connection, Error> {
+        let database = match self.provider.take() {
+            Some(database) => database,
+            None => self.config.provider(&self.job.common)?,
+        };
+        Ok(self.provider.insert(database).connection()?)
+    }
+
+    /// The subscriber, whatever is installed there.
+    pub(super) fn bare_subscriber(&mut self) -> Result<&mut Connection, Error> {
+        let database = match self.subscriber.take() {
+            Some(database) => database,
+            None => self.config.subscriber(&self.job.common)?,
+        };
+        Ok(self.subscriber.insert(database).connection()?)
+    }
+
+    /// The provider; queues and registrations are in place.
+    ///
+    /// # Errors
+    /// It does not answer, or `provider install` has not been run.
+    pub(super) fn provider(&mut self) -> Result<&mut Connection, Error> {
+        let db = self.bare_provider()?;
+        installed(db, "pgq", "provider")?;
+        installed(db, "londiste", "provider")?;
+        Ok(db)
+    }
+
+    /// The subscriber; registrations are in place.
+    ///
+    /// # Errors
+    /// It does not answer, or `subscriber install` has not been run.
+    pub(super) fn subscriber(&mut self) -> Result<&mut Connection, Error> {
+        let db = self.bare_subscriber()?;
+        installed(db, "londiste", "subscriber")?;
+        Ok(db)
+    }
+
+    /// Refuses an empty list of names unless `--all` was given.
+    pub(super) fn need_names(&self, names: &[String]) -> Result<(), Error> {
+        if names.is_empty() && !self.options.all {
+            return Err(Error::NeedNames);
+        }
+        Ok(())
+    }
+}
+
+fn installed(db: &mut Connection, schema: &'static str, side: &'static str) -> Result<(), Error> {
+    if table::exists_schema(&mut **db, schema)? {
+        return Ok(());
+    }
+    Err(Error::NotInstalled { schema, side })
+}
+
+/// Runs `body` in a transaction of its own.
+pub(super) fn step<T>(
+    db: &mut Connection,
+    body: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut tx = db.begin()?;
+    let value = body(&mut tx)?;
+    tx.commit()?;
+    Ok(value)
+}
+
+/// As [`step`], on the provider: ended by the server after `lock_timeout`, rolled back with `fake`.
+pub(super) fn provider_step<T>(
+    config: &Config,
+    db: &mut Connection,
+    body: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut tx = db.begin()?;
+    let limit = config.lock_timeout.as_millis().to_string();
+    set_local(&mut tx, "statement_timeout", &limit)?;
+    let value = body(&mut tx)?;
+    if config.fake {
+        tx.rollback()?;
+    } else {
+        tx.commit()?;
+    }
+    Ok(value)
+}
+
+/// Sets a parameter until the end of the transaction.
+pub(super) fn set_local(db: &mut Client, name: &str, value: &str) -> Result<(), DbError> {
+    db.query_typed_one(
+        "select pg_catalog.set_config($1, $2, true)",
+        &[(&name, Type::TEXT), (&value, Type::TEXT)],
+    )
+    .during("set a parameter of the session")?;
+    Ok(())
+}
+
+/// Logs why one table or sequence of several could not be done, so that the others can be.
+///
+/// # Errors
+/// The connection is gone, so nothing more can be done.
+pub(super) fn part_failed(name: &str, failure: Error) -> Result<Outcome, Error> {
+    if failure.is_connection_lost() {
+        return Err(failure);
+    }
+    error!("{name}: {}", failure.chain());
+    Ok(Outcome::Failed)
+}
+
+/// Writes results to stdout.
+pub(super) fn print(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // The reader has seen enough.
+        Err(failure) if failure.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(Error::Output),
+    }
+}
+
+/// Writes results to stdout as one JSON document.
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(Error::Json)?;
+    print(&format!("{text}\n"))
+}
+
+/// Prints names one per line, or as a JSON list.
+pub(super) fn print_names(names: &[String], options: &Options) -> Result<Outcome, Error> {
+    if options.json {
+        print_json(&names)?;
+    } else {
+        let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
+        print(&lines)?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// What the arguments of a command select from a list, in the list's order and without duplicates.
+pub(super) struct Selection {
+    pub(super) names: Vec<String>,
+    /// Literal names that are not in the list.
+    pub(super) unknown: Vec<TableName>,
+}
+
+/// Selects from `relations` by names and patterns; no argument selects as `*.*` does.
+pub(super) fn select(relations: &[Relation], arguments: &[String]) -> Result<Selection, Error> {
+    let mut selected = HashSet::new();
+    let mut unknown = Vec::new();
+    let everything = [Pattern::everything()];
+    let given = arguments
+        .iter()
+        .map(|argument| Pattern::parse(argument))
+        .collect::<Result<Vec<_>, _>>()?;
+    let patterns = if given.is_empty() {
+        everything.as_slice()
+    } else {
+        given.as_slice()
+    };
+    for pattern in patterns {
+        let hits: Vec<usize> = (0..relations.len())
+            .filter(|&nr| pattern.selects(&relations[nr]))
+            .collect();
+        if hits.is_empty() {
+            match pattern {
+                Pattern::Name(name) => unknown.push(name.clone()),
+                Pattern::Glob(glob) => {
+                    tracing::info!("No tables found that match {glob}");
+                }
+            }
+        }
+        selected.extend(hits);
+    }
+    Ok(Selection {
+        names: (0..relations.len())
+            .filter(|nr| selected.contains(nr))
+            .map(|nr| relations[nr].name.clone())
+            .collect(),
+        unknown,
+    })
+}
+
+/// Says about each name what is wrong with it; nothing to say is success.
+pub(super) fn warn_unknown<'n>(
+    names: impl IntoIterator<Item = &'n TableName>,
+    mut message: impl FnMut(&TableName) -> Result<String, Error>,
+) -> Result<Outcome, Error> {
+    let mut outcome = Outcome::Done;
+    for name in names {
+        warn!("{}", message(name)?);
+        outcome = Outcome::Failed;
+    }
+    Ok(outcome)
+}
+
+/// Reads literal names of tables or sequences, without duplicates.
+pub(super) fn literal(arguments: &[String]) -> Result<Vec<String>, Error> {
+    let mut names: Vec<String> = Vec::new();
+    for argument in arguments {
+        let name = TableName::parse_argument(argument)?.to_string();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}

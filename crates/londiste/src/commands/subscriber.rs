@@ -1,0 +1,87 @@
+//! `subscriber`: what the subscriber receives.
+
+mod add;
+mod add_seq;
+mod install;
+mod missing;
+mod register;
+mod remove;
+mod remove_seq;
+mod resync;
+mod seqs;
+mod tables;
+mod unregister;
+
+use std::process::ExitCode;
+
+use skytools::daemon::Job;
+
+use super::setup::Setup;
+use super::{Outcome, first};
+use crate::args::Options;
+use crate::{Config, Error};
+
+/// Prepare the subscriber, choose what it receives
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Install Londiste
+    Install,
+    /// Subscribe to tables
+    Add(add::Args),
+    /// End the subscription of tables
+    Remove(remove::Args),
+    /// List the subscribed tables and their states
+    Tables,
+    /// Copy tables again
+    Resync(resync::Args),
+    /// List what the provider publishes and this subscriber does not receive
+    Missing,
+    /// Register the consumer on the provider
+    Register,
+    /// Remove the consumer from the provider, forget all positions and states
+    Unregister,
+    /// Subscribe to sequences
+    AddSeq(add_seq::Args),
+    /// End the subscription of sequences
+    RemoveSeq(remove_seq::Args),
+    /// List the subscribed sequences
+    Seqs,
+    #[command(external_subcommand)]
+    Unknown(Vec<String>),
+}
+
+pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<ExitCode, Error> {
+    let command = match args.command.ok_or(Error::NeedSubcommand)? {
+        Command::Unknown(words) => return Err(Error::BadSubscriberSubcommand(first(words))),
+        known => known,
+    };
+    let job = match command {
+        Command::Tables | Command::Seqs | Command::Missing => job.without_pidfile(),
+        _ => job.with_pidfile_suffix(".setup"),
+    };
+    let outcome = job.run_command(|job, _| one(&mut Setup::new(job, &options), &command))?;
+    Ok(outcome.into())
+}
+
+fn one(setup: &mut Setup<'_>, command: &Command) -> Result<Outcome, Error> {
+    match command {
+        Command::Install => install::run(setup),
+        Command::Add(args) => add::run(setup, args),
+        Command::Remove(args) => remove::run(setup, args),
+        Command::Tables => tables::run(setup),
+        Command::Resync(args) => resync::run(setup, args),
+        Command::Missing => missing::run(setup),
+        Command::Register => register::run(setup),
+        Command::Unregister => unregister::run(setup),
+        Command::AddSeq(args) => add_seq::run(setup, args),
+        Command::RemoveSeq(args) => remove_seq::run(setup, args),
+        Command::Seqs => seqs::run(setup),
+        Command::Unknown(_) => Ok(Outcome::Failed),
+    }
+}

@@ -1,0 +1,194 @@
+use std::collections::HashSet;
+
+use postgres::types::Type;
+use skytools::db::{Connection, DbError, During, Tx};
+use skytools::table::TableName;
+use tracing::{error, info, warn};
+
+use super::super::setup::{Selection, Setup, part_failed, select, step};
+use super::super::{Outcome, structure};
+use crate::args::Options;
+use crate::names::{self, Pattern};
+use crate::{Error, registry};
+
+/// Subscribe to tables
+///
+/// Replay empties and copies each table, then keeps it up to date. Triggers of the tables are put
+/// aside first.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Tables: `name`, `schema.name`, or a pattern with `*` and `?`
+    #[arg(value_name = "TABLE")]
+    tables: Vec<String>,
+}
+
+pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> {
+    let (queue, options) = (setup.queue, setup.options);
+    if options.expect_sync && options.skip_truncate {
+        return Err(Error::TooManyOptions);
+    }
+    setup.need_names(&args.tables)?;
+
+    let published = registry::provider_tables(setup.provider()?, queue)?;
+    let db = setup.subscriber()?;
+    let subscribed: HashSet<String> = registry::subscriber_tables(db, queue)?
+        .into_iter()
+        .map(|table| table.name)
+        .collect();
+    let (chosen, mut outcome) = choose(db, options, args, &published, &subscribed)?;
+    let (fresh, known): (Vec<_>, Vec<_>) = chosen
+        .into_iter()
+        .partition(|name| !subscribed.contains(name));
+    for name in known {
+        info!("Table {name} already added");
+    }
+    if !structures_match(setup, &fresh)? {
+        if !options.force {
+            return Ok(Outcome::Failed);
+        }
+        warn!("--force used, ignoring errors");
+    }
+
+    let db = setup.subscriber()?;
+    for name in &fresh {
+        if let Err(failure) = one(db, queue.as_str(), name, options) {
+            outcome = outcome.max(part_failed(name, failure)?);
+        }
+    }
+    Ok(outcome)
+}
+
+/// The tables to add, in the order of their registration on the provider.
+fn choose(
+    db: &mut Connection,
+    options: &Options,
+    args: &Args,
+    published: &[String],
+    subscribed: &HashSet<String>,
+) -> Result<(Vec<String>, Outcome), Error> {
+    let mut outcome = Outcome::Done;
+    let Selection { names, unknown } = select(&names::relations(db, "rp")?, &args.tables)?;
+    let (mut chosen, unattached): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|name| published.contains(name));
+    if args.tables.is_empty() {
+        // What the provider has and the catalog here does not is worth an error: all was asked for.
+        let absent = published
+            .iter()
+            .filter(|&name| !chosen.contains(name) && !subscribed.contains(name));
+        let absent: Vec<String> = absent.cloned().collect();
+        chosen.extend(absent);
+    }
+    for name in &unknown {
+        let name = name.to_string();
+        if published.contains(&name) {
+            chosen.push(name);
+        } else {
+            warn!("No tables found that match {name}");
+            outcome = Outcome::Failed;
+        }
+    }
+    chosen.sort_by_key(|name| published.iter().position(|other| other == name));
+    for name in unattached {
+        if !named(&args.tables, &name)? {
+            continue;
+        }
+        error!("Table {name} not attached to queue");
+        if options.force {
+            warn!("--force used, ignoring errors");
+            chosen.push(name);
+        } else {
+            outcome = Outcome::Failed;
+        }
+    }
+    Ok((chosen, outcome))
+}
+
+/// Whether an argument names the table itself, not by a pattern.
+fn named(arguments: &[String], name: &str) -> Result<bool, Error> {
+    let name = Pattern::Name(TableName::parse(name));
+    for argument in arguments {
+        if Pattern::parse(argument)? == name {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn structures_match(setup: &mut Setup<'_>, names: &[String]) -> Result<bool, Error> {
+    let mut provider = Vec::new();
+    for name in names {
+        provider.push(structure::read(setup.provider()?, name)?);
+    }
+    let mut good = true;
+    for (name, provider) in names.iter().zip(provider) {
+        let subscriber = structure::read(setup.subscriber()?, name)?;
+        info!("Checking {name}");
+        for finding in structure::compare(name, provider.as_ref(), subscriber.as_ref()) {
+            good &= finding.log();
+        }
+    }
+    Ok(good)
+}
+
+/// Adds one table, in one transaction.
+fn one(db: &mut Connection, queue: &str, name: &str, options: &Options) -> Result<(), Error> {
+    step(db, |tx| {
+        if !options.expect_sync && !options.force {
+            let mut capturing = capturing_triggers(tx, name)?;
+            if let Some(trigger) = capturing.pop() {
+                return Err(Error::Captured {
+                    table: name.to_owned(),
+                    trigger,
+                });
+            }
+        }
+        info!("Adding {name}");
+        tx.query_typed_one(
+            "select londiste.subscriber_add_table($1, $2)",
+            &[(&queue, Type::TEXT), (&name, Type::TEXT)],
+        )
+        .during("add the table")?;
+        if options.expect_sync {
+            tx.query_typed_one(
+                "select londiste.subscriber_set_table_state($1, $2, null, 'ok')",
+                &[(&queue, Type::TEXT), (&name, Type::TEXT)],
+            )
+            .during("set the table's state")?;
+            return Ok(());
+        }
+        tx.query_typed_one(
+            "select londiste.subscriber_drop_all_table_triggers($1)",
+            &[(&name, Type::TEXT)],
+        )
+        .during("put the table's triggers aside")?;
+        if options.skip_truncate {
+            tx.query_typed_one(
+                "select londiste.subscriber_set_skip_truncate($1, $2, true)",
+                &[(&queue, Type::TEXT), (&name, Type::TEXT)],
+            )
+            .during("keep the table's rows")?;
+        }
+        Ok(())
+    })
+}
+
+/// Triggers of the table that write into a queue of the subscriber. Without them another queue loses
+/// changes; with them it gets every copied row.
+fn capturing_triggers(tx: &mut Tx<'_>, name: &str) -> Result<Vec<String>, DbError> {
+    let table = TableName::parse(name);
+    let rows = tx
+        .query_typed(
+            "select g.tgname
+               from pg_catalog.pg_trigger g
+               join pg_catalog.pg_class c on c.oid = g.tgrelid
+               join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+               join pg_catalog.pg_proc p on p.oid = g.tgfoid
+               join pg_catalog.pg_namespace f on f.oid = p.pronamespace
+              where n.nspname = $1 and c.relname = $2
+                and not g.tgisinternal and f.nspname in ('pgq', 'pgq_gen')
+              order by g.tgname",
+            &[(&table.schema(), Type::TEXT), (&table.name(), Type::TEXT)],
+        )
+        .during("look at the table's triggers")?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}

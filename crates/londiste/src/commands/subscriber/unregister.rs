@@ -1,0 +1,70 @@
+use pgq::{ConsumerName, position};
+use postgres::types::Type;
+use skytools::db::{Connection, During};
+use tracing::{info, warn};
+
+use super::super::Outcome;
+use super::super::setup::{Setup, step};
+use crate::{Error, registry};
+
+/// Sets every table to be copied again and forgets the positions, then removes the consumers from
+/// the provider. In this order: what the provider no longer keeps must not look replicated.
+pub(super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
+    let (queue, options, consumer) = (setup.queue, setup.options, setup.consumer.clone());
+    let db = setup.subscriber()?;
+    if !pgq::lock::try_consumer(&mut **db, "londiste", &consumer)? {
+        if !options.force {
+            return Err(Error::ReplayRuns(consumer));
+        }
+        warn!("replay is running; --force used, going on");
+    }
+    step(db, |tx| {
+        for table in registry::subscriber_tables(tx, queue)? {
+            tx.query_typed_one(
+                "select londiste.subscriber_set_table_state($1, $2, null, null)",
+                &[(queue, Type::TEXT), (&table.name, Type::TEXT)],
+            )
+            .during("set the table's state")?;
+        }
+        let positions = tx
+            .query_typed("select consumer_id from londiste.completed", &[])
+            .during("list the stored positions")?;
+        for row in positions {
+            let name: ConsumerName = row.get(0);
+            if belongs_to(&name, &consumer) {
+                position::set_last_tick(&mut **tx, "londiste", &name, None)?;
+            }
+        }
+        Ok(())
+    })?;
+
+    let db = setup.provider()?;
+    let mut registered = false;
+    for name in consumers(db, queue, &consumer)? {
+        registered |= pgq::admin::unregister_consumer(&mut **db, queue, &name)?;
+        info!("Consumer {name} unregistered from queue {queue}");
+    }
+    if !registered {
+        info!("Consumer {consumer} is not registered on queue {queue}");
+    }
+    Ok(Outcome::Done)
+}
+
+/// Whether a consumer is the job's own or one of its copies.
+fn belongs_to(name: &ConsumerName, job: &ConsumerName) -> bool {
+    name.as_str()
+        .strip_prefix(job.as_str())
+        .is_some_and(|rest| rest.is_empty() || rest == "_copy" || rest.starts_with("_copy."))
+}
+
+fn consumers(
+    db: &mut Connection,
+    queue: &pgq::QueueName,
+    job: &ConsumerName,
+) -> Result<Vec<ConsumerName>, Error> {
+    Ok(pgq::admin::consumer_info(&mut **db, Some(queue), None)?
+        .into_iter()
+        .map(|info| info.consumer)
+        .filter(|name| belongs_to(name, job))
+        .collect())
+}
