@@ -309,7 +309,7 @@ fn rows_in(chunk: &[u8]) -> u64 {
 }
 
 /// The driver's error inside an I/O error: its COPY streams wrap every failure in one.
-fn driver_error(error: io::Error) -> postgres::Error {
+pub(crate) fn driver_error(error: io::Error) -> postgres::Error {
     error
         .into_inner()
         .and_then(|inner| inner.downcast().ok())
