@@ -4,6 +4,7 @@
 //! * [`admin`]: creating, registering, ticking, looking
 //! * [`producer`]: putting events in
 //! * [`batch`]: taking batches and reading their events in bounded memory
+//! * [`row`]: events that are changed rows, in any of the formats of the triggers
 //! * [`position`]: what a destination has applied; [`lock`]: one process per consumer
 //! * [`maintenance`]: rotation and redelivery
 //! * [`consumer`]: the work loops built from these
@@ -18,6 +19,7 @@ pub mod lock;
 pub mod maintenance;
 pub mod position;
 pub mod producer;
+pub mod row;
 pub mod schema;
 
 pub use error::Error;

@@ -60,7 +60,7 @@ pub struct Target<'a> {
 }
 
 /// A column of the target and its value.
-type Pair<'r> = (&'r [u8], Option<&'r [u8]>);
+pub type Pair<'r> = (&'r [u8], Option<&'r [u8]>);
 
 impl<'a> Target<'a> {
     /// Appends `insert into public.tbl (id, data) values ('1', null);`.
@@ -68,48 +68,19 @@ impl<'a> Target<'a> {
     /// # Errors
     /// A mapped column is missing, or a value holds a NUL byte.
     pub fn push_insert(&self, row: &Record<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        out.extend_from_slice(b"insert into ");
-        quote::push_fqident(self.table, out);
-        let pairs = self.pairs(row)?;
-        if pairs.is_empty() {
-            out.extend_from_slice(b" default values;");
-            return Ok(());
-        }
-        out.extend_from_slice(b" (");
-        push_joined(out, b", ", &pairs, |(name, _), out| {
-            push_ident(name, out);
-            Ok(())
-        })?;
-        out.extend_from_slice(b") values (");
-        push_joined(out, b", ", &pairs, |(_, value), out| {
-            push_literal(*value, out)
-        })?;
-        out.extend_from_slice(b");");
-        Ok(())
+        push_insert(self.table, &self.pairs(row)?, out)
     }
 
-    /// Appends `update only public.tbl set data = 'x' where id = '1';`.
-    ///
-    /// Keys are not set, unless there is nothing else: a row that is all key is set to itself.
+    /// Appends `update only public.tbl set data = 'x' where id = '1';`. Keys are not set.
     ///
     /// # Errors
     /// There are no keys, a key or mapped column is missing, or a value holds a NUL byte.
     pub fn push_update(&self, row: &Record<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        let keys = self.key_pairs(row, Error::UpdateNeedsKeys)?;
+        let keys = self.key_pairs(row)?;
         let is_key = |name: &[u8]| keys.iter().any(|(key, _)| *key == name);
         let mut values = self.pairs(row)?;
-        if values.iter().any(|(name, _)| !is_key(name)) {
-            values.retain(|(name, _)| !is_key(name));
-        }
-        out.extend_from_slice(b"update only ");
-        quote::push_fqident(self.table, out);
-        out.extend_from_slice(b" set ");
-        push_joined(out, b", ", &values, |(name, value), out| {
-            push_ident(name, out);
-            out.extend_from_slice(b" = ");
-            push_literal(*value, out)
-        })?;
-        push_where(&keys, out)
+        values.retain(|(name, _)| !is_key(name));
+        push_update(self.table, &values, &keys, out)
     }
 
     /// Appends `delete from only public.tbl where id = '1';`.
@@ -117,10 +88,7 @@ impl<'a> Target<'a> {
     /// # Errors
     /// There are no keys, a key column is missing, or a value holds a NUL byte.
     pub fn push_delete(&self, row: &Record<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        let keys = self.key_pairs(row, Error::DeleteNeedsKeys)?;
-        out.extend_from_slice(b"delete from only ");
-        quote::push_fqident(self.table, out);
-        push_where(&keys, out)
+        push_delete(self.table, &self.key_pairs(row)?, out)
     }
 
     fn pairs<'r>(&'r self, row: &'r Record<'_>) -> Result<Vec<Pair<'r>>, Error> {
@@ -132,10 +100,7 @@ impl<'a> Target<'a> {
             .collect()
     }
 
-    fn key_pairs<'r>(&'r self, row: &'r Record<'_>, none: Error) -> Result<Vec<Pair<'r>>, Error> {
-        if self.keys.is_empty() {
-            return Err(none);
-        }
+    fn key_pairs<'r>(&'r self, row: &'r Record<'_>) -> Result<Vec<Pair<'r>>, Error> {
         let target_name = |key: &'a [u8]| {
             let mapped = self.fields.iter().find(|(source, _)| *source == key);
             mapped.map_or(key, |(_, target)| *target)
@@ -151,11 +116,74 @@ fn column<'r>(row: &'r Record<'_>, name: &[u8]) -> Result<Option<&'r [u8]>, Erro
         .ok_or_else(|| Error::MissingColumn(String::from_utf8_lossy(name).into_owned()))
 }
 
+/// Appends an insert into a table, named raw; a row of no columns is one of defaults.
+///
+/// # Errors
+/// A value holds a NUL byte.
+pub fn push_insert(table: &[u8], row: &[Pair<'_>], out: &mut Vec<u8>) -> Result<(), Error> {
+    out.extend_from_slice(b"insert into ");
+    quote::push_fqident(table, out);
+    if row.is_empty() {
+        out.extend_from_slice(b" default values;");
+        return Ok(());
+    }
+    out.extend_from_slice(b" (");
+    push_joined(out, b", ", row, |(name, _), out| {
+        push_ident(name, out);
+        Ok(())
+    })?;
+    out.extend_from_slice(b") values (");
+    push_joined(out, b", ", row, |(_, value), out| push_literal(*value, out))?;
+    out.extend_from_slice(b");");
+    Ok(())
+}
+
+/// Appends an update of the row of `keys` in a table, named raw.
+///
+/// Without `values`, the keys are set to themselves: the row is touched, and counted.
+///
+/// # Errors
+/// There are no keys, or a value holds a NUL byte.
+pub fn push_update(
+    table: &[u8],
+    values: &[Pair<'_>],
+    keys: &[Pair<'_>],
+    out: &mut Vec<u8>,
+) -> Result<(), Error> {
+    if keys.is_empty() {
+        return Err(Error::UpdateNeedsKeys);
+    }
+    out.extend_from_slice(b"update only ");
+    quote::push_fqident(table, out);
+    out.extend_from_slice(b" set ");
+    let set = if values.is_empty() { keys } else { values };
+    push_joined(out, b", ", set, |(name, value), out| {
+        push_ident(name, out);
+        out.extend_from_slice(b" = ");
+        push_literal(*value, out)
+    })?;
+    push_where(keys, out)
+}
+
+/// Appends a delete of the row of `keys` from a table, named raw.
+///
+/// # Errors
+/// There are no keys, or a value holds a NUL byte.
+pub fn push_delete(table: &[u8], keys: &[Pair<'_>], out: &mut Vec<u8>) -> Result<(), Error> {
+    if keys.is_empty() {
+        return Err(Error::DeleteNeedsKeys);
+    }
+    out.extend_from_slice(b"delete from only ");
+    quote::push_fqident(table, out);
+    push_where(keys, out)
+}
+
 fn push_where(keys: &[Pair<'_>], out: &mut Vec<u8>) -> Result<(), Error> {
     out.extend_from_slice(b" where ");
     push_joined(out, b" and ", keys, |(name, value), out| {
         push_ident(name, out);
         if value.is_none() {
+            // `= null` would find no row, and say nothing.
             out.extend_from_slice(b" is null");
             return Ok(());
         }
