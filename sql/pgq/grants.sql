@@ -62,7 +62,28 @@ to pgq_reader;
 grant execute on function
     pgq.insert_event(text, text, text),
     pgq.insert_event(text, text, text, text, text, text, text),
-    pgq.current_event_table(text)
+    pgq.current_event_table(text),
+    pgq.sqltriga(),
+    pgq.logutriga(),
+    pgq.jsontriga(),
+    pgq.logtriga(),
+    pgq._urlencode(text),
+    pgq._has_equality(oid),
+    pgq._in_column_list(text, text),
+    pgq._is_change(text, text, boolean, boolean),
+    pgq._capture_options(text, text, text, text, text, text[]),
+    pgq._capture_value(text, text, text, oid),
+    pgq._capture_columns(text, text, oid, text, text, text),
+    pgq._capture_values_pinned(text, anyelement, anyelement),
+    pgq._capture_row(text, text[], boolean[], text[]),
+    pgq._capture_data(text, text, text[], boolean[], boolean[], text[], text[], boolean[],
+                      boolean, boolean, boolean, boolean),
+    pgq._capture_type(text, text, text, text, text[], text),
+    pgq._capture_expression(text, text[]),
+    pgq._capture_expressions(text[], text[]),
+    pgq._capture_evaluate(text, anyelement),
+    pgq._capture(text, text, text, oid, text, text, text[], anyelement, anyelement),
+    pgq._capture_truncate(text, text, text, oid, text, text, text[])
 to pgq_writer;
 
 grant execute on function

@@ -68,4 +68,26 @@
 \ir functions/pgq.get_consumer_info.sql
 \ir functions/pgq.get_batch_info.sql
 
+\ir functions/pgq._urlencode.sql
+\ir functions/pgq._has_equality.sql
+\ir functions/pgq._in_column_list.sql
+\ir functions/pgq._is_change.sql
+\ir functions/pgq._capture_options.sql
+\ir functions/pgq._capture_value.sql
+\ir functions/pgq._capture_columns.sql
+\ir functions/pgq._capture_values_pinned.sql
+\ir functions/pgq._capture_row.sql
+\ir functions/pgq._capture_data.sql
+\ir functions/pgq._capture_type.sql
+\ir functions/pgq._capture_expression.sql
+\ir functions/pgq._capture_expressions.sql
+\ir functions/pgq._capture_evaluate.sql
+\ir functions/pgq._capture.sql
+\ir functions/pgq._capture_truncate.sql
+
+\ir triggers/pgq.sqltriga.sql
+\ir triggers/pgq.logutriga.sql
+\ir triggers/pgq.jsontriga.sql
+\ir triggers/pgq.logtriga.sql
+
 \ir grants.sql

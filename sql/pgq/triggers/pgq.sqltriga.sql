@@ -1,0 +1,58 @@
+create or replace function pgq.sqltriga()
+returns trigger as $$
+-- pgq.sqltriga(0): logs changes as parts of SQL statements, ev_type I, U, D or R.
+-- Arguments of the trigger:
+--      QUEUE                   an existing queue
+--      ignore=c1,c2            columns that are not logged, nor an update of them alone
+--      pkey=c1,c2              key columns, instead of the primary key
+--      backup                  ev_extra2 of an UPDATE gets the old row
+--      deny                    refuses every change
+--      SKIP                    BEFORE only: logs the change instead of doing it
+--      ev_type=SQL .. ev_extra4=SQL      replaces a field of the event; columns are those of the new row,
+--                              or of the deleted one
+--      when=SQL                false: no event
+--      key_updates=log         logs a change of the key as new values where old ones; default: an error
+--      changes=text            an update is a change if the text differs, as of 1.0 and 1.00; default: if
+--                              the type says not equal
+--      settings=pinned         renders values under fixed settings; default: the writer's
+-- Returns:  in a BEFORE trigger the row, or null with SKIP
+-- Raises:   as pgq._capture; insufficient_privilege if the writer may not insert events
+-- Changes:  the queue; nothing while session_replication_role is local
+-- Used by:  triggers on tables of users
+declare
+    v_skip  boolean := false;
+begin
+    if pg_catalog.current_setting('session_replication_role') operator(pg_catalog.<>) 'local' then
+        if not pg_catalog.has_function_privilege(
+                   'pgq.insert_event(text, text, text, text, text, text, text)', 'execute') then
+            raise exception 'permission denied for function insert_event'
+                using errcode = 'insufficient_privilege',
+                      hint = pg_catalog.format('To let %I write to captured tables: grant pgq_writer to %I',
+                                               current_user, current_user);
+        end if;
+        if tg_level operator(pg_catalog.=) 'STATEMENT' then
+            perform pgq._capture_truncate('sql', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name,
+                                          tg_argv);
+            return null;
+        elsif tg_op operator(pg_catalog.=) 'INSERT' then
+            v_skip := pgq._capture('sql', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                   new, new);
+        elsif tg_op operator(pg_catalog.=) 'UPDATE' then
+            v_skip := pgq._capture('sql', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                   new, old);
+        else
+            v_skip := pgq._capture('sql', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                   old, old);
+        end if;
+    end if;
+
+    if v_skip then
+        return null;
+    elsif tg_op operator(pg_catalog.=) 'DELETE' then
+        return old;
+    else
+        return new;
+    end if;
+end;
+-- Not security definer: arguments may hold SQL, which runs as the writer and in the writer's path.
+$$ language plpgsql;
