@@ -8,6 +8,7 @@ mod subscriber;
 
 use std::process::ExitCode;
 
+use skytools::app::Program;
 use skytools::daemon::Job;
 
 use crate::args::Args;
@@ -54,19 +55,20 @@ impl From<Outcome> for ExitCode {
 
 /// Runs the command of the command line.
 pub(crate) fn dispatch(job: Job<Config>, args: Args) -> Result<ExitCode, Error> {
+    let common = args.common().clone();
     let options = args.options;
     job.config.check()?;
     if options.rewind {
-        return done(replay::rewind(job));
+        return done(replay::rewind(job, &common));
     }
     if options.reset {
-        return done(replay::reset(job));
+        return done(replay::reset(job, &common));
     }
     match args.command.ok_or(Error::NeedCommand)? {
         Command::Provider(args) => provider::run(job, options, args),
         Command::Subscriber(args) => subscriber::run(job, options, args),
-        Command::Replay => done(replay::run(job)),
-        Command::Copy(args) => done(copy::run(job, &args)),
+        Command::Replay => done(replay::run(job, &common)),
+        Command::Copy(args) => done(copy::run(job, &common, &args)),
         Command::Compare(args) => compare::run(job, options, args),
         Command::Unknown(words) => Err(Error::UnknownCommand(first(words))),
     }

@@ -1,8 +1,20 @@
 //! The process that fills a table and hands it over to replay.
+//!
+//! * [`worker`]: the work loop: copy, catch up, hand over
+//! * [`transfer`]: filling the table, in one transaction
+//! * [`structure`]: indexes that are dropped meanwhile, and come back as they were
+//! * [`watch`]: breaking off when the table is not wanted any more
 
+mod structure;
+mod transfer;
+mod watch;
+mod worker;
+
+use skytools::app::CommonArgs;
 use skytools::daemon::Job;
 
-use crate::{Config, Error};
+use crate::replay::job::{Settings, copy_pidfile_suffix};
+use crate::{Config, Error, replay};
 
 /// Fill one table and hand it over to replay
 #[derive(Debug, Clone, clap::Args)]
@@ -12,7 +24,18 @@ pub(crate) struct Args {
 }
 
 /// Copies the table, catches up, and hands it over.
-pub(crate) fn run(job: Job<Config>, args: &Args) -> Result<(), Error> {
-    let _ = (job, args);
-    unimplemented!("owner: replay helper")
+pub(crate) fn run(job: Job<Config>, common: &CommonArgs, args: &Args) -> Result<(), Error> {
+    let settings = Settings::new(&job, common)?;
+    let job = job.with_pidfile_suffix(&copy_pidfile_suffix(args.table.as_deref()));
+    Ok(job.run(|job| {
+        let (provider, subscriber) = replay::sessions(job, &settings)?;
+        let watch = job.config.subscriber(&job.common)?;
+        Ok(worker::Copier::new(
+            settings,
+            args.table.clone(),
+            provider,
+            subscriber,
+            watch,
+        ))
+    })?)
 }

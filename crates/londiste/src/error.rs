@@ -1,10 +1,12 @@
 use std::time::Duration;
 
-use pgq::{ConsumerName, QueueName};
+use pgq::{ConsumerName, EventId, QueueName, TickId};
 use skytools::conninfo::ConnInfoError;
 use skytools::daemon::JobError;
 use skytools::db::DbError;
+use skytools::full_copy::CopyError;
 use skytools::install::InstallError;
+use skytools::snapshot::SnapshotError;
 use skytools::table::{NameError, TableError};
 
 /// What can end or interrupt a run of the program.
@@ -123,6 +125,113 @@ pub enum Error {
     /// A result cannot be written as JSON.
     #[error("cannot print the result as JSON")]
     Json(#[source] serde_json::Error),
+    /// The name of the job is one that copies of another job have.
+    #[error(
+        "consumer {0} has a name that copies have; a job or consumer name may neither end in \
+         \"_copy\" nor contain \"_copy.\""
+    )]
+    ReservedName(ConsumerName),
+    /// Another process works for the same consumer.
+    #[error("consumer {consumer} is served by another process")]
+    Busy {
+        /// The consumer.
+        consumer: ConsumerName,
+    },
+    /// The consumer vanished from the queue, and so did the place where it stood.
+    #[error(
+        "consumer {consumer} is not registered on queue {queue} any more, and tick {tick}, up to \
+         which the subscriber has applied, is gone from the queue: changes are lost. Run \"londiste \
+         INI --reset\", then \"londiste INI subscriber resync --all\", and start replay again"
+    )]
+    LostRegistration {
+        /// The consumer.
+        consumer: ConsumerName,
+        /// The queue.
+        queue: QueueName,
+        /// The position stored on the subscriber.
+        tick: TickId,
+    },
+    /// The consumer was registered just now, and is gone.
+    #[error("consumer {consumer} was removed from queue {queue} as soon as it was registered")]
+    NotThere {
+        /// The consumer.
+        consumer: ConsumerName,
+        /// The queue.
+        queue: QueueName,
+    },
+    /// `merge_state` holds something that no version has written.
+    #[error("Bad table state: {table} is in state '{state}'")]
+    TableState {
+        /// The table.
+        table: String,
+        /// The state.
+        state: String,
+    },
+    /// The stored snapshot of a copy does not parse.
+    #[error("cannot read the snapshot of the copy of {table}")]
+    Snapshot {
+        /// The table.
+        table: String,
+        /// What is wrong with it.
+        source: SnapshotError,
+    },
+    /// The snapshot of a tick does not parse.
+    #[error("cannot read the snapshot of tick {tick}")]
+    TickSnapshot {
+        /// The tick.
+        tick: TickId,
+        /// What is wrong with it.
+        source: SnapshotError,
+    },
+    /// A table that events or a copy go to does not exist.
+    #[error(
+        "table {0} does not exist on the subscriber; create it and run \"subscriber resync {0}\", \
+         or run \"subscriber remove {0}\""
+    )]
+    NoTable(String),
+    /// The subscriber's table lacks a column.
+    #[error("Column {column} does not exist on dest side: {table}")]
+    NoColumn {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// The rows of a table cannot be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// Events cannot be applied; the first one failed if it is also the last.
+    #[error("{}", apply_error(*first, *last, table, source))]
+    Apply {
+        /// First event of the statements sent together.
+        first: EventId,
+        /// Last event of them.
+        last: EventId,
+        /// Table of the last event.
+        table: String,
+        /// What the server says.
+        source: DbError,
+    },
+    /// The data of an event is not in the encoding of the connection.
+    #[error("event {event} is not text in UTF-8")]
+    NotText {
+        /// The event.
+        event: EventId,
+    },
+    /// An event came from the retry queue: applying it now would break the order.
+    #[error("event {event} was put into the retry queue; replay cannot apply it out of order")]
+    Retried {
+        /// The event.
+        event: EventId,
+    },
+    /// An event of a type that only this family of programs writes, and this one does not know.
+    #[error("event {event} has the type {kind}, which this version does not understand")]
+    ReservedEvent {
+        /// Its type.
+        kind: String,
+        /// The event.
+        event: EventId,
+    },
     /// The queue cannot be read or changed.
     #[error(transparent)]
     Queue(#[from] pgq::Error),
@@ -149,5 +258,28 @@ impl Error {
             cause = error.source();
         }
         text
+    }
+
+    /// The first event of a unit of statements that failed as a whole, if sending its statements
+    /// one by one can tell which of them it was.
+    pub(crate) fn worth_explaining(&self) -> Option<EventId> {
+        match self {
+            Error::Apply {
+                first,
+                last,
+                source,
+                ..
+            } if first != last && !source.is_connection_lost() => Some(*first),
+            _ => None,
+        }
+    }
+}
+
+fn apply_error(first: EventId, last: EventId, table: &str, source: &DbError) -> String {
+    let code = source.sql_state().map_or("no SQLSTATE", |code| code.code());
+    if first == last {
+        format!("cannot apply event {first} to table {table} ({code})")
+    } else {
+        format!("cannot apply one of the events {first} to {last} ({code})")
     }
 }

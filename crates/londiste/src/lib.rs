@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod copy;
 mod error;
+mod failpoint;
 mod names;
 mod registry;
 mod replay;

@@ -1,23 +1,73 @@
 //! The process that applies the queue on the subscriber.
+//!
+//! * [`worker`]: the work loop; [`attach`]: finding the place in the queue
+//! * [`state`], [`handshake`]: who applies the events of a table that is being copied
+//! * [`supervisor`]: the copy processes
+//! * [`stream`], [`apply`], [`control`]: from events to statements
+//! * [`fkeys`], [`sequences`]: what comes beside events
+//!
+//! `copy` is built from the same parts.
 
+pub(crate) mod apply;
+pub(crate) mod attach;
+pub(crate) mod control;
+pub(crate) mod fkeys;
+pub(crate) mod handshake;
+pub(crate) mod job;
+mod sequences;
+pub(crate) mod session;
+pub(crate) mod state;
+pub(crate) mod stream;
+mod supervisor;
+mod worker;
+
+use skytools::app::CommonArgs;
 use skytools::daemon::Job;
 
 use crate::{Config, Error};
+use job::Settings;
+use session::Session;
 
 /// Applies batches until stopped.
-pub(crate) fn run(job: Job<Config>) -> Result<(), Error> {
-    let _ = job;
-    unimplemented!("owner: replay helper")
+pub(crate) fn run(job: Job<Config>, common: &CommonArgs) -> Result<(), Error> {
+    let settings = Settings::new(&job, common)?;
+    Ok(job.run(|job| {
+        let (provider, subscriber) = sessions(job, &settings)?;
+        Ok(worker::Replay::new(
+            settings,
+            &job.common,
+            provider,
+            subscriber,
+        ))
+    })?)
 }
 
 /// Moves the consumer on the provider to the position stored on the subscriber.
-pub(crate) fn rewind(job: Job<Config>) -> Result<(), Error> {
-    let _ = job;
-    unimplemented!("owner: replay helper")
+pub(crate) fn rewind(job: Job<Config>, common: &CommonArgs) -> Result<(), Error> {
+    let settings = Settings::new(&job, common)?;
+    Ok(job.run_command(|job, context| {
+        let (mut provider, mut subscriber) = sessions(job, &settings)?;
+        subscriber.lock(&settings.consumer, &context.stop)?;
+        attach::rewind(&settings, &mut provider, &mut subscriber)
+    })?)
 }
 
 /// Forgets the position stored on the subscriber.
-pub(crate) fn reset(job: Job<Config>) -> Result<(), Error> {
-    let _ = job;
-    unimplemented!("owner: replay helper")
+pub(crate) fn reset(job: Job<Config>, common: &CommonArgs) -> Result<(), Error> {
+    let settings = Settings::new(&job, common)?;
+    Ok(job.run_command(|job, context| {
+        let (_, mut subscriber) = sessions(job, &settings)?;
+        subscriber.lock(&settings.consumer, &context.stop)?;
+        attach::reset(&settings, &mut subscriber)
+    })?)
+}
+
+/// Both sides of the job.
+pub(crate) fn sessions(
+    job: &Job<Config>,
+    settings: &Settings,
+) -> Result<(Session, Session), Error> {
+    let provider = Session::provider(job.config.provider(&job.common)?);
+    let subscriber = Session::subscriber(job.config.subscriber(&job.common)?, settings.apply_role);
+    Ok((provider, subscriber))
 }

@@ -54,6 +54,31 @@ pub fn release_consumer(
     Ok(())
 }
 
+/// Whether some process holds the session-level lock of a consumer.
+///
+/// # Errors
+/// The statement failed.
+pub fn is_consumer_locked(
+    db: &mut impl GenericClient,
+    schema: &str,
+    consumer: &ConsumerName,
+) -> Result<bool, Error> {
+    let row = db
+        .query_typed_one(
+            "select exists (select from pg_catalog.pg_locks l \
+             join pg_catalog.pg_database d on d.oid = l.database \
+             where l.locktype = 'advisory' and l.objsubid = 2 and l.granted \
+             and l.classid = $1::int4::oid and l.objid = hashtext($2)::oid \
+             and d.datname = current_database())",
+            &[
+                (&CONSUMER, Type::INT4),
+                (&format!("{schema}.{consumer}"), Type::TEXT),
+            ],
+        )
+        .during("look at the lock of the consumer")?;
+    Ok(row.get(0))
+}
+
 /// Waits for the lock of a consumer and keeps it to the end of the transaction: for destinations
 /// behind a transaction-pooling proxy, where a session lock would stay with a server connection.
 ///

@@ -1,0 +1,475 @@
+//! The work loop of a copy.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use pgq::batch::{self, Batch};
+use pgq::position::{self, Verdict};
+use pgq::{ConsumerName, EventId, TickId, admin, lock};
+use skytools::config::CommonConfig;
+use skytools::daemon::{Context, Stop, Work, Worker};
+use skytools::db::{Database, During};
+use tracing::{error, info, warn};
+
+use super::transfer;
+use super::watch::{self, Watched};
+use crate::replay::apply::Route;
+use crate::replay::attach;
+use crate::replay::control::Ignore;
+use crate::replay::fkeys;
+use crate::replay::handshake::{CopyMove, copy_move};
+use crate::replay::job::Settings;
+use crate::replay::session::{SCHEMA, Session};
+use crate::replay::state::{self, Actor, MergeState, Table};
+use crate::replay::stream::{self, Counts};
+use crate::{Config, Error, failpoint};
+
+/// How long a copy stays without a replay to hand its table to.
+const LONELY: Duration = Duration::from_secs(60);
+
+/// Copies one table, catches up, and hands it over to replay.
+pub(crate) struct Copier {
+    settings: Settings,
+    /// Table named on the command line.
+    requested: Option<String>,
+    provider: Session,
+    subscriber: Session,
+    watch: Database,
+    claim: Option<Claim>,
+    /// The last poll for a batch was empty.
+    idle: bool,
+    replay_seen: Instant,
+    careful: Option<(TickId, EventId)>,
+}
+
+/// The table that this process copies.
+#[derive(Debug, Clone)]
+struct Claim {
+    table: String,
+    consumer: ConsumerName,
+}
+
+impl Copier {
+    pub(crate) fn new(
+        settings: Settings,
+        requested: Option<String>,
+        provider: Session,
+        subscriber: Session,
+        watch: Database,
+    ) -> Copier {
+        Copier {
+            settings,
+            requested,
+            provider,
+            subscriber,
+            watch,
+            claim: None,
+            idle: false,
+            replay_seen: Instant::now(),
+            careful: None,
+        }
+    }
+
+    /// Picks the table, takes the lock, and finds the place in the queue. `None` if there is
+    /// nothing to do.
+    fn claim(&mut self, stop: &Stop) -> Result<Option<Claim>, Error> {
+        let tables = state::tables(&mut **self.subscriber.open()?, &self.settings.queue)?;
+        let table = tables.into_iter().find(|table| {
+            table.state.in_progress()
+                && self
+                    .requested
+                    .as_ref()
+                    .is_none_or(|requested| *requested == table.name)
+        });
+        let Some(table) = table else {
+            info!("no table to copy");
+            return Ok(None);
+        };
+        let consumer = self.consumer_of(&table)?;
+        self.subscriber.lock(&consumer, stop)?;
+        let claim = Claim {
+            table: table.name.clone(),
+            consumer,
+        };
+        // Whoever had the lock may have brought the table on.
+        match self.reload(&claim)? {
+            Some(table) if table.state.in_progress() => self.attach(&claim, &table)?,
+            _ => info!("{} is done", claim.table),
+        }
+        Ok(Some(claim))
+    }
+
+    /// The consumer's name: as `parallel_copies` was when the copy began.
+    fn consumer_of(&mut self, table: &Table) -> Result<ConsumerName, Error> {
+        let named = self.settings.copy_consumer(Some(&table.name));
+        let plain = self.settings.copy_consumer(None);
+        let (usual, other) = match self.requested {
+            Some(_) => (named, plain),
+            None => (plain, named),
+        };
+        if table.state == MergeState::InCopy {
+            return Ok(usual);
+        }
+        let queue = &self.settings.queue;
+        let mut registered = |consumer: &ConsumerName| -> Result<bool, Error> {
+            let tick = attach::registered_at(&mut **self.provider.open()?, queue, consumer)?;
+            Ok(tick.is_some())
+        };
+        Ok(match !registered(&usual)? && registered(&other)? {
+            true => other,
+            false => usual,
+        })
+    }
+
+    /// Makes sure that the consumer is registered before the copy takes its snapshot.
+    fn attach(&mut self, claim: &Claim, table: &Table) -> Result<(), Error> {
+        let queue = &self.settings.queue;
+        let registered =
+            attach::registered_at(&mut **self.provider.open()?, queue, &claim.consumer)?;
+        let in_copy = table.state == MergeState::InCopy;
+        match registered {
+            Some(_) if !in_copy => {}
+            Some(tick) => {
+                // What was applied before is overwritten by the copy to come.
+                position::set_last_tick(
+                    &mut **self.subscriber.open()?,
+                    SCHEMA,
+                    &claim.consumer,
+                    Some(tick),
+                )?;
+            }
+            None => {
+                if !in_copy {
+                    warn!("the registration of {} was lost", claim.consumer);
+                    self.start_over(claim, table, MergeState::InCopy)?;
+                }
+                attach::register(
+                    &self.settings,
+                    &claim.consumer,
+                    &mut self.provider,
+                    &mut self.subscriber,
+                )?;
+                failpoint::step("copy.registered");
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up what was copied.
+    fn start_over(&mut self, claim: &Claim, table: &Table, to: MergeState) -> Result<(), Error> {
+        warn!("copying {} again", claim.table);
+        state::transition(
+            self.subscriber.open()?,
+            &self.settings.queue,
+            Actor::Copy,
+            table,
+            to,
+            None,
+            |tx| {
+                position::set_last_tick(&mut **tx, SCHEMA, &claim.consumer, None)?;
+                Ok(true)
+            },
+        )?;
+        // The place in the queue has to be found anew.
+        self.claim = None;
+        Ok(())
+    }
+
+    /// The table as it is now; `None` if it is not registered any more.
+    fn reload(&mut self, claim: &Claim) -> Result<Option<Table>, Error> {
+        let tables = state::tables(&mut **self.subscriber.open()?, &self.settings.queue)?;
+        Ok(tables.into_iter().find(|table| table.name == claim.table))
+    }
+
+    /// Fills the table.
+    fn copy(&mut self, table: &Table) -> Result<(), Error> {
+        let subscriber = self.subscriber.open()?;
+        fkeys::stash(subscriber, &table.name)?;
+        let backend: i32 = subscriber
+            .query_typed_one("select pg_backend_pid()", &[])
+            .during("ask for the session's process")?
+            .get(0);
+        let watched = Watched {
+            queue: &self.settings.queue,
+            table: &table.name,
+            backend,
+            poll: self.settings.sync_poll,
+        };
+        let provider = self.provider.open()?;
+        let mut broken_off = false;
+        let result = watch::while_wanted(&mut self.watch, watched, |unwanted: &AtomicBool| {
+            let result =
+                transfer::copy_table(provider, subscriber, &self.settings.queue, table, unwanted);
+            broken_off = unwanted.load(Ordering::Relaxed);
+            result
+        });
+        self.watch.reset();
+        self.idle = false;
+        match result {
+            Err(_) if broken_off => {
+                self.recover();
+                Ok(())
+            }
+            Err(error) if state::overtaken(&error) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => {
+                admin::force_tick(&mut **self.provider.open()?, &self.settings.queue)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Decides about `batch` until it may be applied. `None` if the pass is over: the next one sees
+    /// why.
+    fn prepare(
+        &mut self,
+        claim: &Claim,
+        batch: &Batch,
+        stop: &Stop,
+    ) -> Result<Option<Table>, Error> {
+        loop {
+            let Some(table) = self.reload(claim)? else {
+                return Ok(None);
+            };
+            let replay = position::last_tick(
+                &mut **self.subscriber.open()?,
+                SCHEMA,
+                &self.settings.consumer,
+            )?;
+            match copy_move(Some(table.state), Some(batch), self.idle, replay) {
+                CopyMove::Apply => return Ok(Some(table)),
+                CopyMove::AskToMeet(tick) => {
+                    failpoint::step("copy.ask");
+                    self.transition(&table, MergeState::WannaSync(tick))?;
+                    failpoint::step("copy.asked");
+                }
+                CopyMove::Wait => {
+                    if replay.is_some_and(|position| position >= batch.tick) {
+                        // Replay is past the batch held, and meets at the end of a later one.
+                        self.force_tick()?;
+                    }
+                    if self.is_lonely()? || stop.sleep(self.settings.sync_poll) {
+                        return Ok(None);
+                    }
+                }
+                CopyMove::HandOver => {
+                    self.hand_over(claim, &table, batch)?;
+                    return Ok(None);
+                }
+                CopyMove::StartOver => {
+                    error!(
+                        "copy_sync: cur_tick={} sync_tick={}",
+                        batch.tick, table.state
+                    );
+                    self.start_over(claim, &table, MergeState::New)?;
+                    return Ok(None);
+                }
+                CopyMove::Copy | CopyMove::Idle | CopyMove::Leave => return Ok(None),
+            }
+        }
+    }
+
+    fn transition(&mut self, table: &Table, to: MergeState) -> Result<bool, Error> {
+        state::transition(
+            self.subscriber.open()?,
+            &self.settings.queue,
+            Actor::Copy,
+            table,
+            to,
+            table.snapshot.as_ref(),
+            |_| Ok(true),
+        )
+    }
+
+    /// Gives the table to replay, which stands before the same batch.
+    fn hand_over(&mut self, claim: &Claim, table: &Table, batch: &Batch) -> Result<(), Error> {
+        failpoint::step("copy.hand_over");
+        let mut apart = None;
+        state::transition(
+            self.subscriber.open()?,
+            &self.settings.queue,
+            Actor::Copy,
+            table,
+            MergeState::Ok,
+            table.snapshot.as_ref(),
+            |tx| {
+                let replay = position::last_tick(&mut **tx, SCHEMA, &self.settings.consumer)?;
+                let level = replay == Some(batch.prev_tick);
+                if !level {
+                    apart = Some(replay);
+                }
+                Ok(level)
+            },
+        )?;
+        failpoint::step("copy.handed_over");
+        if let Some(replay) = apart {
+            let replay = replay.map_or_else(|| "nowhere".to_owned(), |tick| tick.to_string());
+            error!(
+                "hand-over of {}: the copy stands at tick {}, replay at {replay}",
+                table.name, batch.prev_tick
+            );
+            self.start_over(claim, table, MergeState::New)?;
+        }
+        Ok(())
+    }
+
+    fn force_tick(&mut self) -> Result<(), Error> {
+        admin::force_tick(&mut **self.provider.open()?, &self.settings.queue)?;
+        Ok(())
+    }
+
+    /// Whether replay has been away for long.
+    fn is_lonely(&mut self) -> Result<bool, Error> {
+        let subscriber = self.subscriber.open()?;
+        if lock::is_consumer_locked(&mut **subscriber, SCHEMA, &self.settings.consumer)? {
+            self.replay_seen = Instant::now();
+        }
+        Ok(self.replay_seen.elapsed() > LONELY)
+    }
+
+    /// Applies the table's events, and stores the tick, in one transaction.
+    fn apply(&mut self, claim: &Claim, table: &Table, batch: &Batch) -> Result<Counts, Error> {
+        let careful = self
+            .careful
+            .filter(|(tick, _)| *tick == batch.tick)
+            .map(|(_, event)| event);
+        let mut routes = HashMap::from([(
+            table.name.clone(),
+            Route::new(&table.name, table.snapshot.clone()),
+        )]);
+        let mut tx = self.subscriber.open()?.begin()?;
+        let counts = stream::apply_events(
+            self.provider.open()?,
+            batch,
+            self.settings.chunk,
+            &mut tx,
+            &mut routes,
+            careful,
+            &mut Ignore,
+        )?;
+        position::set_last_tick(&mut *tx, SCHEMA, &claim.consumer, Some(batch.tick))?;
+        failpoint::step("copy.before_batch_commit");
+        tx.commit()?;
+        failpoint::step("copy.batch_committed");
+        Ok(counts)
+    }
+
+    fn apply_or_explain(
+        &mut self,
+        claim: &Claim,
+        table: &Table,
+        batch: &Batch,
+    ) -> Result<Counts, Error> {
+        let error = match self.apply(claim, table, batch) {
+            Err(error) => error,
+            done => return done,
+        };
+        let Some(first) = error.worth_explaining() else {
+            return Err(error);
+        };
+        self.careful = Some((batch.tick, first));
+        self.apply(claim, table, batch)
+    }
+
+    /// Leaves nothing behind.
+    fn leave(&mut self, claim: &Claim) -> Result<(), Error> {
+        attach::unregister(
+            &self.settings,
+            &claim.consumer,
+            &mut self.provider,
+            &mut self.subscriber,
+        )?;
+        failpoint::step("copy.left");
+        Ok(())
+    }
+}
+
+impl Worker for Copier {
+    type Config = Config;
+    type Error = Error;
+
+    fn work(&mut self, context: &mut Context) -> Result<Work, Error> {
+        let claim = match &self.claim {
+            Some(claim) => claim.clone(),
+            None => {
+                let Some(claim) = self.claim(&context.stop)? else {
+                    return Ok(Work::Done);
+                };
+                self.claim.insert(claim).clone()
+            }
+        };
+        let table = self.reload(&claim)?;
+        let Some(table) = table.filter(|table| table.state.in_progress()) else {
+            self.leave(&claim)?;
+            return Ok(Work::Done);
+        };
+        if table.state == MergeState::InCopy {
+            self.copy(&table)?;
+            return Ok(Work::More);
+        }
+        let started = Instant::now();
+        let queue = &self.settings.queue;
+        // The lock before the batch: whoever lost it must not look at the batch of another.
+        self.subscriber.open()?;
+        let batch = batch::next_batch(&mut **self.provider.open()?, queue, &claim.consumer)?;
+        let Some(batch) = batch else {
+            self.idle = true;
+            self.force_tick()?;
+            if self.is_lonely()? {
+                info!("replay does not run; leaving {} as it is", claim.table);
+                return Ok(Work::Done);
+            }
+            context.stop.sleep(self.settings.sync_poll);
+            return Ok(Work::More);
+        };
+        let stored = position::last_tick(&mut **self.subscriber.open()?, SCHEMA, &claim.consumer)?;
+        match position::check(&batch, stored) {
+            Ok(Verdict::Apply) => {
+                let Some(table) = self.prepare(&claim, &batch, &context.stop)? else {
+                    if self.replay_seen.elapsed() > LONELY {
+                        info!("replay does not run; leaving {} as it is", claim.table);
+                        return Ok(Work::Done);
+                    }
+                    return Ok(Work::More);
+                };
+                let counts = self.apply_or_explain(&claim, &table, &batch)?;
+                self.idle = false;
+                context.stats.put("count", counts.events);
+                context.stats.put("ignored", counts.ignored);
+            }
+            Ok(Verdict::AlreadyApplied) => {}
+            Err(lost) => {
+                warn!("{lost}");
+                self.start_over(&claim, &table, MergeState::InCopy)?;
+                return Ok(Work::More);
+            }
+        }
+        batch::finish_batch(&mut **self.provider.open()?, batch.id)?;
+        context
+            .stats
+            .put("duration", started.elapsed().as_secs_f64());
+        Ok(Work::More)
+    }
+
+    fn recover(&mut self) {
+        self.provider.reset();
+        self.subscriber.reset();
+        self.watch.reset();
+    }
+
+    fn between(&mut self) {
+        self.provider.expire();
+        self.subscriber.expire();
+    }
+
+    fn reload(&mut self, _common: &CommonConfig, config: Config) -> Result<(), Error> {
+        config.check()?;
+        self.settings.reload(&config);
+        Ok(())
+    }
+
+    fn is_fatal(&self, error: &Error) -> bool {
+        matches!(error, Error::Busy { .. }) && self.claim.is_none()
+    }
+}

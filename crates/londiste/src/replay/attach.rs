@@ -1,0 +1,173 @@
+//! Finding the place in the queue, and never losing it silently.
+
+use pgq::{ConsumerName, QueueName, TickId, admin, position};
+use postgres::GenericClient;
+use postgres::types::Type;
+use skytools::db::During;
+use tracing::{info, warn};
+
+use super::job::Settings;
+use super::session::{SCHEMA, Session};
+use super::state::{self, Actor, MergeState};
+use crate::Error;
+use skytools::snapshot::Snapshot;
+
+/// Registers replay's consumer if it is new, and makes sure that a position is stored.
+///
+/// When the registration is new but the subscriber has a position and tables that rely on it, the
+/// registration was lost: it is made again at that position.
+///
+/// # Errors
+/// The registration was lost and the tick of the position is gone from the queue.
+pub(crate) fn attach(
+    settings: &Settings,
+    provider: &mut Session,
+    subscriber: &mut Session,
+) -> Result<(), Error> {
+    let Settings {
+        queue, consumer, ..
+    } = settings;
+    let stored = position::last_tick(&mut **subscriber.open()?, SCHEMA, consumer)?;
+    if let Some(tick) = registered_at(&mut **provider.open()?, queue, consumer)? {
+        if stored.is_none() {
+            // Hand-overs compare positions, so there has to be one from the start.
+            position::set_last_tick(&mut **subscriber.open()?, SCHEMA, consumer, Some(tick))?;
+        }
+        return Ok(());
+    }
+    let tables = state::tables(&mut **subscriber.open()?, queue)?;
+    let trusted = tables.iter().any(|table| table.state != MergeState::New);
+    if let Some(tick) = stored
+        && trusted
+    {
+        if tick_snapshot(&mut **provider.open()?, queue, tick)?.is_none() {
+            return Err(Error::LostRegistration {
+                consumer: consumer.clone(),
+                queue: queue.clone(),
+                tick,
+            });
+        }
+        warn!("the consumer was not registered any more; registering it at tick {tick}");
+        admin::register_consumer_at(&mut **provider.open()?, queue, consumer, tick)?;
+        return Ok(());
+    }
+    register(settings, consumer, provider, subscriber)?;
+    Ok(())
+}
+
+/// Registers a consumer at the newest tick and stores that as its position. Killed in between, it
+/// leaves no position or the right one.
+pub(crate) fn register(
+    settings: &Settings,
+    consumer: &ConsumerName,
+    provider: &mut Session,
+    subscriber: &mut Session,
+) -> Result<TickId, Error> {
+    let queue = &settings.queue;
+    position::set_last_tick(&mut **subscriber.open()?, SCHEMA, consumer, None)?;
+    admin::register_consumer(&mut **provider.open()?, queue, consumer)?;
+    let tick = registered_at(&mut **provider.open()?, queue, consumer)?.ok_or_else(|| {
+        Error::NotThere {
+            consumer: consumer.clone(),
+            queue: queue.clone(),
+        }
+    })?;
+    position::set_last_tick(&mut **subscriber.open()?, SCHEMA, consumer, Some(tick))?;
+    info!("registered consumer {consumer} on queue {queue} at tick {tick}");
+    Ok(tick)
+}
+
+/// Takes a copy's consumer and its position away.
+pub(crate) fn unregister(
+    settings: &Settings,
+    consumer: &ConsumerName,
+    provider: &mut Session,
+    subscriber: &mut Session,
+) -> Result<(), Error> {
+    admin::unregister_consumer(&mut **provider.open()?, &settings.queue, consumer)?;
+    position::set_last_tick(&mut **subscriber.open()?, SCHEMA, consumer, None)?;
+    Ok(())
+}
+
+/// The last tick a registered consumer has finished; `None` if it is not registered.
+pub(crate) fn registered_at(
+    provider: &mut impl GenericClient,
+    queue: &QueueName,
+    consumer: &ConsumerName,
+) -> Result<Option<TickId>, Error> {
+    let found = admin::consumer_info(provider, Some(queue), Some(consumer))?;
+    Ok(found.into_iter().find_map(|info| info.last_tick))
+}
+
+/// The snapshot of a tick; `None` if the tick is gone from the queue.
+pub(crate) fn tick_snapshot(
+    provider: &mut impl GenericClient,
+    queue: &QueueName,
+    tick: TickId,
+) -> Result<Option<Snapshot>, Error> {
+    let row = provider
+        .query_typed_opt(
+            "select t.tick_snapshot::text from pgq.tick t \
+             join pgq.queue q on q.queue_id = t.tick_queue \
+             where q.queue_name = $1 and t.tick_id = $2",
+            &[(queue, Type::TEXT), (&tick, Type::INT8)],
+        )
+        .during("read the snapshot of a tick")?;
+    row.map(|row| row.get::<_, String>(0).parse())
+        .transpose()
+        .map_err(|source| Error::TickSnapshot { tick, source })
+}
+
+/// `--rewind`: moves the consumer to the position stored on the subscriber.
+pub(crate) fn rewind(
+    settings: &Settings,
+    provider: &mut Session,
+    subscriber: &mut Session,
+) -> Result<(), Error> {
+    let Settings {
+        queue, consumer, ..
+    } = settings;
+    info!("Rewinding queue");
+    let Some(tick) = position::last_tick(&mut **subscriber.open()?, SCHEMA, consumer)? else {
+        warn!("No tick found on dst side");
+        return Ok(());
+    };
+    // The ticks in their states are void when replay goes elsewhere.
+    restart_copies(settings, subscriber, None)?;
+    admin::register_consumer_at(&mut **provider.open()?, queue, consumer, tick)?;
+    info!("consumer {consumer} stands at tick {tick}");
+    Ok(())
+}
+
+/// `--reset`: forgets the position stored on the subscriber.
+pub(crate) fn reset(settings: &Settings, subscriber: &mut Session) -> Result<(), Error> {
+    info!("Resetting queue tracking on dst side");
+    restart_copies(settings, subscriber, Some(&settings.consumer))
+}
+
+/// Puts tables in progress back to the start, and forgets a position, at once.
+fn restart_copies(
+    settings: &Settings,
+    subscriber: &mut Session,
+    forget: Option<&ConsumerName>,
+) -> Result<(), Error> {
+    let queue = &settings.queue;
+    let mut tx = subscriber.open()?.begin()?;
+    for table in state::tables(&mut *tx, queue)? {
+        if table.state.in_progress() {
+            state::store(
+                &mut *tx,
+                queue,
+                Actor::Replay,
+                &table.name,
+                MergeState::New,
+                None,
+            )?;
+        }
+    }
+    if let Some(consumer) = forget {
+        position::set_last_tick(&mut *tx, SCHEMA, consumer, None)?;
+    }
+    tx.commit()?;
+    Ok(())
+}

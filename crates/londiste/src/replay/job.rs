@@ -1,0 +1,175 @@
+//! What replay and its copies know about the job.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pgq::{ConsumerName, QueueName};
+use skytools::app::CommonArgs;
+use skytools::daemon::Job;
+
+use crate::config::ApplyRole;
+use crate::{Config, Error};
+
+/// Events fetched at a time when the configuration leaves it to us.
+const CHUNK: u32 = 500;
+
+/// Settings of the job, names made from them, and how to start a copy of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) queue: QueueName,
+    /// Consumer of replay.
+    pub(crate) consumer: ConsumerName,
+    /// How many tables may be in progress.
+    pub(crate) slots: usize,
+    /// How often a hand-over looks at the other side.
+    pub(crate) sync_poll: Duration,
+    /// Events per fetch.
+    pub(crate) chunk: u32,
+    pub(crate) apply_role: ApplyRole,
+    /// Options that a copy is started with.
+    pub(crate) options: Vec<String>,
+    /// Configuration file.
+    pub(crate) path: PathBuf,
+}
+
+impl Settings {
+    pub(crate) fn new(job: &Job<Config>, common: &CommonArgs) -> Result<Settings, Error> {
+        let consumer = job.config.consumer(&job.common);
+        if is_copy_name(consumer.as_str()) {
+            return Err(Error::ReservedName(consumer));
+        }
+        let mut settings = Settings {
+            queue: job.config.pgq_queue_name.clone(),
+            consumer,
+            slots: 0,
+            sync_poll: Duration::ZERO,
+            chunk: 0,
+            apply_role: job.config.apply_role,
+            options: copy_options(common),
+            path: job.settings.path().to_owned(),
+        };
+        settings.reload(&job.config);
+        Ok(settings)
+    }
+
+    /// Takes the keys that may change while a process runs.
+    pub(crate) fn reload(&mut self, config: &Config) {
+        self.slots = usize::try_from(config.parallel_copies).unwrap_or(usize::MAX);
+        self.sync_poll = config.sync_poll.max(Duration::from_millis(10));
+        self.chunk = match config.pgq_lazy_fetch {
+            0 => CHUNK,
+            chunk => chunk,
+        };
+    }
+
+    /// Consumer of the copy of a table; of the only copy, without a table.
+    pub(crate) fn copy_consumer(&self, table: Option<&str>) -> ConsumerName {
+        ConsumerName::from(match table {
+            None => format!("{}_copy", self.consumer),
+            Some(table) => format!("{}_copy.{table}", self.consumer),
+        })
+    }
+
+    /// The table in the name of a copy's consumer; `None` if it is no copy of this job, `Some(None)`
+    /// for the only copy.
+    pub(crate) fn table_of_copy<'a>(&self, consumer: &'a str) -> Option<Option<&'a str>> {
+        let rest = consumer
+            .strip_prefix(self.consumer.as_str())?
+            .strip_prefix("_copy")?;
+        match rest {
+            "" => Some(None),
+            _ => rest.strip_prefix('.').map(Some),
+        }
+    }
+
+    /// Arguments that start the copy of a table; of the only copy, without one.
+    pub(crate) fn copy_arguments(&self, table: Option<&str>) -> Vec<String> {
+        let mut arguments = self.options.clone();
+        arguments.push(self.path.to_string_lossy().into_owned());
+        arguments.push("copy".to_owned());
+        arguments.extend(table.map(str::to_owned));
+        arguments
+    }
+}
+
+/// A job of such a name could not be told from the copy of another job.
+fn is_copy_name(consumer: &str) -> bool {
+    consumer.ends_with("_copy") || consumer.contains("_copy.")
+}
+
+/// The options of this process that its copies need too.
+fn copy_options(common: &CommonArgs) -> Vec<String> {
+    let mut options = Vec::new();
+    options.extend((0..common.verbose).map(|_| "-v".to_owned()));
+    if common.quiet {
+        options.push("-q".to_owned());
+    }
+    if common.daemon {
+        options.push("-d".to_owned());
+    }
+    options
+}
+
+/// Suffix of the pidfile of the copy of a table; of the only copy, without one.
+pub(crate) fn copy_pidfile_suffix(table: Option<&str>) -> String {
+    match table {
+        None => ".copy".to_owned(),
+        // A table's name may hold what a file's name cannot.
+        Some(table) => format!(".copy.{}", table.replace('/', "%2F")),
+    }
+}
+
+/// This program, as it was started.
+pub(crate) fn program() -> std::io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    // After an upgrade in place the running file has no name any more.
+    let name = path.to_string_lossy();
+    Ok(match name.strip_suffix(" (deleted)") {
+        Some(replaced) => Path::new(replaced).to_owned(),
+        None => path,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            queue: QueueName::from("q"),
+            consumer: ConsumerName::from("job"),
+            slots: 1,
+            sync_poll: Duration::ZERO,
+            chunk: 1,
+            apply_role: ApplyRole::Origin,
+            options: vec!["-v".to_owned(), "-d".to_owned()],
+            path: PathBuf::from("r.ini"),
+        }
+    }
+
+    #[test]
+    fn copies_are_told_by_their_consumer() {
+        let settings = settings();
+        for table in [None, Some("public.t")] {
+            let consumer = settings.copy_consumer(table);
+            assert_eq!(settings.table_of_copy(consumer.as_str()), Some(table));
+        }
+        for other in ["job", "job_copyx", "job2_copy", "jo"] {
+            assert_eq!(settings.table_of_copy(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_job_may_not_look_like_a_copy() {
+        assert!(is_copy_name("rep_copy") && is_copy_name("rep_copy.public.t"));
+        assert!(!is_copy_name("copy") && !is_copy_name("rep_copy2"));
+    }
+
+    #[test]
+    fn a_copy_is_started_with_the_options_of_replay() {
+        assert_eq!(
+            settings().copy_arguments(Some("public.t")),
+            ["-v", "-d", "r.ini", "copy", "public.t"]
+        );
+    }
+}

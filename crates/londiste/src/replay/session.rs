@@ -1,0 +1,126 @@
+//! The two conversations of a process: settings that make text mean the same on both sides, and the
+//! lock that keeps a second process of the same consumer away.
+
+use std::time::{Duration, Instant};
+
+use pgq::{ConsumerName, lock};
+use skytools::daemon::Stop;
+use skytools::db::{Connection, Database, During};
+use tracing::debug;
+
+use crate::Error;
+use crate::config::ApplyRole;
+
+/// Schema on the subscriber that keeps positions, and names the lock.
+pub(crate) const SCHEMA: &str = "londiste";
+
+/// Text of values must not depend on the role's or the database's defaults; a policy must raise an
+/// error instead of hiding rows; nothing may time out that waits for the other side.
+const SETTINGS: &str = "\
+    set standard_conforming_strings = on; \
+    set datestyle = 'ISO, MDY'; \
+    set intervalstyle = 'postgres'; \
+    set extra_float_digits = 3; \
+    set bytea_output = 'hex'; \
+    set lc_monetary = 'C'; \
+    set row_security = off; \
+    set statement_timeout = 0; \
+    set idle_in_transaction_session_timeout = 0";
+
+/// How long a starting process waits for the lock: the server needs a moment to see that the
+/// process before was killed.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A database, connected on demand and prepared whenever it is connected anew.
+pub(crate) struct Session {
+    database: Database,
+    settings: String,
+    lock: Option<ConsumerName>,
+}
+
+impl Session {
+    /// The side that events are read from.
+    pub(crate) fn provider(database: Database) -> Session {
+        Session {
+            database,
+            settings: format!("{SETTINGS}; set timezone = 'UTC'"),
+            lock: None,
+        }
+    }
+
+    /// The side that events are applied to.
+    pub(crate) fn subscriber(database: Database, role: ApplyRole) -> Session {
+        let settings = match role {
+            ApplyRole::Origin => SETTINGS.to_owned(),
+            ApplyRole::Replica => format!("{SETTINGS}; set session_replication_role = replica"),
+        };
+        Session {
+            database,
+            settings,
+            lock: None,
+        }
+    }
+
+    /// Takes the lock of the consumer, now and after every reconnect.
+    ///
+    /// # Errors
+    /// Another process holds it.
+    pub(crate) fn lock(&mut self, consumer: &ConsumerName, stop: &Stop) -> Result<(), Error> {
+        self.database.reset();
+        self.lock = Some(consumer.clone());
+        let start = Instant::now();
+        loop {
+            match self.open() {
+                Err(Error::Busy { .. })
+                    if start.elapsed() < LOCK_PATIENCE
+                        && !stop.sleep(Duration::from_millis(100)) => {}
+                other => return other.map(|_| ()),
+            }
+        }
+    }
+
+    /// The prepared connection.
+    ///
+    /// # Errors
+    /// The server cannot be reached; another process holds the lock.
+    pub(crate) fn open(&mut self) -> Result<&mut Connection, Error> {
+        if !self.database.is_open()
+            && let Err(error) = self.prepare()
+        {
+            self.database.reset();
+            return Err(error);
+        }
+        Ok(self.database.connection()?)
+    }
+
+    fn prepare(&mut self) -> Result<(), Error> {
+        let connection = self.database.connection()?;
+        connection
+            .batch_execute(&self.settings)
+            .during("prepare the session")?;
+        // A killed process must not keep its locks while a long statement runs on. Not every
+        // platform of the server can do it.
+        if let Err(error) = connection.batch_execute("set client_connection_check_interval = '1s'")
+        {
+            debug!("client_connection_check_interval is not supported: {error}");
+        }
+        if let Some(consumer) = &self.lock
+            && !lock::try_consumer(&mut **connection, SCHEMA, consumer)?
+        {
+            return Err(Error::Busy {
+                consumer: consumer.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Drops the connection; the server rolls back what was open.
+    pub(crate) fn reset(&mut self) {
+        self.database.reset();
+    }
+
+    /// Closes a connection past its lifetime; between two rounds only.
+    pub(crate) fn expire(&mut self) {
+        self.database.expire();
+    }
+}

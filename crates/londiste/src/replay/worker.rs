@@ -1,0 +1,501 @@
+//! The work loop of replay.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use pgq::batch::{self, Batch};
+use pgq::position::{self, Verdict};
+use pgq::{EventId, TickId, admin, lock};
+use postgres::types::Type;
+use skytools::config::CommonConfig;
+use skytools::daemon::{Context, Stop, Work, Worker};
+use skytools::db::During;
+use tracing::{info, warn};
+
+use super::apply::{Route, Routes};
+use super::attach;
+use super::control::{ReplayControl, Reported};
+use super::fkeys::{self, ForeignKeys};
+use super::handshake;
+use super::job::Settings;
+use super::sequences::Sequences;
+use super::session::{SCHEMA, Session};
+use super::state::{self, Actor, MergeState, Table};
+use super::stream::{self, Counts};
+use super::supervisor::Supervisor;
+use crate::failpoint;
+use crate::registry;
+use crate::{Config, Error};
+
+/// How often replay says whom it waits for.
+const WAIT_REMINDER: Duration = Duration::from_secs(30);
+
+/// Pause before the start of a copy that failed is tried again; doubles …
+const FIRST_DEFERRAL: Duration = Duration::from_secs(1);
+
+/// … up to this.
+const LONGEST_DEFERRAL: Duration = Duration::from_secs(60);
+
+/// Applies the queue on the subscriber, and starts copies of tables that were added.
+pub(crate) struct Replay {
+    settings: Settings,
+    loop_delay: Duration,
+    provider: Session,
+    subscriber: Session,
+    attached: bool,
+    copies: Supervisor,
+    sequences: Sequences,
+    fkeys: ForeignKeys,
+    reported: Reported,
+    /// Tables whose copy could not begin.
+    deferred: HashMap<String, Deferral>,
+    /// Copies may have left consumers and positions behind.
+    leftovers: bool,
+    /// Tables in progress when last looked at.
+    in_progress: usize,
+    /// A batch failed to apply in the unit that starts here.
+    careful: Option<(TickId, EventId)>,
+}
+
+#[derive(Debug)]
+struct Deferral {
+    until: Instant,
+    pause: Duration,
+}
+
+impl Replay {
+    pub(crate) fn new(
+        settings: Settings,
+        common: &CommonConfig,
+        provider: Session,
+        subscriber: Session,
+    ) -> Replay {
+        Replay {
+            settings,
+            loop_delay: common.loop_delay,
+            provider,
+            subscriber,
+            attached: false,
+            copies: Supervisor::default(),
+            sequences: Sequences::default(),
+            fkeys: ForeignKeys::default(),
+            reported: Reported::default(),
+            deferred: HashMap::new(),
+            leftovers: true,
+            in_progress: 0,
+            careful: None,
+        }
+    }
+
+    /// Does what is due between batches.
+    fn idle(&mut self, stop: &Stop) -> Result<Work, Error> {
+        let tables = self.settle(None)?;
+        self.fkeys
+            .restore(&self.settings.queue, self.subscriber.open()?)?;
+        self.sequences.follow(
+            &self.settings.queue,
+            self.provider.open()?,
+            self.subscriber.open()?,
+        )?;
+        if self.in_progress == 0 && !tables.iter().any(|table| table.snapshot.is_some()) {
+            return Ok(Work::Idle);
+        }
+        // A hand-over needs a tick; a stored snapshot goes with the first batch after it.
+        if self.in_progress == 0 {
+            admin::force_tick(&mut **self.provider.open()?, &self.settings.queue)?;
+        }
+        stop.sleep(self.settings.sync_poll.min(self.loop_delay));
+        Ok(Work::More)
+    }
+
+    /// Moves the tables that are not `ok` as far as they go without waiting; returns the tables.
+    fn settle(&mut self, held: Option<&Batch>) -> Result<Vec<Table>, Error> {
+        let tables = state::tables(&mut **self.subscriber.open()?, &self.settings.queue)?;
+        let (changed, _) = self.step(&tables, held)?;
+        if changed {
+            return state::tables(&mut **self.subscriber.open()?, &self.settings.queue);
+        }
+        Ok(tables)
+    }
+
+    /// One round of decisions. Answers whether a state was changed, and whether to wait.
+    fn step(&mut self, tables: &[Table], held: Option<&Batch>) -> Result<(bool, bool), Error> {
+        let now = Instant::now();
+        let states: Vec<MergeState> = tables
+            .iter()
+            .map(|table| match self.deferred.get(&table.name) {
+                // One that cannot begin now must not take the place of one that can.
+                Some(deferral) if table.state == MergeState::New && now < deferral.until => {
+                    MergeState::Ok
+                }
+                _ => table.state,
+            })
+            .collect();
+        let plan =
+            handshake::replay_plan(&states, held.map(|batch| batch.tick), self.settings.slots);
+        let mut changed = false;
+        for index in plan.begin {
+            changed |= self.begin(&tables[index])?;
+        }
+        for index in plan.meet {
+            let batch = held.expect("replay meets only before a batch it holds");
+            changed |= self.meet(&tables[index], batch)?;
+        }
+        let busy = tables
+            .iter()
+            .filter(|table| table.state.in_progress())
+            .count();
+        if busy < self.in_progress {
+            self.leftovers = true;
+        }
+        self.in_progress = busy;
+        if busy > 0 && !changed {
+            self.copies
+                .supervise(&self.settings, self.subscriber.open()?, tables)?;
+        }
+        if self.leftovers && !changed {
+            self.leftovers = !self.remove_leftovers(tables)?;
+        }
+        Ok((changed, plan.wait))
+    }
+
+    /// Drops the foreign keys of a table and hands it to a copy.
+    fn begin(&mut self, table: &Table) -> Result<bool, Error> {
+        let subscriber = self.subscriber.open()?;
+        if Supervisor::plain_copy_runs(&self.settings, subscriber)? {
+            info!("Waiting for existing copy to exit");
+            self.defer(&table.name, Duration::ZERO);
+            return Ok(false);
+        }
+        if let Err(error) = fkeys::stash(subscriber, &table.name) {
+            if error.is_connection_lost() {
+                return Err(error.into());
+            }
+            let reason = std::error::Error::source(&error)
+                .map_or_else(String::new, |source| format!(": {source}"));
+            warn!("cannot start the copy of {}: {error}{reason}", table.name);
+            let pause = self
+                .deferred
+                .get(&table.name)
+                .map_or(FIRST_DEFERRAL, |last| {
+                    (last.pause * 2).min(LONGEST_DEFERRAL)
+                });
+            self.defer(&table.name, pause);
+            return Ok(false);
+        }
+        failpoint::step("replay.begin");
+        self.deferred.remove(&table.name);
+        let begun = state::transition(
+            subscriber,
+            &self.settings.queue,
+            Actor::Replay,
+            table,
+            MergeState::InCopy,
+            None,
+            |_| Ok(true),
+        )?;
+        failpoint::step("replay.begun");
+        Ok(begun)
+    }
+
+    fn defer(&mut self, table: &str, pause: Duration) {
+        let deferral = Deferral {
+            until: Instant::now() + pause,
+            pause: pause.max(FIRST_DEFERRAL),
+        };
+        self.deferred.insert(table.to_owned(), deferral);
+    }
+
+    /// Tells a waiting copy that replay waits too, before `batch`.
+    fn meet(&mut self, table: &Table, batch: &Batch) -> Result<bool, Error> {
+        failpoint::step("replay.meet");
+        let met = state::transition(
+            self.subscriber.open()?,
+            &self.settings.queue,
+            Actor::Replay,
+            table,
+            MergeState::DoSync(batch.tick),
+            table.snapshot.as_ref(),
+            |_| Ok(true),
+        )?;
+        failpoint::step("replay.met");
+        Ok(met)
+    }
+
+    /// Unregisters consumers of copies whose table is not in progress, and forgets their positions.
+    /// False if a copy is still about to leave.
+    fn remove_leftovers(&mut self, tables: &[Table]) -> Result<bool, Error> {
+        let Settings { queue, .. } = &self.settings;
+        let subscriber = self.subscriber.open()?;
+        let mut names: Vec<String> =
+            admin::consumer_info(&mut **self.provider.open()?, Some(queue), None)?
+                .into_iter()
+                .map(|info| info.consumer.to_string())
+                .collect();
+        let rows = subscriber
+            .query_typed("select consumer_id from londiste.completed", &[])
+            .during("list stored positions")?;
+        names.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+        names.sort();
+        names.dedup();
+        let busy = |name: &str| {
+            tables
+                .iter()
+                .any(|table| table.name == name && table.state.in_progress())
+        };
+        let any_busy = tables.iter().any(|table| table.state.in_progress());
+        let mut all_gone = true;
+        for name in names {
+            match self.settings.table_of_copy(&name) {
+                None => continue,
+                Some(None) if any_busy => continue,
+                Some(Some(table)) if busy(table) => continue,
+                Some(_) => {}
+            }
+            let consumer = name.into();
+            let subscriber = self.subscriber.open()?;
+            if lock::is_consumer_locked(&mut **subscriber, SCHEMA, &consumer)? {
+                all_gone = false;
+                continue;
+            }
+            info!("removing what the copy {consumer} left behind");
+            attach::unregister(
+                &self.settings,
+                &consumer,
+                &mut self.provider,
+                &mut self.subscriber,
+            )?;
+        }
+        Ok(all_gone)
+    }
+
+    /// Brings everything into the state in which `batch` may be applied; returns the tables then.
+    /// `None` if a stop was requested while waiting.
+    fn prepare(&mut self, batch: &Batch, stop: &Stop) -> Result<Option<Vec<Table>>, Error> {
+        let mut reminder = Instant::now();
+        let tables = loop {
+            let tables = state::tables(&mut **self.subscriber.open()?, &self.settings.queue)?;
+            let (changed, wait) = self.step(&tables, Some(batch))?;
+            if changed {
+                continue;
+            }
+            if !wait {
+                break tables;
+            }
+            if reminder.elapsed() > WAIT_REMINDER {
+                reminder = Instant::now();
+                for table in tables.iter().filter(|table| table.state.in_progress()) {
+                    info!("waiting for the copy of {}: {}", table.name, table.state);
+                }
+            }
+            if stop.sleep(self.settings.sync_poll) {
+                return Ok(None);
+            }
+            if stop.requested() {
+                return Ok(None);
+            }
+        };
+        let tables = self.drop_snapshots(batch, tables)?;
+        self.fkeys
+            .restore(&self.settings.queue, self.subscriber.open()?)?;
+        self.sequences.follow(
+            &self.settings.queue,
+            self.provider.open()?,
+            self.subscriber.open()?,
+        )?;
+        Ok(Some(tables))
+    }
+
+    /// Forgets the snapshots of copies that contain nothing of this batch or a later one.
+    fn drop_snapshots(&mut self, batch: &Batch, tables: Vec<Table>) -> Result<Vec<Table>, Error> {
+        let settled = |table: &Table| table.state == MergeState::Ok && table.snapshot.is_some();
+        if !tables.iter().any(settled) {
+            return Ok(tables);
+        }
+        let queue = &self.settings.queue;
+        let Some(start) =
+            attach::tick_snapshot(&mut **self.provider.open()?, queue, batch.prev_tick)?
+        else {
+            return Ok(tables);
+        };
+        let mut changed = false;
+        for table in tables.iter().filter(|table| settled(table)) {
+            let obsolete = table
+                .snapshot
+                .as_ref()
+                .is_some_and(|snapshot| snapshot.is_covered_by(&start));
+            if obsolete {
+                changed |= state::transition(
+                    self.subscriber.open()?,
+                    queue,
+                    Actor::Replay,
+                    table,
+                    MergeState::Ok,
+                    None,
+                    |_| Ok(true),
+                )?;
+            }
+        }
+        match changed {
+            true => state::tables(&mut **self.subscriber.open()?, queue),
+            false => Ok(tables),
+        }
+    }
+
+    /// Applies the batch and stores its tick, in one transaction. Between its begin and its end
+    /// nothing else commits on the subscriber.
+    fn apply(&mut self, batch: &Batch, tables: &[Table]) -> Result<Counts, Error> {
+        let careful = self
+            .careful
+            .filter(|(tick, _)| *tick == batch.tick)
+            .map(|(_, event)| event);
+        let mut routes: Routes = tables
+            .iter()
+            .filter(|table| table.state == MergeState::Ok)
+            .map(|table| {
+                let route = Route::new(&table.name, table.snapshot.clone());
+                (table.name.clone(), route)
+            })
+            .collect();
+        let mut control = ReplayControl {
+            queue: &self.settings.queue,
+            subscribed: tables.iter().map(|table| table.name.clone()).collect(),
+            removed: Vec::new(),
+            changed: false,
+            reported: &mut self.reported,
+        };
+        let mut tx = self.subscriber.open()?.begin()?;
+        let counts = stream::apply_events(
+            self.provider.open()?,
+            batch,
+            self.settings.chunk,
+            &mut tx,
+            &mut routes,
+            careful,
+            &mut control,
+        )?;
+        let ReplayControl {
+            removed, changed, ..
+        } = control;
+        if changed {
+            let provided =
+                registry::provider_seqs(&mut **self.provider.open()?, &self.settings.queue)?;
+            for name in registry::subscriber_seqs(&mut *tx, &self.settings.queue)? {
+                if !provided.contains(&name) {
+                    info!("Removing sequence {name} from set");
+                    tx.query_typed(
+                        "select londiste.subscriber_remove_seq($1, $2)",
+                        &[(&self.settings.queue, Type::TEXT), (&name, Type::TEXT)],
+                    )
+                    .during(format!("unsubscribe the sequence {name}"))?;
+                }
+            }
+        }
+        position::set_last_tick(&mut *tx, SCHEMA, &self.settings.consumer, Some(batch.tick))?;
+        failpoint::step("replay.before_commit");
+        tx.commit()?;
+        failpoint::step("replay.committed");
+        for table in removed {
+            self.release(&table);
+        }
+        Ok(counts)
+    }
+
+    /// Gives a table that is not subscribed any more its triggers back.
+    fn release(&mut self, table: &str) {
+        let restore = |subscriber: &mut Session| -> Result<(), Error> {
+            subscriber
+                .open()?
+                .query_typed(
+                    "select londiste.subscriber_restore_all_table_triggers($1)",
+                    &[(&table, Type::TEXT)],
+                )
+                .during(format!("restore the triggers of {table}"))?;
+            Ok(())
+        };
+        if let Err(error) = restore(&mut self.subscriber) {
+            warn!("{error}");
+        }
+    }
+
+    /// Applies the batch; when a unit of statements fails, once more and with single statements from
+    /// there on, so that the error names the event.
+    fn apply_or_explain(&mut self, batch: &Batch, tables: &[Table]) -> Result<Counts, Error> {
+        let error = match self.apply(batch, tables) {
+            Err(error) => error,
+            done => return done,
+        };
+        let Some(first) = error.worth_explaining() else {
+            return Err(error);
+        };
+        self.careful = Some((batch.tick, first));
+        self.apply(batch, tables)
+    }
+}
+
+impl Worker for Replay {
+    type Config = Config;
+    type Error = Error;
+
+    fn work(&mut self, context: &mut Context) -> Result<Work, Error> {
+        if !self.attached {
+            self.subscriber
+                .lock(&self.settings.consumer, &context.stop)?;
+            attach::attach(&self.settings, &mut self.provider, &mut self.subscriber)?;
+            self.attached = true;
+        }
+        let started = Instant::now();
+        let Settings {
+            queue, consumer, ..
+        } = &self.settings;
+        // The lock before the batch: whoever lost it must not look at the batch of another.
+        self.subscriber.open()?;
+        let Some(batch) = batch::next_batch(&mut **self.provider.open()?, queue, consumer)? else {
+            return self.idle(&context.stop);
+        };
+        let stored = position::last_tick(&mut **self.subscriber.open()?, SCHEMA, consumer)?;
+        if position::check(&batch, stored)? == Verdict::Apply {
+            let Some(tables) = self.prepare(&batch, &context.stop)? else {
+                return Ok(Work::Idle);
+            };
+            let counts = self.apply_or_explain(&batch, &tables)?;
+            context.stats.put("count", counts.events);
+            context.stats.put("ignored", counts.ignored);
+            if counts.unknown > 0 {
+                context.stats.put("unknown", counts.unknown);
+            }
+        }
+        batch::finish_batch(&mut **self.provider.open()?, batch.id)?;
+        failpoint::step("replay.finished");
+        context
+            .stats
+            .put("duration", started.elapsed().as_secs_f64());
+        Ok(Work::More)
+    }
+
+    fn recover(&mut self) {
+        self.provider.reset();
+        self.subscriber.reset();
+        self.sequences.forget();
+    }
+
+    fn between(&mut self) {
+        self.provider.expire();
+        self.subscriber.expire();
+    }
+
+    fn reload(&mut self, common: &CommonConfig, config: Config) -> Result<(), Error> {
+        config.check()?;
+        self.settings.reload(&config);
+        self.loop_delay = common.loop_delay;
+        Ok(())
+    }
+
+    fn is_fatal(&self, error: &Error) -> bool {
+        match error {
+            Error::Busy { .. } => !self.attached,
+            Error::LostRegistration { .. } => true,
+            _ => false,
+        }
+    }
+}
