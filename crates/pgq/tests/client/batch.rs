@@ -82,7 +82,10 @@ fn a_cursor_reads_everything_whatever_its_chunks() -> TestResult {
         }
         assert_eq!(all, ["a", "b", "c"], "chunk {chunk}");
         assert!(cursor.fetch(&mut tx)?.is_empty(), "it stays at its end");
-        let open = tx.query_typed_one("select count(*) from pg_cursors", &[])?;
+        let open = tx.query_typed_one(
+            "select count(*) from pg_cursors where name = 'batch_walker'",
+            &[],
+        )?;
         assert_eq!(
             open.get::<_, i64>(0),
             0,

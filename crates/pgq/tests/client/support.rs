@@ -12,19 +12,19 @@ use skytools::db::{Connection, Database, During, Tx};
 use skytools::stats::Stats;
 use testkit::{Cluster, TestResult};
 
-pub fn queue() -> QueueName {
+pub(crate) fn queue() -> QueueName {
     QueueName::from("Test \"queue\"")
 }
 
-pub fn consumer() -> ConsumerName {
+pub(crate) fn consumer() -> ConsumerName {
     ConsumerName::from("it's a consumer")
 }
 
-pub fn open(conninfo: &str) -> TestResult<Connection> {
+pub(crate) fn open(conninfo: &str) -> TestResult<Connection> {
     Ok(Connection::open("db", &ConnInfo::parse(conninfo)?)?)
 }
 
-pub fn database(conninfo: &str) -> TestResult<Database> {
+pub(crate) fn database(conninfo: &str) -> TestResult<Database> {
     Ok(Database::new(
         "db",
         ConnInfo::parse(conninfo)?,
@@ -33,7 +33,7 @@ pub fn database(conninfo: &str) -> TestResult<Database> {
 }
 
 /// Creates a database with PgQ in it.
-pub fn install(cluster: &Cluster, dbname: &str) -> TestResult<Connection> {
+pub(crate) fn install(cluster: &Cluster, dbname: &str) -> TestResult<Connection> {
     drop(cluster.create_database(dbname)?);
     let mut db = open(&cluster.conninfo(dbname))?;
     let mut tx = db.begin()?;
@@ -43,7 +43,7 @@ pub fn install(cluster: &Cluster, dbname: &str) -> TestResult<Connection> {
 }
 
 /// Creates a database with a queue on which every call of the ticker ticks.
-pub fn with_queue(cluster: &Cluster, dbname: &str) -> TestResult<Connection> {
+pub(crate) fn with_queue(cluster: &Cluster, dbname: &str) -> TestResult<Connection> {
     let mut db = install(cluster, dbname)?;
     admin::create_queue(&mut *db, &queue())?;
     for setting in ["ticker_max_lag", "ticker_idle_period"] {
@@ -53,14 +53,14 @@ pub fn with_queue(cluster: &Cluster, dbname: &str) -> TestResult<Connection> {
 }
 
 /// As [`with_queue`], with the consumer registered.
-pub fn with_consumer(cluster: &Cluster, dbname: &str) -> TestResult<Connection> {
+pub(crate) fn with_consumer(cluster: &Cluster, dbname: &str) -> TestResult<Connection> {
     let mut db = with_queue(cluster, dbname)?;
     admin::register_consumer(&mut *db, &queue(), &consumer())?;
     Ok(db)
 }
 
 /// Puts events in, each in a transaction of its own, and ticks.
-pub fn produce(db: &mut Connection, data: &[&str]) -> TestResult {
+pub(crate) fn produce(db: &mut Connection, data: &[&str]) -> TestResult {
     for text in data {
         let event = pgq::producer::NewEvent::new("kind", *text);
         pgq::producer::insert_event(&mut **db, &queue(), &event)?;
@@ -68,17 +68,17 @@ pub fn produce(db: &mut Connection, data: &[&str]) -> TestResult {
     tick(db)
 }
 
-pub fn tick(db: &mut Connection) -> TestResult {
+pub(crate) fn tick(db: &mut Connection) -> TestResult {
     admin::tick_queue(&mut **db, &queue())?.ok_or("the queue did not tick")?;
     Ok(())
 }
 
 /// The next batch, which must be there.
-pub fn next(db: &mut Connection) -> TestResult<Batch> {
+pub(crate) fn next(db: &mut Connection) -> TestResult<Batch> {
     Ok(batch::next_batch(&mut **db, &queue(), &consumer())?.ok_or("no batch")?)
 }
 
-pub fn data(events: &[Event]) -> Vec<String> {
+pub(crate) fn data(events: &[Event]) -> Vec<String> {
     let text = |event: &Event| {
         let data = event.data.as_ref().expect("test events have data");
         data.to_string_lossy().into_owned()
@@ -86,7 +86,7 @@ pub fn data(events: &[Event]) -> Vec<String> {
     events.iter().map(text).collect()
 }
 
-pub fn context() -> Context {
+pub(crate) fn context() -> Context {
     Context {
         stop: Stop::default(),
         stats: Stats::default(),
@@ -94,7 +94,7 @@ pub fn context() -> Context {
 }
 
 /// The test consumer's settings, with fetches smaller than most batches.
-pub fn config(lock: LockLevel) -> ConsumerConfig {
+pub(crate) fn config(lock: LockLevel) -> ConsumerConfig {
     let mut config = ConsumerConfig::new(queue(), consumer());
     config.lazy_fetch = 2;
     config.lock = lock;
@@ -102,7 +102,7 @@ pub fn config(lock: LockLevel) -> ConsumerConfig {
 }
 
 /// Applies an event: a row in `applied`.
-pub fn apply(tx: &mut Tx<'_>, event: &Event) -> Result<(), pgq::Error> {
+pub(crate) fn apply(tx: &mut Tx<'_>, event: &Event) -> Result<(), pgq::Error> {
     tx.execute_typed(
         "insert into applied values ($1)",
         &[(&event.data, Type::TEXT)],
@@ -112,18 +112,18 @@ pub fn apply(tx: &mut Tx<'_>, event: &Event) -> Result<(), pgq::Error> {
 }
 
 /// What was applied, in order.
-pub fn applied(db: &mut Connection) -> TestResult<Vec<String>> {
+pub(crate) fn applied(db: &mut Connection) -> TestResult<Vec<String>> {
     let rows = db.query_typed("select data from applied order by ctid", &[])?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-pub fn count(db: &mut Connection, table: &str) -> TestResult<i64> {
+pub(crate) fn count(db: &mut Connection, table: &str) -> TestResult<i64> {
     let row = db.query_typed_one(&format!("select count(*) from {table}"), &[])?;
     Ok(row.get(0))
 }
 
 /// Ends all other sessions of the database.
-pub fn terminate_others(db: &mut Connection) -> Result<(), pgq::Error> {
+pub(crate) fn terminate_others(db: &mut Connection) -> Result<(), pgq::Error> {
     db.query_typed(
         "select pg_terminate_backend(pid) from pg_stat_activity \
          where datname = current_database() and pid <> pg_backend_pid()",
