@@ -8,8 +8,7 @@ mod register;
 mod status;
 mod unregister;
 
-use std::io::Write;
-
+use skytools::app::UsageError;
 use skytools::daemon::Job;
 use skytools::db::Connection;
 
@@ -35,28 +34,23 @@ pub(crate) enum Command {
     Unregister(unregister::Args),
     /// Show or change the settings of queues
     Config(config::Args),
-    #[command(external_subcommand)]
-    Unknown(Vec<String>),
 }
 
 /// Runs the command of the command line.
 pub(crate) fn dispatch(job: Job<Config>, args: Args) -> Result<(), Error> {
     let options = args.options;
-    match args.command.as_ref().ok_or(Error::NeedCommand)? {
+    match args.command.as_ref().ok_or(UsageError::NeedCommand)? {
         Command::Ticker => ticker::run(job, &args),
-        Command::Status => look(job, |db, out| status::run(db, options.json, out)),
+        Command::Status => look(job, |db| status::run(db, options.json)),
         Command::Install => change(job, install::run),
         Command::Create(args) => change(job, |db| create::run(db, args)),
         Command::Drop(args) => change(job, |db| drop::run(db, args, options.force)),
         Command::Register(args) => change(job, |db| register::run(db, args)),
         Command::Unregister(args) => change(job, |db| unregister::run(db, args)),
         Command::Config(args) if args.changes.is_empty() => {
-            look(job, |db, out| config::show(db, args, options.json, out))
+            look(job, |db| config::show(db, args, options.json))
         }
         Command::Config(args) => change(job, |db| config::change(db, args)),
-        Command::Unknown(words) => Err(Error::UnknownCommand(
-            words.first().cloned().unwrap_or_default(),
-        )),
     }
 }
 
@@ -72,23 +66,14 @@ fn change(
     Ok(())
 }
 
-/// Runs a command that only reads, and prints what it wrote.
+/// Runs a command that only reads and prints.
 fn look(
     job: Job<Config>,
-    command: impl FnOnce(&mut Connection, &mut Vec<u8>) -> Result<(), Error>,
+    command: impl FnOnce(&mut Connection) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let text = job.without_pidfile().run_command(|job, _| {
+    job.without_pidfile().run_command(|job, _| {
         let mut database = job.config.database(&job.common)?;
-        let mut text = Vec::new();
-        command(database.connection()?, &mut text)?;
-        Ok::<_, Error>(text)
+        command(database.connection()?)
     })?;
-    Ok(std::io::stdout().write_all(&text)?)
-}
-
-/// Writes one JSON document.
-fn write_json(value: &impl serde::Serialize, out: &mut impl Write) -> Result<(), Error> {
-    let mut text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from)?;
-    text.push(b'\n');
-    Ok(out.write_all(&text)?)
+    Ok(())
 }

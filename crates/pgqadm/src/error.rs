@@ -1,4 +1,5 @@
 use pgq::{ConsumerName, QueueName};
+use skytools::app::UsageError;
 use skytools::conninfo::ConnInfoError;
 use skytools::daemon::JobError;
 use skytools::db::DbError;
@@ -10,6 +11,9 @@ pub enum Error {
     /// The job cannot start, or its work failed.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// The command line asks for nothing that can be done.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
     /// A key that the command needs is missing.
     #[error("Config value not set: {0}")]
     NotSet(&'static str),
@@ -21,12 +25,6 @@ pub enum Error {
         /// What is wrong with it.
         source: ConnInfoError,
     },
-    /// No command on the command line.
-    #[error("need command")]
-    NeedCommand,
-    /// A command that does not exist.
-    #[error("unknown command: {0}")]
-    UnknownCommand(String),
     /// A queue that does not exist.
     #[error("no such queue: {0}")]
     NoSuchQueue(QueueName),

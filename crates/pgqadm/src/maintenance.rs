@@ -6,9 +6,11 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pgq::maintenance::Operation;
+use skytools::app::chain;
 use skytools::config::CommonConfig;
 use skytools::daemon::Stop;
 use skytools::db::Database;
+use skytools::stats::Stats;
 use tracing::{debug, error, info};
 
 use crate::{Config, Error};
@@ -164,8 +166,9 @@ fn round(database: &mut Database, stop: &Stop, failed: &mut dyn FnMut(&mut Datab
             failed(database, error);
         }
     }
-    let seconds = start.elapsed().as_secs_f64();
-    info!("{{maint_duration: {seconds:.4}}}");
+    let mut stats = Stats::default();
+    stats.put("maint_duration", start.elapsed().as_secs_f64());
+    stats.flush();
 }
 
 fn operations(database: &mut Database) -> Result<Vec<Operation>, Error> {
@@ -198,16 +201,4 @@ fn retry(database: &mut Database, stop: &Stop) -> Result<(), Error> {
         info!("Got {total} events for retry");
     }
     Ok(())
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -13,8 +13,8 @@ use crate::{Args, Config, Error};
 
 /// Ticks and maintains until stopped, or once.
 pub(crate) fn run(job: Job<Config>, args: &Args) -> Result<(), Error> {
-    let (once, ensure) = (args.common().once, args.common().ensure);
-    Ok(job.run(|job| Ticker::new(job, once, ensure))?)
+    let ensure = args.common().ensure;
+    Ok(job.run(|job| Ticker::new(job, ensure))?)
 }
 
 struct Ticker {
@@ -34,12 +34,12 @@ struct Ticker {
 }
 
 impl Ticker {
-    fn new(job: &Job<Config>, once: bool, ensure: bool) -> Result<Ticker, Error> {
+    fn new(job: &Job<Config>, ensure: bool) -> Result<Ticker, Error> {
         Ok(Ticker {
             db: job.config.database(&job.common)?,
             common: job.common.clone(),
             config: job.config.clone(),
-            once,
+            once: job.is_once(),
             ensure,
             ready: false,
             stand_by: None,

@@ -1,8 +1,7 @@
-use std::io::Write;
-
 use pgq::QueueName;
 use pgq::admin::QueueInfo;
 use serde::Serialize;
+use skytools::app::{output, output_json};
 use skytools::db::Connection;
 use skytools::quote;
 use tracing::info;
@@ -99,22 +98,18 @@ impl<'a> From<&'a QueueInfo> for Settings<'a> {
     }
 }
 
-pub(crate) fn show(
-    db: &mut Connection,
-    args: &Args,
-    json: bool,
-    out: &mut impl Write,
-) -> Result<(), Error> {
+pub(crate) fn show(db: &mut Connection, args: &Args, json: bool) -> Result<(), Error> {
     let queues = pgq::admin::queue_info(&mut **db, args.queue.as_ref())?;
     if let (Some(queue), true) = (&args.queue, queues.is_empty()) {
         return Err(Error::NoSuchQueue(queue.clone()));
     }
     if json {
         let settings: Vec<Settings<'_>> = queues.iter().map(Settings::from).collect();
-        return super::write_json(&settings, out);
+        return Ok(output_json(&settings)?);
     }
+    let mut text = String::new();
     for queue in &queues {
-        writeln!(out, "{}", queue.queue)?;
+        text.push_str(&format!("{}\n", queue.queue));
         let period = queue
             .rotation_period_seconds
             .map_or_else(|| "NULL".to_owned(), |seconds| seconds.to_string());
@@ -128,10 +123,10 @@ pub(crate) fn show(
             ("rotation_period", period),
         ];
         for (name, value) in shown {
-            writeln!(out, "    {name}\t={value:>7}")?;
+            text.push_str(&format!("    {name}\t={value:>7}\n"));
         }
     }
-    Ok(())
+    Ok(output(text)?)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
-use std::io::Write;
+use std::fmt;
 
 use pgq::admin::{ConsumerInfo, QueueInfo};
 use serde::Serialize;
+use skytools::app::{output, output_json};
 use skytools::db::{Connection, During};
 
 use crate::Error;
@@ -15,7 +16,7 @@ struct Status {
     consumers: Vec<ConsumerInfo>,
 }
 
-pub(crate) fn run(db: &mut Connection, json: bool, out: &mut impl Write) -> Result<(), Error> {
+pub(crate) fn run(db: &mut Connection, json: bool) -> Result<(), Error> {
     let row = db
         .query_typed_one("select current_setting('server_version')", &[])
         .during("read the server's version")?;
@@ -26,13 +27,13 @@ pub(crate) fn run(db: &mut Connection, json: bool, out: &mut impl Write) -> Resu
         consumers: pgq::admin::consumer_info(&mut **db, None, None)?,
     };
     if json {
-        return super::write_json(&status, out);
+        return Ok(output_json(&status)?);
     }
-    Ok(status.write(out)?)
+    Ok(output(status)?)
 }
 
-impl Status {
-    fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
+impl fmt::Display for Status {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ruler = "-".repeat(78);
         let pgq_version = self.pgq_version.as_deref().unwrap_or("NULL");
         writeln!(
@@ -99,7 +100,7 @@ impl Status {
     }
 }
 
-fn write_queue(out: &mut impl Write, fields: [&str; 6]) -> std::io::Result<()> {
+fn write_queue(out: &mut fmt::Formatter<'_>, fields: [&str; 6]) -> fmt::Result {
     let [name, rotation, ticker, lag, rate, new] = fields;
     writeln!(
         out,
