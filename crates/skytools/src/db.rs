@@ -4,11 +4,14 @@
 mod cancel;
 mod connect;
 mod database;
+mod deadline;
 mod error;
 mod text;
 mod transaction;
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
@@ -20,34 +23,52 @@ pub use self::text::Text;
 pub use self::transaction::{Isolation, Tx};
 use crate::conninfo::ConnInfo;
 
+/// Time for a connection to close before it is left to close by itself.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Time for a connection to answer that it is idle before what it runs is cancelled.
+const IDLE_PATIENCE: Duration = Duration::from_millis(500);
+
 /// An open connection. Use it as the driver's `Client` for single statements (autocommit), and
 /// [`Connection::begin`] for transactions; `Client::transaction` commits silently after a failed
 /// statement and is never used.
+///
+/// Dropping it closes it, in bounded time whatever the server does; what it was running is cancelled.
 pub struct Connection {
     name: String,
-    client: Client,
-    canceller: Canceller,
+    /// There until it is dropped.
+    client: Option<Client>,
+    session: SessionState,
     server_version: i32,
     opened: Instant,
+}
+
+/// What a transaction shares with its connection.
+struct SessionState {
+    canceller: Canceller,
+    /// A transaction could not be ended, so nothing more may be run.
+    unusable: AtomicBool,
 }
 
 impl Connection {
     /// Connects; `name` is the configuration key and appears in errors.
     ///
+    /// The settings of `conninfo` are resolved now, so a changed environment, service or password
+    /// file counts. Dates come in ISO form.
+    ///
     /// # Errors
     /// No server answers in time, or it refuses.
     pub fn open(name: &str, conninfo: &ConnInfo) -> Result<Connection, DbError> {
-        let mut client =
-            connect::connect(conninfo).map_err(|error| DbError::connect(name, error))?;
-        let row = client
-            .query_typed_one("select current_setting('server_version_num')::int4", &[])
-            .during("read the server version")?;
-        let server_version = row.get(0);
+        tracing::debug!("Connect '{name}' to '{conninfo}'"); // text fixed by the reference
+        let session = connect::connect(conninfo).map_err(|error| DbError::connect(name, error))?;
         Ok(Connection {
             name: name.to_owned(),
-            canceller: Canceller::new(&client),
-            client,
-            server_version,
+            session: SessionState {
+                canceller: Canceller::new(&session.client, session.transport),
+                unusable: AtomicBool::new(false),
+            },
+            client: Some(session.client),
+            server_version: session.server_version,
             opened: Instant::now(),
         })
     }
@@ -67,6 +88,17 @@ impl Connection {
         self.opened.elapsed()
     }
 
+    /// Whether statements can be run, as far as is known: a server that went away is noticed by the
+    /// next statement.
+    pub fn is_open(&self) -> bool {
+        !self.is_closed() && !self.session.unusable.load(Ordering::Relaxed)
+    }
+
+    /// What cancels a statement of this connection, from another thread.
+    pub fn canceller(&self) -> Canceller {
+        self.session.canceller.clone()
+    }
+
     /// Begins a READ COMMITTED transaction.
     ///
     /// # Errors
@@ -80,20 +112,68 @@ impl Connection {
     /// # Errors
     /// The connection is gone.
     pub fn begin_with(&mut self, isolation: Isolation) -> Result<Tx<'_>, DbError> {
-        Tx::begin_on(&mut self.client, Some(&self.canceller), isolation)
+        let client = self.client.as_mut().expect(HELD);
+        let owner = transaction::Owner {
+            name: &self.name,
+            session: &self.session,
+        };
+        Tx::begin_on(client, Some(owner), isolation)
     }
 }
+
+const HELD: &str = "a connection holds its client until it is dropped";
 
 impl Deref for Connection {
     type Target = Client;
 
     fn deref(&self) -> &Client {
-        &self.client
+        self.client.as_ref().expect(HELD)
     }
 }
 
 impl DerefMut for Connection {
     fn deref_mut(&mut self) -> &mut Client {
-        &mut self.client
+        self.client.as_mut().expect(HELD)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let Some(mut client) = self.client.take() else {
+            return;
+        };
+        if client.is_closed() {
+            return;
+        }
+        // The driver closes only after it has read every answer it still expects: the rest of a
+        // COPY, or one that never comes from a server that hangs.
+        let canceller = self.session.canceller.clone();
+        let close = move || {
+            if client.is_valid(IDLE_PATIENCE).is_err() && !client.is_closed() {
+                // Without success the server is likely gone.
+                let _ = canceller.cancel();
+            }
+            drop(client);
+        };
+        let (done, wait) = mpsc::sync_channel(1);
+        let closer = std::thread::Builder::new()
+            .name("close".to_owned())
+            .spawn(move || {
+                close();
+                let _ = done.send(());
+            });
+        // Without a thread it has been closed here, by dropping what it was given.
+        if closer.is_ok() {
+            let _ = wait.recv_timeout(CLOSE_PATIENCE);
+        }
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("name", &self.name)
+            .field("server_version", &self.server_version)
+            .finish_non_exhaustive()
     }
 }

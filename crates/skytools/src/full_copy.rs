@@ -134,7 +134,9 @@ impl FullCopy {
     ///
     /// # Errors
     /// One side failed, or `progress` broke off. Then both transactions have failed, and both
-    /// connections can be used again after a rollback.
+    /// connections can be used again after a rollback; but a target that refused before the first
+    /// row, for want of the table for example, needs a new connection
+    /// ([`crate::db::Connection::is_open`]).
     pub fn run(
         &self,
         source: &mut Tx<'_>,

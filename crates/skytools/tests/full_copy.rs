@@ -15,6 +15,7 @@ struct Pair {
     _cluster: Cluster,
     source: Connection,
     target: Connection,
+    target_conninfo: ConnInfo,
 }
 
 /// Two databases, with `schema` run in both.
@@ -24,11 +25,13 @@ fn pair(schema: &str) -> TestResult<Pair> {
         cluster.create_database(name)?.batch_execute(schema)?;
     }
     let source = Connection::open("source_db", &ConnInfo::parse(&cluster.conninfo("source"))?)?;
-    let target = Connection::open("target_db", &ConnInfo::parse(&cluster.conninfo("target"))?)?;
+    let target_conninfo = ConnInfo::parse(&cluster.conninfo("target"))?;
+    let target = Connection::open("target_db", &target_conninfo)?;
     Ok(Pair {
         _cluster: cluster,
         source,
         target,
+        target_conninfo,
     })
 }
 
@@ -192,22 +195,53 @@ fn an_error_on_the_source_ends_both_sides() -> TestResult {
 }
 
 #[test]
-fn a_missing_table_on_either_side_is_named() -> TestResult {
+fn a_table_missing_on_the_source_is_named() -> TestResult {
     let mut p = pair("create table t (id int)")?;
-    p.source.batch_execute("create table only_here (id int)")?;
-    let (mut from, mut to) = (p.source.begin()?, p.target.begin()?);
-    let error = FullCopy::new(&TableName::parse("only_here"))
-        .run(&mut from, &mut to, GO_ON)
-        .expect_err("no such table on the target");
-    assert_eq!(error.to_string(), "cannot copy into table public.only_here");
-    assert!(from.commit().is_err());
-    drop(to);
     let (mut from, mut to) = (p.source.begin()?, p.target.begin()?);
     let error = FullCopy::new(&TableName::parse("nowhere"))
         .run(&mut from, &mut to, GO_ON)
         .expect_err("no such table on the source");
     assert_eq!(error.to_string(), "cannot copy from table public.nowhere");
+    assert!(from.commit().is_err());
     assert!(to.commit().is_err());
+    assert!(p.source.is_open() && p.target.is_open());
+    Ok(())
+}
+
+/// The driver loses step with the server when COPY FROM fails before it reads: each later answer
+/// would be taken for that to the statement after it.
+#[test]
+fn a_target_that_refuses_at_once_is_not_used_any_more() -> TestResult {
+    let mut p = pair(
+        "create table t (id int);
+         create function refuse() returns trigger language plpgsql as
+         'begin raise exception ''not today''; end'",
+    )?;
+    p.source.batch_execute(
+        "insert into t select generate_series(1, 100000); create table only_here (id int)",
+    )?;
+    p.target.batch_execute(
+        "create trigger refuse before insert on t for each statement execute function refuse()",
+    )?;
+    for (table, reason) in [("t", "not today"), ("only_here", "does not exist")] {
+        let mut target = Connection::open("target_db", &p.target_conninfo)?;
+        let (mut from, mut to) = (p.source.begin()?, target.begin()?);
+        let error = FullCopy::new(&TableName::parse(table))
+            .run(&mut from, &mut to, GO_ON)
+            .expect_err("refused");
+        let CopyError::Target(error) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(
+            error.to_string(),
+            format!("cannot copy into table public.{table}")
+        );
+        assert!(error.reason().contains(reason), "{}", error.reason());
+        assert!(from.commit().is_err());
+        assert!(to.commit().is_err());
+        assert!(p.source.is_open());
+        assert!(!target.is_open());
+    }
     Ok(())
 }
 

@@ -1,19 +1,28 @@
 //! Cancelling a statement from beside its connection.
 
+use std::time::Duration;
+
 use postgres::{CancelToken, Client, NoTls};
 
+use super::connect::Transport;
+use super::deadline::within;
 use super::{DbError, During};
 
-/// Asks the server to cancel what a connection is running.
+/// Time for a cancel request to reach the server.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks the server to cancel what a connection is running; works from another thread.
 #[derive(Clone)]
 pub struct Canceller {
     token: CancelToken,
+    transport: Transport,
 }
 
 impl Canceller {
-    pub(super) fn new(client: &Client) -> Canceller {
+    pub(super) fn new(client: &Client, transport: Transport) -> Canceller {
         Canceller {
             token: client.cancel_token(),
+            transport,
         }
     }
 
@@ -22,6 +31,13 @@ impl Canceller {
     /// # Errors
     /// The server cannot be reached.
     pub fn cancel(&self) -> Result<(), DbError> {
-        self.token.cancel_query(NoTls).during("cancel a statement")
+        let step = "cancel a statement";
+        let Canceller { token, transport } = self.clone();
+        within(Some(PATIENCE), move || match transport {
+            Transport::Plain => token.cancel_query(NoTls),
+            Transport::Tls(connector) => token.cancel_query(connector),
+        })
+        .map_err(|elapsed| DbError::elapsed(step, elapsed))?
+        .during(step)
     }
 }

@@ -31,10 +31,24 @@ impl Database {
     /// No server answers in time, or it refuses.
     pub fn connection(&mut self) -> Result<&mut Connection, DbError> {
         let connection = match self.connection.take() {
-            Some(open) if !open.is_closed() => open,
+            Some(open) if open.is_open() => open,
             _ => Connection::open(self.name, &self.conninfo)?,
         };
         Ok(self.connection.insert(connection))
+    }
+
+    /// Takes changed settings; a connection made with others is closed. Call it between two passes
+    /// only.
+    pub fn set_conninfo(&mut self, conninfo: ConnInfo) {
+        if conninfo != self.conninfo {
+            self.conninfo = conninfo;
+            self.reset();
+        }
+    }
+
+    /// Configuration key of the database.
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Closes a connection past its lifetime; call it between two passes only.
@@ -53,8 +67,6 @@ impl Database {
 
     /// Whether a connection is open, so that session state such as an advisory lock still holds.
     pub fn is_open(&self) -> bool {
-        self.connection
-            .as_ref()
-            .is_some_and(|connection| !connection.is_closed())
+        self.connection.as_ref().is_some_and(Connection::is_open)
     }
 }

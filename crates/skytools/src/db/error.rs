@@ -8,6 +8,7 @@ use std::io;
 use postgres::error::{Severity, SqlState};
 
 use super::connect::ConnectError;
+use super::deadline::Elapsed;
 
 /// A failed step of a conversation with a server.
 ///
@@ -24,13 +25,19 @@ pub struct DbError {
 enum Cause {
     Driver(postgres::Error),
     Connect(ConnectError),
+    Elapsed(Elapsed),
     /// The transaction was given up on this side; the server may not know.
     GivenUp(GivenUp),
+    OutOfStep(OutOfStep),
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("the transaction has failed before")]
 struct GivenUp;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the server's answers belong to other statements; the connection is of no more use")]
+struct OutOfStep;
 
 impl DbError {
     pub(crate) fn new(step: impl Into<Cow<'static, str>>, error: postgres::Error) -> DbError {
@@ -49,11 +56,27 @@ impl DbError {
         }
     }
 
+    pub(super) fn elapsed(step: &'static str, elapsed: Elapsed) -> DbError {
+        DbError {
+            step: step.into(),
+            connection: None,
+            cause: Cause::Elapsed(elapsed),
+        }
+    }
+
     pub(super) fn given_up(step: &'static str) -> DbError {
         DbError {
             step: step.into(),
             connection: None,
             cause: Cause::GivenUp(GivenUp),
+        }
+    }
+
+    pub(super) fn out_of_step(step: &'static str) -> DbError {
+        DbError {
+            step: step.into(),
+            connection: None,
+            cause: Cause::OutOfStep(OutOfStep),
         }
     }
 
@@ -69,7 +92,7 @@ impl DbError {
         match &self.cause {
             Cause::Driver(error) => error.code(),
             Cause::Connect(error) => error.sql_state(),
-            Cause::GivenUp(_) => None,
+            Cause::Elapsed(_) | Cause::GivenUp(_) | Cause::OutOfStep(_) => None,
         }
     }
 
@@ -78,7 +101,7 @@ impl DbError {
     pub fn is_connection_lost(&self) -> bool {
         match &self.cause {
             Cause::Driver(error) => is_lost(error),
-            Cause::Connect(_) => true,
+            Cause::Connect(_) | Cause::Elapsed(_) | Cause::OutOfStep(_) => true,
             Cause::GivenUp(_) => false,
         }
     }
@@ -118,7 +141,9 @@ impl Error for DbError {
                 None => error,
             },
             Cause::Connect(error) => error,
+            Cause::Elapsed(error) => error,
             Cause::GivenUp(error) => error,
+            Cause::OutOfStep(error) => error,
         })
     }
 }

@@ -1,10 +1,16 @@
 //! Transactions that commit only what succeeded.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use postgres::Client;
+use postgres::{Client, SimpleQueryMessage};
 
-use super::{Canceller, DbError, During};
+use super::{Canceller, DbError, During, SessionState};
+
+/// Time for a server to take a rollback before what it still runs is cancelled, and again after
+/// that before the connection is given up.
+const ROLLBACK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Isolation of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,9 +29,16 @@ pub enum Isolation {
 /// It is used as the driver's `Client`, so that helpers over `impl GenericClient` run in it.
 pub struct Tx<'a> {
     client: &'a mut Client,
-    canceller: Option<&'a Canceller>,
+    owner: Option<Owner<'a>>,
     open: bool,
     given_up: bool,
+}
+
+/// The connection that a transaction was begun on.
+#[derive(Clone, Copy)]
+pub(super) struct Owner<'a> {
+    pub(super) name: &'a str,
+    pub(super) session: &'a SessionState,
 }
 
 impl<'a> Tx<'a> {
@@ -39,7 +52,7 @@ impl<'a> Tx<'a> {
 
     pub(super) fn begin_on(
         client: &'a mut Client,
-        canceller: Option<&'a Canceller>,
+        owner: Option<Owner<'a>>,
         isolation: Isolation,
     ) -> Result<Tx<'a>, DbError> {
         let sql = match isolation {
@@ -47,10 +60,13 @@ impl<'a> Tx<'a> {
             Isolation::RepeatableRead => "begin isolation level repeatable read",
             Isolation::Serializable => "begin isolation level serializable",
         };
-        client.batch_execute(sql).during("begin a transaction")?;
+        client
+            .batch_execute(sql)
+            .during("begin a transaction")
+            .map_err(|error| named(owner, error))?;
         Ok(Tx {
             client,
-            canceller,
+            owner,
             open: true,
             given_up: false,
         })
@@ -59,30 +75,17 @@ impl<'a> Tx<'a> {
     /// Commits. In a failed transaction this is an error, and nothing was done.
     ///
     /// The server answers a plain COMMIT of a failed transaction with success while it rolls back;
-    /// the empty `select` in front makes it refuse instead, in the same round trip.
+    /// the `select` in front makes it refuse instead, in the same round trip. The row that it
+    /// returns proves that the answer is to this statement.
     ///
     /// # Errors
     /// A statement had failed, a deferred constraint is violated, or the connection broke: then the
     /// outcome is unknown and the position at the destination decides.
     pub fn commit(mut self) -> Result<(), DbError> {
         if self.given_up {
-            return Err(DbError::given_up("commit"));
+            return Err(named(self.owner, DbError::given_up("commit")));
         }
-        self.client
-            .batch_execute("select; commit")
-            .during("commit")?;
-        self.open = false;
-        Ok(())
-    }
-
-    /// Makes every later commit an error.
-    pub(crate) fn give_up(&mut self) {
-        self.given_up = true;
-    }
-
-    /// What cancels a statement of this transaction, if it was begun on a [`super::Connection`].
-    pub(crate) fn canceller(&self) -> Option<Canceller> {
-        self.canceller.cloned()
+        self.end("select 'commit'; commit", "commit")
     }
 
     /// Rolls back.
@@ -90,8 +93,42 @@ impl<'a> Tx<'a> {
     /// # Errors
     /// The connection is gone; the server rolls back by itself then.
     pub fn rollback(mut self) -> Result<(), DbError> {
-        self.open = false;
-        self.client.batch_execute("rollback").during("roll back")
+        self.end("rollback; select 'rollback'", "roll back")
+    }
+
+    /// Runs the last statements of the transaction, one of which returns a row.
+    ///
+    /// When the server refuses a COPY before it reads from it, the driver sends a message too many,
+    /// and from then on takes each answer for that to the next statement.
+    fn end(&mut self, sql: &str, step: &'static str) -> Result<(), DbError> {
+        let answer = self.client.simple_query(sql).during(step);
+        let result = match answer {
+            Ok(messages)
+                if !messages
+                    .iter()
+                    .any(|message| matches!(message, SimpleQueryMessage::Row(_))) =>
+            {
+                Err(DbError::out_of_step(step))
+            }
+            other => other.map(|_| ()),
+        };
+        match &result {
+            Ok(()) => self.open = false,
+            Err(error) if error.is_connection_lost() => {
+                self.open = false;
+                self.disuse();
+            }
+            // The transaction is still there, failed.
+            Err(_) => {}
+        }
+        result.map_err(|error| named(self.owner, error))
+    }
+
+    /// Lets nothing more be run on the connection.
+    fn disuse(&self) {
+        if let Some(owner) = self.owner {
+            owner.session.unusable.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Runs `body` inside a savepoint; rolls back to it when `body` fails, so that the transaction
@@ -103,31 +140,73 @@ impl<'a> Tx<'a> {
         &mut self,
         body: impl FnOnce(&mut Tx<'a>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.client
-            .batch_execute("savepoint s")
-            .during("set a savepoint")?;
+        let owner = self.owner;
+        let run = |sql: &str, tx: &mut Tx<'a>, step: &'static str| {
+            tx.client
+                .batch_execute(sql)
+                .during(step)
+                .map_err(|error| named(owner, error))
+        };
+        run("savepoint s", self, "set a savepoint")?;
         match body(self) {
             Ok(value) => {
-                self.client
-                    .batch_execute("release s")
-                    .during("release a savepoint")?;
+                run("release s", self, "release a savepoint")?;
                 Ok(value)
             }
             Err(error) => {
-                self.client
-                    .batch_execute("rollback to s; release s")
-                    .during("roll back to a savepoint")?;
-                Err(error)
+                match run("rollback to s; release s", self, "roll back to a savepoint") {
+                    // The body's error says more about a broken connection than this one.
+                    Err(rollback) if !rollback.is_connection_lost() => Err(rollback.into()),
+                    _ => Err(error),
+                }
             }
         }
+    }
+
+    /// Makes the commit an error, though the server may not know of a failure.
+    pub(crate) fn give_up(&mut self) {
+        self.given_up = true;
+    }
+
+    /// What cancels a statement of this transaction, if it was begun on a [`super::Connection`].
+    pub(crate) fn canceller(&self) -> Option<Canceller> {
+        self.owner.map(|owner| owner.session.canceller.clone())
+    }
+
+    /// Waits until the connection has nothing more to do, and makes it so.
+    fn quiesce(&mut self) -> bool {
+        if self.client.is_valid(ROLLBACK_PATIENCE).is_ok() {
+            return true;
+        }
+        match self.canceller() {
+            Some(canceller) if !self.client.is_closed() => {
+                canceller.cancel().is_ok() && self.client.is_valid(ROLLBACK_PATIENCE).is_ok()
+            }
+            _ => false,
+        }
+    }
+}
+
+fn named(owner: Option<Owner<'_>>, error: DbError) -> DbError {
+    match owner {
+        Some(owner) => error.on(owner.name),
+        None => error,
     }
 }
 
 impl Drop for Tx<'_> {
     fn drop(&mut self) {
-        if self.open {
-            // Nothing to do about a failure: a lost connection rolls back by itself.
-            let _ = self.client.batch_execute("rollback");
+        if !self.open {
+            return;
+        }
+        // A COPY that was not read to its end is in the way, or a server that hangs. A failure
+        // needs no report: what caused it is on its way, and a lost connection rolls back by itself.
+        if !self.quiesce()
+            || self
+                .end("rollback; select 'rollback'", "roll back")
+                .is_err()
+        {
+            self.disuse();
         }
     }
 }
