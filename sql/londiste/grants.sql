@@ -12,6 +12,7 @@ grant execute on function
     londiste.rel_fqname(oid),
     londiste.quote_fqname(text),
     londiste.trigger_name(text),
+    londiste.trigger_args(text, text, text),
     londiste.find_rel_oid(text, text),
     londiste.find_table_oid(text),
     londiste.find_seq_oid(text),

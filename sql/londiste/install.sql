@@ -16,6 +16,7 @@
 \ir functions/londiste.find_column_types.sql
 \ir functions/londiste.version.sql
 \ir functions/londiste.trigger_name.sql
+\ir functions/londiste.trigger_args.sql
 \ir functions/londiste.link_source.sql
 \ir functions/londiste.link_dest.sql
 \ir functions/londiste.cmp_list.sql

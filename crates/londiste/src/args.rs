@@ -62,4 +62,8 @@ impl Program for Args {
     fn config_path(&self) -> Option<&Path> {
         self.config.as_deref()
     }
+
+    fn unknown_command(name: &str) -> String {
+        format!("Unknown command '{name}', use --help for help")
+    }
 }

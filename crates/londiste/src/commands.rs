@@ -8,7 +8,7 @@ mod subscriber;
 
 use std::process::ExitCode;
 
-use skytools::app::Program;
+use skytools::app::{Program, UsageError};
 use skytools::daemon::Job;
 
 use crate::args::Args;
@@ -27,8 +27,6 @@ pub(crate) enum Command {
     Copy(copy::Args),
     /// Compare tables on both sides
     Compare(compare::Args),
-    #[command(external_subcommand)]
-    Unknown(Vec<String>),
 }
 
 /// How a command ended that could do its work; of several parts the worst counts.
@@ -64,21 +62,15 @@ pub(crate) fn dispatch(job: Job<Config>, args: Args) -> Result<ExitCode, Error> 
     if options.reset {
         return done(replay::reset(job, &common));
     }
-    match args.command.ok_or(Error::NeedCommand)? {
+    match args.command.ok_or(UsageError::NeedCommand)? {
         Command::Provider(args) => provider::run(job, options, args),
         Command::Subscriber(args) => subscriber::run(job, options, args),
         Command::Replay => done(replay::run(job, &common)),
         Command::Copy(args) => done(copy::run(job, &common, &args)),
         Command::Compare(args) => compare::run(job, options, args),
-        Command::Unknown(words) => Err(Error::UnknownCommand(first(words))),
     }
 }
 
 fn done(result: Result<(), Error>) -> Result<ExitCode, Error> {
     result.map(|()| ExitCode::SUCCESS)
-}
-
-/// The word that should have been a command.
-fn first(words: Vec<String>) -> String {
-    words.into_iter().next().unwrap_or_default()
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pgq::{ConsumerName, QueueName};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use skytools::config::{self, CommonConfig};
 use skytools::conninfo::ConnInfo;
 use skytools::db::Database;
@@ -17,14 +17,17 @@ pub struct Config {
     /// Connect string of the database that receives them.
     subscriber_db: Option<String>,
     /// Queue that carries the changes.
+    #[serde(alias = "queue_name")]
     pub(crate) pgq_queue_name: QueueName,
     /// Consumer name; default: `job_name`.
+    #[serde(alias = "consumer_name")]
     pgq_consumer_id: Option<ConsumerName>,
     /// Events per fetch; 0 lets the program choose.
     #[serde(default)]
     pub(crate) pgq_lazy_fetch: u32,
-    /// Longest wait for a lock or a consumer in set-up commands and comparisons, in seconds.
-    #[serde(default = "ten_seconds", with = "config::seconds")]
+    /// Longest wait for a lock or a consumer in set-up commands and comparisons, in seconds; 0 or
+    /// less is no limit.
+    #[serde(default = "ten_seconds", deserialize_with = "limit")]
     pub(crate) lock_timeout: Duration,
     /// Query that `compare` runs on both sides; `_TABLE_` stands for the quoted table.
     pub(crate) compare_sql: Option<String>,
@@ -80,6 +83,12 @@ pub(crate) enum ApplyMode {
     /// May merge events.
     #[default]
     Fast,
+}
+
+/// Seconds of which nothing or less means no limit, which is a zero `Duration`.
+fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let seconds = f64::deserialize(from)?;
+    Duration::try_from_secs_f64(seconds.max(0.0)).map_err(serde::de::Error::custom)
 }
 
 fn ten_seconds() -> Duration {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use pgq::{ConsumerName, EventId, QueueName, TickId};
+use skytools::app::UsageError;
 use skytools::conninfo::ConnInfoError;
 use skytools::daemon::JobError;
 use skytools::db::DbError;
@@ -39,12 +40,9 @@ pub enum Error {
     /// `parallel_copies` is zero.
     #[error("parallel_copies is 0; it must be at least 1")]
     NoCopies,
-    /// No command on the command line.
-    #[error("need command")]
-    NeedCommand,
-    /// A command that does not exist.
-    #[error("Unknown command '{0}', use --help for help")]
-    UnknownCommand(String),
+    /// The command line asks for nothing that can be done.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
     /// `provider` or `subscriber` alone.
     #[error("need subcommand")]
     NeedSubcommand,
@@ -122,9 +120,6 @@ pub enum Error {
     /// Stdout cannot be written.
     #[error("cannot print the result")]
     Output(#[source] std::io::Error),
-    /// A result cannot be written as JSON.
-    #[error("cannot print the result as JSON")]
-    Json(#[source] serde_json::Error),
     /// The name of the job is one that copies of another job have.
     #[error(
         "consumer {0} has a name that copies have; a job or consumer name may neither end in \
@@ -248,6 +243,7 @@ impl Error {
             _ => false,
         }
     }
+<<<<<<< HEAD
 
     /// The error and its causes in one text, for the log.
     pub(crate) fn chain(&self) -> String {

@@ -22,6 +22,7 @@ mod schema;
 use std::process::ExitCode;
 
 use skytools::daemon::{Job, Signal};
+use tracing::info;
 
 pub use args::Args;
 pub use config::Config;
@@ -42,5 +43,11 @@ pub fn run(args: Args) -> Result<ExitCode, Error> {
 
 /// Signals the running replay. A copy does not outlive it, so `-s` and `-k` end the copy first.
 fn deliver(job: &Job<Config>, signal: Signal) {
+    if signal != Signal::Reload {
+        for pidfile in job.pidfiles(".copy") {
+            info!("Signaling running COPY first");
+            job.deliver_to(&pidfile, Signal::Kill);
+        }
+    }
     job.deliver(signal);
 }

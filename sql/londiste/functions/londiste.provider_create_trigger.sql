@@ -43,8 +43,11 @@ begin
     end if;
 
     execute format('create trigger %I after insert or update or delete on %s for each row '
-                   || 'execute function pgq.logtriga(%L, %L, %L)',
-                   v_trigger, londiste.quote_fqname(i_table_name), i_queue_name, i_col_types, i_table_name);
+                   || 'execute function pgq.sqltriga(%s)',
+                   v_trigger, londiste.quote_fqname(i_table_name),
+                   (select string_agg(quote_literal(a), ', ' order by n)
+                      from unnest(londiste.trigger_args(i_queue_name, i_table_name, i_col_types))
+                           with ordinality u (a, n)));
     return 1;
 end;
 $$ language plpgsql strict security definer set search_path = pg_catalog, pg_temp;

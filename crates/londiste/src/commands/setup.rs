@@ -1,12 +1,12 @@
 //! What the set-up commands share: their two databases, and transactions with a time limit.
 
 use std::collections::HashSet;
-use std::io::Write;
 
 use pgq::{ConsumerName, QueueName};
 use postgres::Client;
 use postgres::types::Type;
 use serde::Serialize;
+use skytools::app::{self, chain};
 use skytools::daemon::Job;
 use skytools::db::{Connection, Database, DbError, During, Tx};
 use skytools::table::{self, TableName};
@@ -143,24 +143,18 @@ pub(super) fn part_failed(name: &str, failure: Error) -> Result<Outcome, Error> 
     if failure.is_connection_lost() {
         return Err(failure);
     }
-    error!("{name}: {}", failure.chain());
+    error!("{name}: {}", chain(&failure));
     Ok(Outcome::Failed)
 }
 
 /// Writes results to stdout.
 pub(super) fn print(text: &str) -> Result<(), Error> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // The reader has seen enough.
-        Err(failure) if failure.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(Error::Output),
-    }
+    app::output(text).map_err(Error::Output)
 }
 
 /// Writes results to stdout as one JSON document.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(value).map_err(Error::Json)?;
-    print(&format!("{text}\n"))
+    app::output_json(value).map_err(Error::Output)
 }
 
 /// Prints names one per line, or as a JSON list.

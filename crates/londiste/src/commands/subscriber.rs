@@ -16,8 +16,8 @@ use std::process::ExitCode;
 
 use skytools::daemon::Job;
 
+use super::Outcome;
 use super::setup::Setup;
-use super::{Outcome, first};
 use crate::args::Options;
 use crate::{Config, Error};
 
@@ -58,7 +58,7 @@ enum Command {
 
 pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<ExitCode, Error> {
     let command = match args.command.ok_or(Error::NeedSubcommand)? {
-        Command::Unknown(words) => return Err(Error::BadSubscriberSubcommand(first(words))),
+        Command::Unknown(words) => return Err(Error::BadSubscriberSubcommand(words.join(" "))),
         known => known,
     };
     let job = match command {

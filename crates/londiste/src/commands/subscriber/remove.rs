@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use postgres::types::Type;
+use skytools::app::chain;
 use skytools::db::{Connection, During, Tx};
 use tracing::{info, warn};
 
@@ -104,7 +105,7 @@ fn restore_fkeys(db: &mut Connection, name: &str) -> Result<(), Error> {
         });
         match restored {
             Err(failure) if !failure.is_connection_lost() => {
-                warn!("{}; it stays pending", failure.chain());
+                warn!("{}; it stays pending", chain(&failure));
             }
             result => result?,
         }
