@@ -46,9 +46,9 @@ pub struct Config {
     /// `session_replication_role` of the connection that applies.
     #[serde(default)]
     pub(crate) apply_role: ApplyRole,
-    /// Statement-by-statement, or merged.
-    #[serde(default)]
-    pub(crate) apply_mode: ApplyMode,
+    /// How events become statements; both ways are statement by statement so far.
+    #[serde(default, rename = "apply_mode")]
+    _apply_mode: ApplyMode,
     /// Queue on the subscriber that receives what was applied; not supported yet.
     #[serde(default)]
     mirror_queue: String,
@@ -80,7 +80,7 @@ pub(crate) enum ApplyRole {
 pub(crate) enum ApplyMode {
     /// One statement per event.
     Compat,
-    /// May merge events.
+    /// May merge events one day.
     #[default]
     Fast,
 }

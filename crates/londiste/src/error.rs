@@ -205,7 +205,7 @@ pub enum Error {
         /// Table of the last event.
         table: String,
         /// What the server says.
-        source: DbError,
+        source: Box<DbError>,
     },
     /// The data of an event is not in the encoding of the connection.
     #[error("event {event} is not text in UTF-8")]
@@ -242,18 +242,6 @@ impl Error {
             Error::Db(error) | Error::Queue(pgq::Error::Db(error)) => error.is_connection_lost(),
             _ => false,
         }
-    }
-<<<<<<< HEAD
-
-    /// The error and its causes in one text, for the log.
-    pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
     }
 
     /// The first event of a unit of statements that failed as a whole, if sending its statements

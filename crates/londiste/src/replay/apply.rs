@@ -153,7 +153,7 @@ impl Applier {
                 first: first.0,
                 last: last.0,
                 table: last.1.clone(),
-                source,
+                source: Box::new(source),
             });
         }
         self.text.clear();
