@@ -222,7 +222,16 @@ impl Settings {
     /// # Errors
     /// There is no such section.
     pub fn with_main(&self, section: &str) -> Result<Settings, ConfigError> {
-        Settings::read(self.path.clone(), vec![section.to_owned()], Vec::new())
+        if self.document.section(section).is_none() {
+            return Err(ConfigError::NoSection(section.to_owned()));
+        }
+        Ok(Settings {
+            candidates: vec![section.to_owned()],
+            overrides: Vec::new(),
+            main: section.to_owned(),
+            builtins: builtins(&self.path, section),
+            ..self.clone()
+        })
     }
 
     /// Keys of the main section that neither struct reads and no `%(name)s` uses, each with the

@@ -127,3 +127,153 @@ fn without_comment(value: &str) -> &str {
         _ => value,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::parse;
+    use crate::config::value::{Document, Value};
+
+    /// `[section] key` -> text, for short assertions.
+    fn get<'a>(document: &'a Document, section: &str, key: &str) -> Option<&'a str> {
+        let (_, options) = document.section(section)?;
+        match options.get(key)? {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn value(lines: &str) -> String {
+        let document = parse(&format!("[s]\n{lines}\n")).expect("parses");
+        get(&document, "s", "a").expect("has a").to_owned()
+    }
+
+    fn bad_lines(text: &str) -> Vec<usize> {
+        match parse(text) {
+            Ok(_) => Vec::new(),
+            Err(bad) => bad.iter().map(|bad| bad.line).collect(),
+        }
+    }
+
+    #[test]
+    fn the_first_equals_sign_or_colon_separates() {
+        assert_eq!(value("a = x"), "x");
+        assert_eq!(value("a: x"), "x");
+        assert_eq!(value("a=host=/tmp port:5432"), "host=/tmp port:5432");
+        assert_eq!(value("a: x = y"), "x = y");
+        assert_eq!(value("A  =   x y  "), "x y");
+        assert_eq!(value("a ="), "");
+    }
+
+    #[test]
+    fn only_the_first_semicolon_after_white_space_starts_an_inline_comment() {
+        assert_eq!(value("a = x ; note"), "x");
+        assert_eq!(value("a = x\t; note ; more"), "x");
+        assert_eq!(value("a = x;y ; z"), "x;y ; z");
+        assert_eq!(value("a = ; note"), "");
+        assert_eq!(value("a =;x"), ";x");
+        assert_eq!(value("a = x # no comment"), "x # no comment");
+    }
+
+    #[test]
+    fn two_double_quotes_are_empty_and_other_quotes_are_kept() {
+        assert_eq!(value("a = \"\""), "");
+        assert_eq!(value("a = \"x\""), "\"x\"");
+        assert_eq!(value("a = ''"), "''");
+        assert_eq!(value("a = c:\\x\\"), "c:\\x\\");
+    }
+
+    #[test]
+    fn deeper_lines_continue_a_value() {
+        assert_eq!(value("a = one\n  two\n\tthree  "), "one\ntwo\nthree");
+        assert_eq!(value("a =\n  one\n  two"), "\none\ntwo");
+        assert_eq!(
+            value("a = x ; note\n  y ; kept\n  [not a section]"),
+            "x\ny ; kept\n[not a section]"
+        );
+        assert_eq!(value("a = x\n  b = y"), "x\nb = y");
+    }
+
+    #[test]
+    fn blank_and_comment_lines_do_not_end_a_value() {
+        assert_eq!(
+            value(
+                "a = one\n\n# comment\n; comment\nREM comment\n  two\n   \n  # dropped\n  ;\n  three"
+            ),
+            "one\ntwo\n;\nthree"
+        );
+    }
+
+    #[test]
+    fn comments_stand_in_column_1() {
+        let document =
+            parse("# x\n; y\n[s]\nrem x = 1\nRem\nremote = 2\n#a = 3\n").expect("parses");
+        assert_eq!(get(&document, "s", "remote"), Some("2"));
+        assert_eq!(get(&document, "s", "rem x"), None);
+        let (_, options) = document.section("s").expect("a section");
+        assert_eq!(options.keys().count(), 1);
+    }
+
+    #[test]
+    fn an_indented_option_after_a_section_header_is_accepted() {
+        let document = parse("[s]\n  a = 1\n  b = 2\n    more\n").expect("parses");
+        assert_eq!(get(&document, "s", "a"), Some("1"));
+        assert_eq!(get(&document, "s", "b"), Some("2\nmore"));
+    }
+
+    #[test]
+    fn sections_repeat_and_the_last_value_wins() {
+        let document =
+            parse("[s] ignored\na = 1\nb = 1\n[S]\na = 2\n[s]\na = 3\nA = 4\n").expect("parses");
+        assert_eq!(get(&document, "s", "a"), Some("4"));
+        assert_eq!(get(&document, "s", "b"), Some("1"));
+        assert_eq!(get(&document, "S", "a"), Some("2"));
+        assert_eq!(document.sections().collect::<Vec<_>>(), ["s", "S"]);
+    }
+
+    #[test]
+    fn default_is_no_section() {
+        let document = parse("[DEFAULT]\na = 1\n[default]\n").expect("parses");
+        assert_eq!(document.sections().collect::<Vec<_>>(), ["default"]);
+        assert_eq!(
+            document.defaults.get("a"),
+            Some(&Value::Text("1".to_owned()))
+        );
+    }
+
+    #[test]
+    fn crlf_and_a_byte_order_mark_are_skipped() {
+        let document = parse("\u{feff}[s]\r\na = one\r\n  two\r\n").expect("parses");
+        assert_eq!(get(&document, "s", "a"), Some("one\ntwo"));
+    }
+
+    #[test]
+    fn all_bad_lines_are_reported_together() {
+        assert_eq!(
+            bad_lines("early = 1\n[s]\nwhat is this\n= 5\na = 1\n[]\n[open\n  indented\n"),
+            [1, 3, 4, 6, 7, 8]
+        );
+        assert_eq!(bad_lines(""), [] as [usize; 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*([\\[\\]=:;#% \t\r\n]|\\PC){0,200}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn a_written_value_is_read_back(
+            key in "[a-z_][a-z0-9_.*-]{0,10}",
+            lines in prop::collection::vec("[^\\s#;\"][^\\r\\n;]{0,20}", 1..4),
+        ) {
+            prop_assume!(key != "rem");
+            let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+            let text = format!("[s]\n{key} = {}\n", lines.join("\n  "));
+            let document = parse(&text).expect("parses");
+            let expected = lines.join("\n");
+            prop_assert_eq!(get(&document, "s", &key), Some(expected.as_str()));
+        }
+    }
+}

@@ -13,6 +13,7 @@
 //! crate, such as the driver's notices, have no way in here.
 
 mod file;
+pub(crate) mod format;
 mod record;
 
 use std::io::Write;
@@ -27,6 +28,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use crate::app::CommonArgs;
 use crate::config::CommonConfig;
 use file::RotatingFile;
+use format::{Layout, Record};
 
 /// Why a log file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +45,11 @@ static SINK: Mutex<Option<Sink>> = Mutex::new(None);
 static REOPEN: AtomicBool = AtomicBool::new(false);
 
 struct Sink {
+    job: String,
     file: Option<RotatingFile>,
+    file_layout: Layout,
     stderr: bool,
+    stderr_layout: Layout,
 }
 
 /// Opens the log of a job: stderr, and the file if one is configured.
@@ -58,8 +63,8 @@ pub(crate) fn open(args: &CommonArgs, config: &CommonConfig) -> Result<(), LogEr
         (1, _) => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let file = file_of(config)?;
-    with_sink(|sink| *sink = Some(Sink { file, stderr: true }));
+    let prepared = prepare(config)?;
+    with_sink(|sink| *sink = Some(prepared.0));
     let subscriber = tracing_subscriber::registry()
         .with(level)
         .with(record::Records);
@@ -68,28 +73,39 @@ pub(crate) fn open(args: &CommonArgs, config: &CommonConfig) -> Result<(), LogEr
     Ok(())
 }
 
-/// Opens the file of changed log keys, for [`Prepared::apply`] to take into use.
+/// Opens the file that changed keys name, for [`Prepared::apply`] to take into use.
 ///
 /// # Errors
 /// The new file cannot be opened; the old one stays in use.
 pub(crate) fn prepare(config: &CommonConfig) -> Result<Prepared, LogError> {
-    Ok(Prepared {
-        file: file_of(config)?,
-    })
+    let file = match &config.logfile {
+        Some(path) => {
+            let file = RotatingFile::open(path, config.log_size, config.log_count);
+            Some(file.map_err(|source| LogError {
+                path: path.clone(),
+                source,
+            })?)
+        }
+        None => None,
+    };
+    Ok(Prepared(Sink {
+        job: config.job_name.clone(),
+        file,
+        file_layout: config.file_layout.clone(),
+        stderr: true,
+        stderr_layout: config.stderr_layout.clone(),
+    }))
 }
 
-/// A log file that is open, but not in use yet.
-pub(crate) struct Prepared {
-    file: Option<RotatingFile>,
-}
+/// A log that is open, but not in use yet.
+pub(crate) struct Prepared(Sink);
 
 impl Prepared {
-    /// Sends all records to the file from now on.
+    /// Sends all records there from now on.
     pub(crate) fn apply(self) {
         with_sink(|sink| {
-            if let Some(sink) = sink {
-                sink.file = self.file;
-            }
+            let stderr = sink.as_ref().is_some_and(|old| old.stderr);
+            *sink = Some(Sink { stderr, ..self.0 });
         });
     }
 }
@@ -113,18 +129,6 @@ pub(crate) fn is_open() -> bool {
     with_sink(|sink| sink.is_some())
 }
 
-fn file_of(config: &CommonConfig) -> Result<Option<RotatingFile>, LogError> {
-    let Some(path) = &config.logfile else {
-        return Ok(None);
-    };
-    RotatingFile::open(path, config.log_size, config.log_count)
-        .map(Some)
-        .map_err(|source| LogError {
-            path: path.clone(),
-            source,
-        })
-}
-
 fn with_sink<T>(f: impl FnOnce(&mut Option<Sink>) -> T) -> T {
     // A panic elsewhere is no reason to lose the log.
     f(&mut SINK.lock().unwrap_or_else(PoisonError::into_inner))
@@ -132,17 +136,24 @@ fn with_sink<T>(f: impl FnOnce(&mut Option<Sink>) -> T) -> T {
 
 /// Writes one record. Failures are nobody's business: there is no log to report them in.
 fn write(level: tracing::Level, message: &str) {
-    let now = Zoned::now();
-    let line = record::layout(&now, std::process::id(), level, message);
+    let time = Zoned::now();
     with_sink(|sink| {
         let Some(sink) = sink else { return };
+        let record = Record {
+            time: &time,
+            process: std::process::id(),
+            level,
+            job: &sink.job,
+            message,
+        };
         if let Some(file) = &mut sink.file {
             if REOPEN.swap(false, Ordering::Relaxed) {
                 let _ = file.reopen();
             }
-            let _ = file.write(line.as_bytes());
+            let _ = file.write(sink.file_layout.line(&record).as_bytes());
         }
         if sink.stderr {
+            let line = sink.stderr_layout.line(&record);
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
     });

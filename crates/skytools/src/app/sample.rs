@@ -62,3 +62,52 @@ fn end_of_first_section(lines: &[String]) -> usize {
     let rest = lines[first..].iter().position(is_section);
     rest.map_or(lines.len(), |length| first + length)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::with_overrides;
+    use crate::app::Override;
+
+    const SAMPLE: &str = "[job]\n\n# What to say.\n#greeting = hello\n\ndb = dbname=x\n  host=y\n\n[other]\nkey = 1\n";
+
+    fn set(pairs: &[(&str, &str)]) -> String {
+        let overrides: Vec<Override> = pairs
+            .iter()
+            .map(|(key, value)| Override {
+                key: (*key).to_owned(),
+                value: (*value).to_owned(),
+            })
+            .collect();
+        with_overrides(SAMPLE, &overrides)
+    }
+
+    #[test]
+    fn without_overrides_the_sample_is_printed_as_it_is() {
+        assert_eq!(set(&[]), SAMPLE);
+    }
+
+    #[test]
+    fn a_value_stands_beneath_its_commented_template() {
+        let text = set(&[("greeting", "hi"), ("greeting", "moin")]);
+        assert!(
+            text.contains("\n#greeting = hello\ngreeting = moin\n\n"),
+            "{text}"
+        );
+        assert!(!text.contains("hi\n"), "{text}");
+    }
+
+    #[test]
+    fn a_template_with_a_value_becomes_a_comment() {
+        let text = set(&[("db", "dbname=z")]);
+        assert!(
+            text.contains("\n#db = dbname=x\n#  host=y\ndb = dbname=z\n\n[other]"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_key_without_template_goes_to_the_main_section() {
+        let text = set(&[("new", "one\ntwo")]);
+        assert!(text.contains("\nnew = one\n\ttwo\n[other]"), "{text}");
+    }
+}

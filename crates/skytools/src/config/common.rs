@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::log::format::{self, DateFormat, Format, Layout};
+
 /// Keys every program understands; read from the main section beside the program's own.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(from = "Keys")]
@@ -21,6 +23,10 @@ pub struct CommonConfig {
     pub log_size: u64,
     /// Old log files to keep.
     pub log_count: u32,
+    /// Layout of records in the log file.
+    pub(crate) file_layout: Layout,
+    /// Layout of records on stderr.
+    pub(crate) stderr_layout: Layout,
     /// Whether a central `skylog.ini` shall be used as well.
     pub(crate) use_skylog: bool,
     /// Pause when there was nothing to do, in seconds.
@@ -64,6 +70,18 @@ impl From<Keys> for CommonConfig {
             logfile: keys.logfile,
             log_size: keys.log_size,
             log_count: keys.log_count,
+            file_layout: Layout {
+                format: keys.logfmt_file,
+                date: keys.logdatefmt_file,
+                verbose_format: keys.logfmt_file_verbose,
+                verbose_date: keys.logdatefmt_file_verbose,
+            },
+            stderr_layout: Layout {
+                format: keys.logfmt_console,
+                date: keys.logdatefmt_console,
+                verbose_format: keys.logfmt_console_verbose,
+                verbose_date: keys.logdatefmt_console_verbose,
+            },
             use_skylog: keys.use_skylog != 0,
             // Too long for a `Duration` is as good as for ever.
             loop_delay: Duration::try_from_secs_f64(keys.loop_delay.max(0.0))
@@ -101,6 +119,22 @@ struct Keys {
     connection_lifetime: Duration,
     #[serde(default = "exception_sleep", with = "super::seconds")]
     exception_sleep: Duration,
+    #[serde(default, with = "format")]
+    logfmt_console: Option<Format>,
+    #[serde(default, with = "format")]
+    logfmt_console_verbose: Option<Format>,
+    #[serde(default, with = "format")]
+    logfmt_file: Option<Format>,
+    #[serde(default, with = "format")]
+    logfmt_file_verbose: Option<Format>,
+    #[serde(default, deserialize_with = "format::deserialize_date")]
+    logdatefmt_console: Option<DateFormat>,
+    #[serde(default, deserialize_with = "format::deserialize_date")]
+    logdatefmt_console_verbose: Option<DateFormat>,
+    #[serde(default, deserialize_with = "format::deserialize_date")]
+    logdatefmt_file: Option<DateFormat>,
+    #[serde(default, deserialize_with = "format::deserialize_date")]
+    logdatefmt_file_verbose: Option<DateFormat>,
     #[serde(default, rename = "config_format", deserialize_with = "only_format_1")]
     _config_format: (),
 }

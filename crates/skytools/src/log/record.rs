@@ -2,7 +2,6 @@
 
 use std::fmt::{Debug, Write};
 
-use jiff::Zoned;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
@@ -87,51 +86,5 @@ impl Visit for Fields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.add(field, &format!("{value:?}"));
-    }
-}
-
-/// `2012-03-13 10:15:02,037 4711 INFO message`.
-pub(crate) fn layout(now: &Zoned, pid: u32, level: Level, message: &str) -> String {
-    let time = now.strftime("%Y-%m-%d %H:%M:%S");
-    let millisecond = now.millisecond();
-    let level = level_name(level);
-    format!("{time},{millisecond:03} {pid} {level} {message}\n")
-}
-
-fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "ERROR",
-        Level::WARN => "WARNING",
-        Level::INFO => "INFO",
-        Level::DEBUG => "DEBUG",
-        Level::TRACE => "TRACE",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::Zoned;
-    use tracing::Level;
-
-    use super::layout;
-
-    #[test]
-    fn a_record_has_the_layout_of_skytools() {
-        let now: Zoned = "2012-03-13T10:15:02.037912+02:00[Europe/Tallinn]"
-            .parse()
-            .expect("a valid time");
-        assert_eq!(
-            layout(&now, 4711, Level::INFO, "{count: 3, duration: 0.0123}"),
-            "2012-03-13 10:15:02,037 4711 INFO {count: 3, duration: 0.0123}\n"
-        );
-        assert_eq!(
-            layout(
-                &now,
-                1,
-                Level::WARN,
-                "Deleted 0 rows, expected 1\n second line"
-            ),
-            "2012-03-13 10:15:02,037 1 WARNING Deleted 0 rows, expected 1\n second line\n"
-        );
     }
 }
