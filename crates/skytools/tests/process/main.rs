@@ -1,0 +1,6 @@
+//! The frame of all programs, from the outside: real processes of the example program `job`.
+
+mod cli;
+mod daemon;
+mod log;
+mod support;
