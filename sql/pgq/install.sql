@@ -69,18 +69,20 @@
 \ir functions/pgq.get_batch_info.sql
 
 \ir functions/pgq._urlencode.sql
-\ir functions/pgq._has_equality.sql
 \ir functions/pgq._in_column_list.sql
-\ir functions/pgq._is_change.sql
+\ir functions/pgq._has_equality.sql
+\ir functions/pgq._text_decides.sql
+\ir functions/pgq._row_text.sql
+\ir functions/pgq._row_values.sql
 \ir functions/pgq._capture_options.sql
-\ir functions/pgq._capture_value.sql
 \ir functions/pgq._capture_columns.sql
-\ir functions/pgq._capture_values_pinned.sql
+\ir functions/pgq._capture_changes.sql
+\ir functions/pgq._capture_wanted.sql
+\ir functions/pgq._capture_sql.sql
 \ir functions/pgq._capture_row.sql
-\ir functions/pgq._capture_data.sql
 \ir functions/pgq._capture_type.sql
 \ir functions/pgq._capture_expression.sql
-\ir functions/pgq._capture_expressions.sql
+\ir functions/pgq._capture_overrides.sql
 \ir functions/pgq._capture_evaluate.sql
 \ir functions/pgq._capture.sql
 \ir functions/pgq._capture_truncate.sql

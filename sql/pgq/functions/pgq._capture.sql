@@ -10,8 +10,8 @@ returns boolean as $$
 --      i_row         new row, or the deleted one
 --      i_old         old row of an UPDATE, else i_row
 -- Returns:  whether the trigger has to suppress the change
--- Raises:   as its parts; "SKIP does not work in AFTER trigger."; "Table '...' to queue '...': change
---           not allowed (...)"; "when= should not be NULL"; "when= query result must be boolean, got=..."
+-- Raises:   as its parts; "Update/Delete on table without pkey"; "when= should not be NULL"; "when= query
+--           result must be boolean, got=..."
 -- Changes:  the queue
 -- Used by:  pgq.sqltriga, pgq.logutriga, pgq.jsontriga, pgq.logtriga
 declare
@@ -19,67 +19,80 @@ declare
     v_columns   record;
     v_new       text[];
     v_old       text[];
+    v_changes   record;
+    v_changed   boolean[];
     v_equal     boolean[];
-    v_change    record;
     v_fields    text[];
-    v_field     record;
+    v_override  record;
     v_value     text;
     v_type      oid;
     v_wanted    boolean := true;
     v_id        bigint;
 begin
-    select * into v_options from pgq._capture_options(i_format, i_op, i_when, i_schema, i_name, i_args);
-    select * into v_columns
-      from pgq._capture_columns(v_options.format, i_op, i_table,
-                                v_options.ignored, v_options.keys, v_options.kinds);
+    v_options := pgq._capture_options(i_format, i_op, i_when, i_schema, i_name, i_args);
+    v_columns := pgq._capture_columns(i_table, v_options.ignored, v_options.keys, v_options.kinds);
+    if i_op operator(pg_catalog.<>) 'INSERT' and (true operator(pg_catalog.=) any (v_columns.is_key)) is not true then
+        raise exception 'Update/Delete on table without pkey';
+    end if;
 
-    if v_options.pinned then
-        select p.new_values, p.old_values, p.equal
-          into v_new, v_old, v_equal
-          from pgq._capture_values_pinned(v_columns.query, i_row, i_old) p;
+    v_new := pgq._row_values(case when v_options.pinned then pgq._row_text(i_row)
+                                  else pg_catalog.format('%s', i_row) end);
+    v_old := v_new;
+    if i_op operator(pg_catalog.=) 'UPDATE' then
+        v_old := pgq._row_values(case when v_options.pinned then pgq._row_text(i_old)
+                                      else pg_catalog.format('%s', i_old) end);
+        v_changes := pgq._capture_changes(v_columns.names, v_columns.types, v_columns.collations,
+                                          v_new, v_old, v_options.by_text, null);
+        if v_changes.query is not null then
+            execute v_changes.query into v_equal using i_row, i_old;
+            v_changes := pgq._capture_changes(v_columns.names, v_columns.types, v_columns.collations,
+                                              v_new, v_old, v_options.by_text, v_equal);
+        end if;
+        v_changed := v_changes.changed;
+        if not pgq._capture_wanted(v_options.format, v_options.ignored is not null, v_options.key_updates,
+                                   v_columns.is_key, v_columns.is_hidden, v_changed) then
+            return v_options.skip;
+        end if;
+    end if;
+
+    v_fields[1] := pgq._capture_type(v_options.format, i_op, i_schema, i_name, v_columns.key_names, v_options.keys);
+    if v_options.format operator(pg_catalog.=) 'sql' then
+        v_fields[2] := pgq._capture_sql(i_op, v_columns.names, v_columns.is_key, v_columns.is_hidden, v_changed,
+                                        v_new, v_old);
     else
-        execute v_columns.query into v_new, v_old, v_equal using i_row, i_old;
+        v_fields[2] := pgq._capture_row(
+            v_options.format, v_columns.names, v_columns.types, v_columns.is_hidden, v_new,
+            case when v_options.format operator(pg_catalog.=) 'json' then pg_catalog.to_json(i_row) end);
+    end if;
+    v_fields[3] := pg_catalog.concat(i_schema, '.', i_name);
+    if v_options.backup and i_op operator(pg_catalog.=) 'UPDATE' then
+        v_fields[4] := pgq._capture_row(
+            v_options.format, v_columns.names, v_columns.types, v_columns.is_hidden, v_old,
+            case when v_options.format operator(pg_catalog.=) 'json' then pg_catalog.to_json(i_old) end);
     end if;
 
-    select * into v_change
-      from pgq._capture_data(
-               v_options.format, i_op, v_columns.names, v_columns.is_key, v_columns.is_hidden,
-               v_new, v_old, v_equal,
-               v_options.ignored is not null, v_options.key_updates, v_options.by_text, v_options.backup);
-    if not v_change.wanted then
-        return v_options.skip;
-    end if;
-
-    v_fields := array[
-        pgq._capture_type(v_options.format, i_op, i_schema, i_name, v_columns.key_names, v_options.keys),
-        v_change.data,
-        pg_catalog.concat(i_schema, '.', i_name),
-        v_change.backup,
-        null,
-        null];
-    for v_field in
-        select f.field, f.value
-          from rows from (pg_catalog.unnest(v_columns.fields), pg_catalog.unnest(v_new)) f (field, value)
-         where f.field is not null
-    loop
-        v_fields[v_field.field] := v_field.value;
-    end loop;
-
-    if v_options.has_expressions then
-        for v_field in
-            select e.place, e.query, e.literal
-              from pgq._capture_expressions(v_options.expressions, v_columns.names) e
-        loop
-            if v_field.query is null then
-                v_value := v_field.literal;
-            else
-                select e.value, e.type into v_value, v_type
-                  from pgq._capture_evaluate(v_field.query, i_row) e;
+    if v_columns.fields is not null then
+        for i in 1 .. pg_catalog.cardinality(v_columns.fields) loop
+            if v_columns.fields[i] is not null then
+                v_fields[v_columns.fields[i]] := v_new[i];
             end if;
-            if v_field.place operator(pg_catalog.<=) 6 then
-                v_fields[v_field.place] := v_value;
-            elsif v_field.query is null or v_type operator(pg_catalog.<>) 16::pg_catalog.oid then
-                raise exception 'when= query result must be boolean, got=%', coalesce(v_type, 25::pg_catalog.oid);
+        end loop;
+    end if;
+    if v_options.has_expressions then
+        for v_override in
+            select o.place, o.query, o.literal
+              from pgq._capture_overrides(v_options.expressions, v_columns.names) o
+        loop
+            v_value := v_override.literal;
+            v_type := 25;
+            if v_override.query is not null then
+                select e.value, e.type into v_value, v_type
+                  from pgq._capture_evaluate(v_override.query, i_row) e;
+            end if;
+            if v_override.place operator(pg_catalog.<=) 6 then
+                v_fields[v_override.place] := v_value;
+            elsif v_type operator(pg_catalog.<>) 16::pg_catalog.oid then
+                raise exception 'when= query result must be boolean, got=%', v_type;
             elsif v_value is null then
                 raise exception 'when= should not be NULL';
             else

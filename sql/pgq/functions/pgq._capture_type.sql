@@ -10,14 +10,16 @@ returns text as $$
 --      i_key_list    list of key columns as the trigger has it, or null
 -- Returns:  a letter, with the key columns for urlenc; an object for json
 -- Used by:  pgq._capture, pgq._capture_truncate
-    select case
-        when i_format = 'json' then
-            '{"op":' || to_json(i_op)::text
-                || ',"table":' || to_json(array[i_schema, i_table])::text
-                || ',"pkey":' || to_json(i_key_names)::text || '}'
-        when i_op = 'TRUNCATE' then 'R'
-        when i_format = 'urlenc' then
-            left(i_op, 1) || ':' || coalesce(i_key_list, array_to_string(i_key_names, ','))
-        else left(i_op, 1)
-    end;
-$$ language sql stable set search_path = pg_catalog, pgq, pg_temp;
+begin
+    if i_format = 'json' then
+        return '{"op":' || to_json(i_op)::text
+            || ',"table":' || to_json(array[i_schema, i_table])::text
+            || ',"pkey":' || to_json(i_key_names)::text || '}';
+    elsif i_op = 'TRUNCATE' then
+        return 'R';
+    elsif i_format = 'urlenc' then
+        return left(i_op, 1) || ':' || coalesce(i_key_list, array_to_string(i_key_names, ','));
+    end if;
+    return left(i_op, 1);
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;

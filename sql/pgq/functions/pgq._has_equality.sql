@@ -6,15 +6,10 @@ returns boolean as $$
 -- Returns:  true if the type has a default btree or hash operator class; a domain follows its base, a
 --           row all its fields; false for arrays
 -- Reads:    pg_type, pg_attribute, pg_opclass, pg_cast
--- Used by:  pgq._capture_columns
+-- Used by:  pgq._text_decides
 declare
     v_type  record;
 begin
-    -- boolean, bytea, integers, text, floats, dates and times, numeric, uuid, jsonb
-    if i_type in (16, 17, 20, 21, 23, 25, 26, 700, 701, 1042, 1043, 1082, 1083, 1114, 1184, 1186, 1266,
-                  1700, 2950, 3802) then
-        return true;
-    end if;
     select t.typtype, t.typbasetype, t.typrelid, t.typsubscript = 'array_subscript_handler'::regproc as is_array
       into v_type
       from pg_type t

@@ -4,11 +4,12 @@ returns boolean as $$
 -- Parameters:
 --      i_name      raw column name
 --      i_list      the list
--- Returns:  true if the name stands in the list between commas, blanks or the ends; false for a null
---           list
+-- Returns:  true if the name stands in the list between commas, blanks or the ends; null for a
+--           null list
 -- Used by:  pgq._capture_columns
-    select i_list is not null
-       and strpos(i_list, i_name) > 0
+begin
+    return strpos(i_list, i_name) > 0
        and i_list ~ ('(^|[,[:space:]])' || regexp_replace(i_name, '([^[:alnum:]_])', '\\\1', 'g')
                      || '($|[,[:space:]])');
-$$ language sql immutable set search_path = pg_catalog, pgq, pg_temp;
+end;
+$$ language plpgsql immutable set search_path = pg_catalog, pgq, pg_temp;

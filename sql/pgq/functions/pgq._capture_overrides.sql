@@ -1,0 +1,30 @@
+create or replace function pgq._capture_overrides(
+    i_expressions text[], i_names text[],
+    out place integer, out query text, out literal text)
+returns setof record as $$
+-- pgq._capture_overrides(2): the expressions of a trigger's arguments, ready to evaluate.
+-- Parameters:
+--      i_expressions      of ev_type, ev_data, ev_extra1 to ev_extra4 and when; null where not given
+--      i_names            columns
+-- Returns:  a row per expression, in order: its place from 1; its query, or the value of one that is
+--           merely a string
+-- Raises:   "QB: syntax error"
+-- Used by:  pgq._capture
+declare
+    v_expression    text;
+begin
+    for i in 1 .. cardinality(i_expressions) loop
+        v_expression := btrim(i_expressions[i], E' \t\n');
+        continue when v_expression is null;
+        place := i;
+        query := null;
+        literal := null;
+        if v_expression ~ '^''(?:[^''\\]|'''')*''$' then
+            literal := replace(substr(v_expression, 2, length(v_expression) - 2), '''''', '''');
+        else
+            query := pgq._capture_expression(v_expression, i_names);
+        end if;
+        return next;
+    end loop;
+end;
+$$ language plpgsql immutable set search_path = pg_catalog, pgq, pg_temp;
