@@ -316,12 +316,15 @@ fn set_up(config: &Config, transport: Transport) -> Result<Session, postgres::Er
         Transport::Plain => config.connect(NoTls),
         Transport::Tls(connector) => config.connect(connector.clone()),
     }?;
-    // ISO dates, so that a timestamp passed on as text means the same everywhere.
+    // ISO dates, so that a timestamp passed on as text means the same everywhere. The driver asks
+    // for UTF-8, and so a SQL_ASCII server would refuse the very bytes that it has sent.
     let row = client.query_typed_one(
         "select pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
                 pg_catalog.pg_is_in_recovery(),
                 pg_catalog.current_setting('transaction_read_only') = 'on',
-                pg_catalog.set_config('datestyle', 'ISO', false)",
+                pg_catalog.set_config('datestyle', 'ISO', false),
+                case when pg_catalog.current_setting('server_encoding') = 'SQL_ASCII'
+                     then pg_catalog.set_config('client_encoding', 'SQL_ASCII', false) end",
         &[],
     )?;
     Ok(Session {

@@ -8,9 +8,11 @@ use postgres::{Client, SimpleQueryMessage};
 
 use super::{Canceller, DbError, During, SessionState};
 
-/// Time for a server to take a rollback before what it still runs is cancelled, and again after
-/// that before the connection is given up.
-const ROLLBACK_PATIENCE: Duration = Duration::from_secs(5);
+/// Time for a connection to answer before a rollback; then what it runs is cancelled.
+const IDLE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Time for it to answer after that; then it is given up.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Isolation of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -175,12 +177,12 @@ impl<'a> Tx<'a> {
 
     /// Waits until the connection has nothing more to do, and makes it so.
     fn quiesce(&mut self) -> bool {
-        if self.client.is_valid(ROLLBACK_PATIENCE).is_ok() {
+        if self.client.is_valid(IDLE_PATIENCE).is_ok() {
             return true;
         }
         match self.canceller() {
             Some(canceller) if !self.client.is_closed() => {
-                canceller.cancel().is_ok() && self.client.is_valid(ROLLBACK_PATIENCE).is_ok()
+                canceller.cancel().is_ok() && self.client.is_valid(CANCEL_PATIENCE).is_ok()
             }
             _ => false,
         }
