@@ -1,18 +1,30 @@
 //! The bundled SQL, statement by statement.
 
-use pgq::schema::SCRIPTS;
+use include_dir::{Dir, include_dir};
 use postgres::Client;
+use skytools::install::Scripts;
 use skytools::quote::Strings;
 use skytools::sql;
 use testkit::{Cluster, TestResult};
 
-const INSTALLERS: [&str; 3] = ["txid/install.sql", "pgq/install.sql", "pgq_ext/install.sql"];
+static SQL: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sql");
+
+static SCRIPTS: Scripts = Scripts {
+    directories: &[("", &SQL)],
+};
+
+const INSTALLERS: [&str; 4] = [
+    "txid/install.sql",
+    "pgq/install.sql",
+    "pgq_ext/install.sql",
+    "londiste/install.sql",
+];
 
 /// What the installers have made: functions, columns, keys and indexes, grants, contents.
 fn contents(db: &mut Client) -> TestResult<Vec<String>> {
     let sql = r"
         with ours as (
-            select oid, nspname, nspacl from pg_namespace where nspname in ('pgq', 'pgq_ext')
+            select oid, nspname, nspacl from pg_namespace where nspname in ('pgq', 'pgq_ext', 'londiste')
         ), found (what) as (
             select concat_ws(' ', 'schema', nspname, nspacl) from ours
             union all
