@@ -10,7 +10,7 @@ use skytools::app::{self, chain};
 use skytools::daemon::Job;
 use skytools::db::{Connection, Database, DbError, During, Tx};
 use skytools::table::{self, TableName};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::Outcome;
 use crate::args::Options;
@@ -168,7 +168,8 @@ pub(super) fn print_names(names: &[String], options: &Options) -> Result<Outcome
     Ok(Outcome::Done)
 }
 
-/// What the arguments of a command select from a list, in the list's order and without duplicates.
+/// What the arguments of a command select from a list, without duplicates: in the order of the
+/// arguments, and what a pattern selects in the order of the list.
 pub(super) struct Selection {
     pub(super) names: Vec<String>,
     /// Literal names that are not in the list.
@@ -177,39 +178,33 @@ pub(super) struct Selection {
 
 /// Selects from `relations` by names and patterns; no argument selects as `*.*` does.
 pub(super) fn select(relations: &[Relation], arguments: &[String]) -> Result<Selection, Error> {
-    let mut selected = HashSet::new();
-    let mut unknown = Vec::new();
-    let everything = [Pattern::everything()];
-    let given = arguments
-        .iter()
-        .map(|argument| Pattern::parse(argument))
-        .collect::<Result<Vec<_>, _>>()?;
-    let patterns = if given.is_empty() {
-        everything.as_slice()
-    } else {
-        given.as_slice()
+    let mut patterns = Vec::new();
+    for argument in arguments {
+        patterns.push(Pattern::parse(argument)?);
+    }
+    if patterns.is_empty() {
+        patterns.push(Pattern::everything());
+    }
+    let mut seen = HashSet::new();
+    let mut selection = Selection {
+        names: Vec::new(),
+        unknown: Vec::new(),
     };
     for pattern in patterns {
-        let hits: Vec<usize> = (0..relations.len())
-            .filter(|&nr| pattern.selects(&relations[nr]))
-            .collect();
-        if hits.is_empty() {
-            match pattern {
-                Pattern::Name(name) => unknown.push(name.clone()),
-                Pattern::Glob(glob) => {
-                    tracing::info!("No tables found that match {glob}");
-                }
+        let mut hits = relations.iter().filter(|&r| pattern.selects(r)).peekable();
+        if hits.peek().is_none() {
+            match &pattern {
+                Pattern::Name(name) => selection.unknown.push(name.clone()),
+                Pattern::Glob(glob) => info!("No tables found that match {glob}"),
             }
         }
-        selected.extend(hits);
+        for hit in hits {
+            if seen.insert(&hit.name) {
+                selection.names.push(hit.name.clone());
+            }
+        }
     }
-    Ok(Selection {
-        names: (0..relations.len())
-            .filter(|nr| selected.contains(nr))
-            .map(|nr| relations[nr].name.clone())
-            .collect(),
-        unknown,
-    })
+    Ok(selection)
 }
 
 /// Says about each name what is wrong with it; nothing to say is success.

@@ -1,0 +1,8 @@
+//! The set-up commands, `compare`, and the SQL they stand on.
+
+mod compare;
+mod provider;
+mod sql;
+mod subscriber;
+mod support;
+mod usage;

@@ -1,0 +1,251 @@
+//! The command line and the configuration: what is said about mistakes, and exit codes.
+
+use std::time::Duration;
+
+use testkit::{Program, Shutdown, TestResult};
+
+use crate::support::{Pair, value};
+
+fn in_empty_directory(arguments: &[&str]) -> TestResult<(Option<i32>, String, String)> {
+    let dir = tempfile::tempdir()?;
+    let output = Program::new("londiste", dir.path())
+        .args(arguments)
+        .output()?;
+    Ok((output.status.code(), output.stdout, output.stderr))
+}
+
+#[test]
+fn without_a_config_file_it_says_so() -> TestResult {
+    let (code, _, stderr) = in_empty_directory(&[])?;
+    assert_eq!(code, Some(1));
+    assert!(stderr.starts_with("need config file"), "{stderr}");
+    let (code, _, stderr) = in_empty_directory(&["no.ini", "replay"])?;
+    assert_eq!(code, Some(1));
+    assert_eq!(stderr, "Config file not found: no.ini\n");
+    Ok(())
+}
+
+#[test]
+fn the_sample_configuration_is_a_configuration() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let (code, sample, _) = in_empty_directory(&["--ini"])?;
+    assert_eq!(code, Some(0));
+    let ini = dir.path().join("sample.ini");
+    std::fs::write(&ini, sample)?;
+    // No command: everything before that was fine, without a word about unknown keys.
+    let output = Program::new("londiste", dir.path())
+        .args([&ini])
+        .args(["--set", "logfile="])
+        .output()?;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        output.stderr.ends_with(" ERROR need command\n"),
+        "{output:?}"
+    );
+    assert_eq!(output.stderr.lines().count(), 1, "{output:?}");
+    Ok(())
+}
+
+#[test]
+fn help_names_every_command() -> TestResult {
+    let (code, help, _) = in_empty_directory(&["--help"])?;
+    assert_eq!(code, Some(0));
+    for command in ["provider", "subscriber", "replay", "copy", "compare"] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+    }
+    let (_, help, _) = in_empty_directory(&["subscriber", "--help"])?;
+    assert!(help.contains("config"), "{help}");
+    let (_, help, _) = in_empty_directory(&["x.ini", "subscriber", "--help"])?;
+    for command in [
+        "install",
+        "add",
+        "remove",
+        "tables",
+        "resync",
+        "missing",
+        "register",
+        "unregister",
+        "add-seq",
+        "remove-seq",
+        "seqs",
+    ] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+    }
+    Ok(())
+}
+
+#[test]
+fn missing_and_unknown_commands_exit_with_1() -> TestResult {
+    let pair = Pair::empty()?;
+    for (arguments, message) in [
+        (
+            "nonsense",
+            "Unknown command 'nonsense', use --help for help\n",
+        ),
+        ("provider", "ERROR need subcommand\n"),
+        ("subscriber", "ERROR need subcommand\n"),
+        ("provider nonsense", "ERROR bad subcommand\n"),
+        ("subscriber nonsense", "ERROR bad subcommand: nonsense\n"),
+        (
+            "provider add",
+            "ERROR no names given; name some, or use --all\n",
+        ),
+        (
+            "subscriber add t --expect-sync --skip-truncate",
+            "ERROR Too many options: --expect-sync and --skip-truncate\n",
+        ),
+    ] {
+        let run = pair.run(arguments)?;
+        assert_eq!(
+            (run.code, run.log.as_str()),
+            (Some(1), message),
+            "{arguments}"
+        );
+        assert_eq!(run.stdout, "");
+    }
+    let run = pair.run("provider tables --no-such-option")?;
+    assert_eq!(run.code, Some(2));
+    Ok(())
+}
+
+#[test]
+fn mistakes_in_the_configuration_name_the_key() -> TestResult {
+    let pair = Pair::empty()?;
+    for (line, message) in [
+        (
+            "method = file_write",
+            "ERROR method = file_write is not supported; use method = direct",
+        ),
+        ("method = carrier_pigeon", "ERROR unknown method, quitting"),
+        (
+            "mirror_queue = q",
+            "ERROR mirror_queue is not supported yet; remove the key",
+        ),
+        (
+            "parallel_copies = 0",
+            "ERROR parallel_copies is 0; it must be at least 1",
+        ),
+    ] {
+        pair.configure(line)?;
+        let run = pair.run("provider tables")?;
+        assert_eq!((run.code, run.log.trim_end()), (Some(1), message));
+    }
+    for line in [
+        "lock_timeout = soon",
+        "parallel_copies = -1",
+        "apply_role = none",
+    ] {
+        pair.configure(line)?;
+        let run = pair.run("provider tables")?;
+        assert_eq!(run.code, Some(1), "{line}");
+        let key = line.split(' ').next().unwrap();
+        assert!(run.log.contains(key), "{line}: {}", run.log);
+    }
+    pair.configure("lokc_timeout = 5")?;
+    let run = pair.run("provider tables")?;
+    assert!(
+        run.log.starts_with(
+            "WARNING unknown key 'lokc_timeout' in section [londiste], nearest is 'lock_timeout'\n"
+        ),
+        "{}",
+        run.log
+    );
+    Ok(())
+}
+
+#[test]
+fn a_database_without_the_schema_gets_a_hint() -> TestResult {
+    let pair = Pair::empty()?;
+    let run = pair.run("provider tables")?;
+    assert_eq!(run.code, Some(1));
+    assert_eq!(
+        run.log,
+        "ERROR schema pgq is missing in provider_db; run: londiste INI provider install\n"
+    );
+    let run = pair.run("subscriber tables")?;
+    assert_eq!(
+        run.log,
+        "ERROR schema londiste is missing in subscriber_db; run: londiste INI subscriber install\n"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_queue_that_does_not_exist_is_named() -> TestResult {
+    let pair = Pair::installed()?;
+    for command in ["provider add t", "subscriber register"] {
+        let run = pair.run(&format!("{command} --set pgq_queue_name=nowhere"))?;
+        assert_eq!(run.code, Some(1));
+        assert_eq!(
+            run.log,
+            "ERROR Event queue does not exist yet: nowhere; run: londiste INI provider install\n"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_that_is_down_is_one_line() -> TestResult {
+    let mut pair = Pair::installed()?;
+    pair.cluster.stop(Shutdown::Fast)?;
+    let run = pair.run("subscriber tables")?;
+    assert_eq!(run.code, Some(1));
+    assert!(
+        run.log.starts_with("ERROR cannot connect to subscriber_db"),
+        "{}",
+        run.log
+    );
+    assert_eq!(run.log.lines().count(), 1, "{}", run.log);
+    Ok(())
+}
+
+#[test]
+fn wrong_credentials_are_refused_without_showing_them() -> TestResult {
+    let pair = Pair::empty()?;
+    let wrong = format!(
+        "provider_db={} user=nobody_such password=s3cret",
+        pair.cluster.conninfo("provider")
+    );
+    let run = pair.run_args(&["provider", "tables", "--set", &wrong])?;
+    assert_eq!(run.code, Some(1));
+    assert!(run.log.contains("nobody_such"), "{}", run.log);
+    assert!(!run.log.contains("s3cret"), "{}", run.log);
+    Ok(())
+}
+
+#[test]
+fn two_set_up_commands_exclude_each_other_and_reading_ones_do_not() -> TestResult {
+    let mut pair = Pair::installed()?;
+    pair.both("create table t (id int primary key)")?;
+    let mut blocker = pair.cluster.connect("provider")?;
+    let mut transaction = blocker.transaction()?;
+    transaction.batch_execute("lock table t in access exclusive mode")?;
+    let mut waiting = pair.start("provider add t")?;
+    let patience = Duration::from_secs(10);
+    testkit::wait_until("the command to wait for the table", patience, || {
+        Ok(value::<i64>(
+            &mut pair.provider,
+            "select count(*) from pg_locks where not granted",
+        )? == 1)
+    })?;
+    let run = pair.run("provider remove t")?;
+    assert_eq!(run.code, Some(1));
+    assert!(run.log.contains("another process running?"), "{}", run.log);
+    assert_eq!(pair.run("provider tables")?.code, Some(0));
+    transaction.rollback()?;
+    assert!(waiting.wait(patience)?.success());
+    Ok(())
+}
+
+#[test]
+fn signals_need_no_command_and_find_nothing_to_stop() -> TestResult {
+    let pair = Pair::empty()?;
+    for option in ["-s", "-k", "-r"] {
+        let run = pair.run(option)?;
+        assert_eq!(
+            (run.code, run.log.as_str()),
+            (Some(0), "WARNING No pidfile, process not running\n")
+        );
+    }
+    Ok(())
+}
