@@ -59,7 +59,7 @@ fn look(
     unwanted: &AtomicBool,
 ) -> Result<bool, Error> {
     let connection = database.connection()?;
-    let wanted = state::tables(&mut **connection, watched.queue)?
+    let wanted = state::tables(connection, watched.queue)?
         .into_iter()
         .any(|table| table.name == watched.table && table.state != MergeState::New);
     if !wanted {

@@ -153,7 +153,7 @@ fn restart_copies(
 ) -> Result<(), Error> {
     let queue = &settings.queue;
     let mut tx = subscriber.open()?.begin()?;
-    for table in state::tables(&mut *tx, queue)? {
+    for table in state::tables(&mut tx, queue)? {
         if table.state.in_progress() {
             state::store(
                 &mut *tx,

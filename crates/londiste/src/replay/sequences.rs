@@ -55,7 +55,7 @@ impl Sequences {
             return Ok(());
         }
         self.checked = Some(Instant::now());
-        let names = registry::subscriber_seqs(&mut **subscriber, queue)?;
+        let names = registry::subscriber_seqs(subscriber, queue)?;
         if names.is_empty() {
             return Ok(());
         }

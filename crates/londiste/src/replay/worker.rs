@@ -380,7 +380,7 @@ impl Replay {
         if changed {
             let provided =
                 registry::provider_seqs(&mut **self.provider.open()?, &self.settings.queue)?;
-            for name in registry::subscriber_seqs(&mut *tx, &self.settings.queue)? {
+            for name in registry::subscriber_seqs(&mut tx, &self.settings.queue)? {
                 if !provided.contains(&name) {
                     info!("Removing sequence {name} from set");
                     tx.query_typed(
