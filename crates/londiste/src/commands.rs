@@ -8,7 +8,7 @@ mod subscriber;
 
 use std::process::ExitCode;
 
-use skytools::app::{Program, UsageError};
+use skytools::app::UsageError;
 use skytools::daemon::Job;
 
 use crate::args::Args;
@@ -53,20 +53,19 @@ impl From<Outcome> for ExitCode {
 
 /// Runs the command of the command line.
 pub(crate) fn dispatch(job: Job<Config>, args: Args) -> Result<ExitCode, Error> {
-    let common = args.common().clone();
     let options = args.options;
     job.config.check()?;
     if options.rewind {
-        return done(replay::rewind(job, &common));
+        return done(replay::rewind(job));
     }
     if options.reset {
-        return done(replay::reset(job, &common));
+        return done(replay::reset(job));
     }
     match args.command.ok_or(UsageError::NeedCommand)? {
         Command::Provider(args) => provider::run(job, options, args),
         Command::Subscriber(args) => subscriber::run(job, options, args),
-        Command::Replay => done(replay::run(job, &common)),
-        Command::Copy(args) => done(copy::run(job, &common, &args)),
+        Command::Replay => done(replay::run(job)),
+        Command::Copy(args) => done(copy::run(job, &args)),
         Command::Compare(args) => compare::run(job, options, args),
     }
 }

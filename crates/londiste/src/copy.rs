@@ -10,7 +10,6 @@ mod transfer;
 mod watch;
 mod worker;
 
-use skytools::app::CommonArgs;
 use skytools::daemon::Job;
 
 use crate::replay::job::{Settings, copy_pidfile_suffix};
@@ -24,8 +23,8 @@ pub(crate) struct Args {
 }
 
 /// Copies the table, catches up, and hands it over.
-pub(crate) fn run(job: Job<Config>, common: &CommonArgs, args: &Args) -> Result<(), Error> {
-    let settings = Settings::new(&job, common)?;
+pub(crate) fn run(job: Job<Config>, args: &Args) -> Result<(), Error> {
+    let settings = Settings::new(&job)?;
     let job = job.with_pidfile_suffix(&copy_pidfile_suffix(args.table.as_deref()));
     Ok(job.run(|job| {
         let (provider, subscriber) = replay::sessions(job, &settings)?;

@@ -21,7 +21,6 @@ pub(crate) mod stream;
 mod supervisor;
 mod worker;
 
-use skytools::app::CommonArgs;
 use skytools::daemon::Job;
 
 use crate::{Config, Error};
@@ -29,8 +28,8 @@ use job::Settings;
 use session::Session;
 
 /// Applies batches until stopped.
-pub(crate) fn run(job: Job<Config>, common: &CommonArgs) -> Result<(), Error> {
-    let settings = Settings::new(&job, common)?;
+pub(crate) fn run(job: Job<Config>) -> Result<(), Error> {
+    let settings = Settings::new(&job)?;
     Ok(job.run(|job| {
         let (provider, subscriber) = sessions(job, &settings)?;
         Ok(worker::Replay::new(
@@ -43,8 +42,8 @@ pub(crate) fn run(job: Job<Config>, common: &CommonArgs) -> Result<(), Error> {
 }
 
 /// Moves the consumer on the provider to the position stored on the subscriber.
-pub(crate) fn rewind(job: Job<Config>, common: &CommonArgs) -> Result<(), Error> {
-    let settings = Settings::new(&job, common)?;
+pub(crate) fn rewind(job: Job<Config>) -> Result<(), Error> {
+    let settings = Settings::new(&job)?;
     Ok(job.run_command(|job, context| {
         let (mut provider, mut subscriber) = sessions(job, &settings)?;
         subscriber.lock(&settings.consumer, &context.stop)?;
@@ -53,8 +52,8 @@ pub(crate) fn rewind(job: Job<Config>, common: &CommonArgs) -> Result<(), Error>
 }
 
 /// Forgets the position stored on the subscriber.
-pub(crate) fn reset(job: Job<Config>, common: &CommonArgs) -> Result<(), Error> {
-    let settings = Settings::new(&job, common)?;
+pub(crate) fn reset(job: Job<Config>) -> Result<(), Error> {
+    let settings = Settings::new(&job)?;
     Ok(job.run_command(|job, context| {
         let (_, mut subscriber) = sessions(job, &settings)?;
         subscriber.lock(&settings.consumer, &context.stop)?;

@@ -1,11 +1,10 @@
 //! What replay and its copies know about the job.
 
-use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use pgq::{ConsumerName, QueueName};
-use skytools::app::CommonArgs;
-use skytools::daemon::Job;
+use skytools::daemon::{Job, Relaunch};
 
 use crate::config::ApplyRole;
 use crate::{Config, Error};
@@ -26,14 +25,12 @@ pub(crate) struct Settings {
     /// Events per fetch.
     pub(crate) chunk: u32,
     pub(crate) apply_role: ApplyRole,
-    /// Options that a copy is started with.
-    pub(crate) options: Vec<String>,
-    /// Configuration file.
-    pub(crate) path: PathBuf,
+    /// How a copy is started.
+    pub(crate) relaunch: Relaunch,
 }
 
 impl Settings {
-    pub(crate) fn new(job: &Job<Config>, common: &CommonArgs) -> Result<Settings, Error> {
+    pub(crate) fn new(job: &Job<Config>) -> Result<Settings, Error> {
         let consumer = job.config.consumer(&job.common);
         if is_copy_name(consumer.as_str()) {
             return Err(Error::ReservedName(consumer));
@@ -45,8 +42,7 @@ impl Settings {
             sync_poll: Duration::ZERO,
             chunk: 0,
             apply_role: job.config.apply_role,
-            options: copy_options(common),
-            path: job.settings.path().to_owned(),
+            relaunch: job.relaunch(),
         };
         settings.reload(&job.config);
         Ok(settings)
@@ -82,32 +78,17 @@ impl Settings {
         }
     }
 
-    /// Arguments that start the copy of a table; of the only copy, without one.
-    pub(crate) fn copy_arguments(&self, table: Option<&str>) -> Vec<String> {
-        let mut arguments = self.options.clone();
-        arguments.push(self.path.to_string_lossy().into_owned());
-        arguments.push("copy".to_owned());
-        arguments.extend(table.map(str::to_owned));
-        arguments
+    /// Starts the copy of a table; of the only copy, without one.
+    pub(crate) fn copy_command(&self, table: Option<&str>) -> Command {
+        let mut command = self.relaunch.command();
+        command.arg("copy").args(table);
+        command
     }
 }
 
 /// A job of such a name could not be told from the copy of another job.
 fn is_copy_name(consumer: &str) -> bool {
     consumer.ends_with("_copy") || consumer.contains("_copy.")
-}
-
-/// The options of this process that its copies need too.
-fn copy_options(common: &CommonArgs) -> Vec<String> {
-    let mut options = Vec::new();
-    options.extend((0..common.verbose).map(|_| "-v".to_owned()));
-    if common.quiet {
-        options.push("-q".to_owned());
-    }
-    if common.daemon {
-        options.push("-d".to_owned());
-    }
-    options
 }
 
 /// Suffix of the pidfile of the copy of a table; of the only copy, without one.
@@ -119,22 +100,18 @@ pub(crate) fn copy_pidfile_suffix(table: Option<&str>) -> String {
     }
 }
 
-/// This program, as it was started.
-pub(crate) fn program() -> std::io::Result<PathBuf> {
-    let path = std::env::current_exe()?;
-    // After an upgrade in place the running file has no name any more.
-    let name = path.to_string_lossy();
-    Ok(match name.strip_suffix(" (deleted)") {
-        Some(replaced) => Path::new(replaced).to_owned(),
-        None => path,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use skytools::app::CommonArgs;
+
     use super::*;
 
     fn settings() -> Settings {
+        let mut common = CommonArgs::default();
+        common.verbose = 1;
+        common.daemon = true;
         Settings {
             queue: QueueName::from("q"),
             consumer: ConsumerName::from("job"),
@@ -142,8 +119,7 @@ mod tests {
             sync_poll: Duration::ZERO,
             chunk: 1,
             apply_role: ApplyRole::Origin,
-            options: vec!["-v".to_owned(), "-d".to_owned()],
-            path: PathBuf::from("r.ini"),
+            relaunch: Relaunch::new(&common, Path::new("r.ini")),
         }
     }
 
@@ -167,9 +143,8 @@ mod tests {
 
     #[test]
     fn a_copy_is_started_with_the_options_of_replay() {
-        assert_eq!(
-            settings().copy_arguments(Some("public.t")),
-            ["-v", "-d", "r.ini", "copy", "public.t"]
-        );
+        let command = settings().copy_command(Some("public.t"));
+        let arguments: Vec<_> = command.get_args().collect();
+        assert_eq!(arguments, ["-v", "-d", "r.ini", "copy", "public.t"]);
     }
 }

@@ -1,7 +1,7 @@
 //! Starting copy processes, watching them, and starting them again.
 
 use std::collections::HashMap;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use pgq::lock;
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use skytools::db::Connection;
 use tracing::{info, warn};
 
-use super::job::{self, Settings};
+use super::job::Settings;
 use super::session::SCHEMA;
 use super::state::{MergeState, Table};
 use crate::Error;
@@ -114,13 +114,10 @@ impl Supervisor {
             }
         };
         info!("Launching copy process");
-        let child = job::program().and_then(|program| {
-            Command::new(program)
-                .args(settings.copy_arguments(key.as_deref()))
-                .stdin(Stdio::null())
-                .spawn()
-        });
-        let child = child
+        let child = settings
+            .copy_command(key.as_deref())
+            .stdin(Stdio::null())
+            .spawn()
             .inspect_err(|error| warn!("cannot start a copy process: {error}"))
             .ok();
         let launched = Launched {

@@ -68,8 +68,8 @@ pub(super) fn beside(pidfile: &Path, suffix: &str) -> Vec<PathBuf> {
     found
 }
 
-/// How to start this program again on the same configuration, as it was at the start: the file of a
-/// running program may be replaced.
+/// How to start this program again: the same program on the same configuration, with `-q`, `-v`,
+/// `-d` and `--set` as they were given.
 #[derive(Debug, Clone)]
 pub struct Relaunch {
     program: PathBuf,
@@ -77,12 +77,17 @@ pub struct Relaunch {
 }
 
 impl Relaunch {
-    pub(super) fn new(args: &CommonArgs, config: &Path) -> Relaunch {
+    /// Takes down how the program was started. After an upgrade its path is that of the new one, so
+    /// do it at the start.
+    pub fn new(args: &CommonArgs, config: &Path) -> Relaunch {
         let mut passed: Vec<OsString> = Vec::new();
         if args.quiet {
-            passed.push("--quiet".into());
+            passed.push("-q".into());
         }
-        passed.extend((0..args.verbose).map(|_| "--verbose".into()));
+        passed.extend((0..args.verbose).map(|_| "-v".into()));
+        if args.daemon {
+            passed.push("-d".into());
+        }
         for set in &args.set {
             passed.push(format!("--set={}={}", set.key, set.value).into());
         }
@@ -94,10 +99,60 @@ impl Relaunch {
         }
     }
 
-    /// The program with the common options and the configuration; add `-d` and a command.
+    /// The program with its options and its configuration; add a command.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
         command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Relaunch, beside};
+    use crate::app::{CommonArgs, Override};
+
+    #[test]
+    fn a_program_is_started_again_with_its_options() {
+        let mut args = CommonArgs::default();
+        args.quiet = true;
+        args.verbose = 2;
+        args.daemon = true;
+        args.once = true;
+        args.set.push(Override {
+            key: "a".to_owned(),
+            value: "b = c".to_owned(),
+        });
+        let command = Relaunch::new(&args, Path::new("x.ini")).command();
+        let passed: Vec<_> = command.get_args().collect();
+        assert_eq!(passed, ["-q", "-v", "-v", "-d", "--set=a=b = c", "x.ini"]);
+        assert!(Path::new(command.get_program()).is_file());
+    }
+
+    #[test]
+    fn pidfiles_of_a_suffix_are_found_without_their_locks() -> std::io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        for name in [
+            "j.pid",
+            "j.pid.copy",
+            "j.pid.copy.lock",
+            "j.pid.copy.t",
+            "j.pid.copy.t.new",
+            "k.pid.copy",
+        ] {
+            std::fs::write(dir.path().join(name), "")?;
+        }
+        let found = beside(&dir.path().join("j.pid"), ".copy");
+        assert_eq!(
+            found,
+            [
+                dir.path().join("j.pid.copy"),
+                dir.path().join("j.pid.copy.t")
+            ]
+        );
+        assert!(beside(Path::new("/nowhere/j.pid"), ".copy").is_empty());
+        Ok(())
     }
 }
