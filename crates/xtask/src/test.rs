@@ -75,9 +75,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     packages::ensure(&needs, &interrupt)?;
 
-    // Scenarios start the real programs, so these are built together with the tests.
+    // Scenarios start the real programs, so these are built together with the tests: with the
+    // steps at which tests make them die, which features add.
     process::succeed(
-        process::cargo().args(["build", "--workspace", "--bins", "--tests"]),
+        process::cargo().args([
+            "build",
+            "--workspace",
+            "--all-features",
+            "--bins",
+            "--tests",
+        ]),
         &interrupt,
     )?;
 
@@ -204,6 +211,7 @@ impl Run<'_> {
             command.arg("--workspace");
         }
         command
+            .arg("--all-features")
             .env("TMPDIR", self.scratch.path())
             .env(testkit::BINDIR_VARIABLE, &self.server.bindir)
             .stdin(Stdio::null());

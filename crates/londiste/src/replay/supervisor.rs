@@ -32,7 +32,8 @@ struct Launched {
     child: Option<Child>,
     at: Instant,
     pause: Duration,
-    /// State of the table at that time: a copy that gets on is started again at once.
+    /// Its table, with the state at that time: a copy that gets on is started again at once.
+    table: String,
     state: MergeState,
 }
 
@@ -96,7 +97,7 @@ impl Supervisor {
 
     fn launch(&mut self, settings: &Settings, key: Option<String>, table: &Table) {
         let pause = match self.copies.get(&key) {
-            Some(last) if last.state == table.state => {
+            Some(last) if last.table == table.name && last.state == table.state => {
                 if last.at.elapsed() < last.pause {
                     return;
                 }
@@ -124,6 +125,7 @@ impl Supervisor {
             child,
             at: Instant::now(),
             pause,
+            table: table.name.clone(),
             state: table.state,
         };
         self.copies.insert(key, launched);

@@ -24,8 +24,7 @@ pub struct DbError {
 #[derive(Debug)]
 enum Cause {
     Driver(postgres::Error),
-    /// Boxed: it is large, and errors travel by value.
-    Connect(Box<ConnectError>),
+    Connect(ConnectError),
     Elapsed(Elapsed),
     /// The transaction was given up on this side; the server may not know.
     GivenUp(GivenUp),
@@ -53,7 +52,7 @@ impl DbError {
         DbError {
             step: "connect".into(),
             connection: Some(connection.to_owned()),
-            cause: Cause::Connect(Box::new(error)),
+            cause: Cause::Connect(error),
         }
     }
 
@@ -141,7 +140,7 @@ impl Error for DbError {
                 Some(server) => server,
                 None => error,
             },
-            Cause::Connect(error) => error.as_ref(),
+            Cause::Connect(error) => error,
             Cause::Elapsed(error) => error,
             Cause::GivenUp(error) => error,
             Cause::OutOfStep(error) => error,

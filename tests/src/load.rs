@@ -1,0 +1,160 @@
+//! Writers that keep the provider busy, and remember what they were told was committed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use postgres::{Client, NoTls};
+use testkit::{TestResult, wait_for};
+
+use crate::TIMEOUT;
+
+/// Concurrent writers; stopped when dropped.
+#[derive(Debug)]
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    writers: Vec<JoinHandle<TestResult<i64>>>,
+}
+
+impl Load {
+    /// Tables that the writers need, on both sides.
+    pub const TABLES: &str = "
+        -- Every writer numbers its rows from 1 on: a missing or doubled one shows.
+        create table ledger (writer int, number bigint, payload text, primary key (writer, number));
+        create table account (id int primary key, balance numeric not null, seen timestamptz);
+        create table item (id bigint primary key, \"Note\" text, tags text[]);
+        create table marker (id int primary key);
+    ";
+
+    /// Rows for them, on the provider.
+    pub const ROWS: &str = "
+        insert into ledger select 0, i, repeat('x', i % 100) from generate_series(1, 20000) i;
+        insert into account select i, 100, null from generate_series(1, 100) i;
+        insert into item select i, 'it''s \\ ' || i, array[i::text, null] from generate_series(1, 500) i;
+    ";
+
+    /// Starts `writers` of them against the database of `conninfo`; they outlive its server.
+    pub fn start(conninfo: &str, writers: i32) -> Load {
+        let stop = Arc::new(AtomicBool::new(false));
+        let writers = (1..=writers)
+            .map(|writer| {
+                let (stop, conninfo) = (Arc::clone(&stop), conninfo.to_owned());
+                std::thread::spawn(move || write(&conninfo, writer, &stop))
+            })
+            .collect();
+        Load { stop, writers }
+    }
+
+    /// Stops the writers; answers for each how many of its numbers were committed.
+    ///
+    /// # Errors
+    /// A writer failed for another reason than a lost connection.
+    pub fn stop(mut self) -> TestResult<Vec<i64>> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut numbers = Vec::new();
+        for writer in self.writers.drain(..) {
+            numbers.push(writer.join().map_err(|_| "a writer panicked")??);
+        }
+        Ok(numbers)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Writes until it is told to stop; answers its last committed number.
+fn write(conninfo: &str, writer: i32, stop: &AtomicBool) -> TestResult<i64> {
+    let mut number = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let mut db = connect(conninfo, stop)?;
+        // A commit that got no answer may have happened or not; the table knows. What was
+        // acknowledged must be there.
+        let stored = db.query_one(
+            "select coalesce(max(number), 0) from ledger where writer = $1",
+            &[&writer],
+        );
+        let stored: i64 = match stored {
+            Ok(row) => row.get(0),
+            Err(error) if db.is_closed() || is_shutdown(&error) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if stored < number {
+            return Err(format!("writer {writer} committed {number}, and {stored} is left").into());
+        }
+        number = stored;
+        while !stop.load(Ordering::Relaxed) {
+            match transaction(&mut db, writer, number + 1) {
+                Ok(()) => number += 1,
+                Err(error) if db.is_closed() || is_shutdown(&error) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(number)
+}
+
+/// One transaction with a bit of everything; some are rolled back, in part or as a whole.
+fn transaction(db: &mut Client, writer: i32, number: i64) -> Result<(), postgres::Error> {
+    let account = i32::try_from(number % 100).unwrap_or(0) + 1;
+    let item = 1000 + i64::from(writer) * 1_000_000 + number % 50;
+    if number % 7 == 0 {
+        let mut lost = db.transaction()?;
+        lost.execute(
+            "insert into item values ($1, 'never seen', null)",
+            &[&(-item)],
+        )?;
+        lost.rollback()?;
+    }
+    let mut tx = db.transaction()?;
+    tx.execute(
+        "insert into ledger values ($1, $2, $3)",
+        &[
+            &writer,
+            &number,
+            &format!("row {number} \\ 'quoted'\n\ttab"),
+        ],
+    )?;
+    if number % 5 == 0 {
+        let mut lost = tx.savepoint("lost")?;
+        lost.execute("update item set \"Note\" = 'undone' where id <= 10", &[])?;
+        lost.rollback()?;
+    }
+    tx.execute(
+        "update account set balance = balance + $2::int8, seen = clock_timestamp() where id = $1",
+        &[&account, &number],
+    )?;
+    match number % 3 {
+        0 => tx.execute(
+            "insert into item values ($1, $2, array['a,b', null]) on conflict (id) do nothing",
+            &[&item, &format!("n{number}")],
+        )?,
+        1 => tx.execute(
+            "update item set \"Note\" = nullif($2, 'n4') where id = $1",
+            &[&(item - 1), &format!("n{number}")],
+        )?,
+        _ => tx.execute("delete from item where id = $1", &[&(item - 20)])?,
+    };
+    tx.commit()
+}
+
+fn connect(conninfo: &str, stop: &AtomicBool) -> TestResult<Client> {
+    wait_for(
+        "the provider to accept a writer",
+        TIMEOUT,
+        || match Client::connect(conninfo, NoTls) {
+            Ok(db) => Ok(Some(db)),
+            Err(error) if stop.load(Ordering::Relaxed) => Err(error.into()),
+            Err(_) => Ok(None),
+        },
+    )
+}
+
+/// Class 57P0x: the server is going down, was killed, or starts.
+fn is_shutdown(error: &postgres::Error) -> bool {
+    error
+        .code()
+        .is_some_and(|code| code.code().starts_with("57P0"))
+}
