@@ -1,4 +1,5 @@
 use pgq::{ConsumerName, QueueName};
+use postgres::error::SqlState;
 use skytools::app::UsageError;
 use skytools::conninfo::ConnInfoError;
 use skytools::daemon::JobError;
@@ -52,13 +53,27 @@ pub enum Error {
     /// Another process ticks this database.
     #[error("another ticker is running on this database")]
     AnotherTicker,
+    /// The database has no PgQ.
+    #[error("PgQ is not installed in this database; run: pgqadm INI install")]
+    NotInstalled,
     /// The queue cannot be read or changed.
     #[error(transparent)]
-    Queue(#[from] pgq::Error),
+    Queue(pgq::Error),
     /// A statement failed, or a connection.
     #[error(transparent)]
     Db(#[from] DbError),
     /// The results cannot be written, or a thread cannot be started.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl From<pgq::Error> for Error {
+    fn from(error: pgq::Error) -> Error {
+        match &error {
+            pgq::Error::Db(db) if db.sql_state() == Some(&SqlState::INVALID_SCHEMA_NAME) => {
+                Error::NotInstalled
+            }
+            _ => Error::Queue(error),
+        }
+    }
 }

@@ -145,6 +145,8 @@ impl Worker for Ticker {
             self.stand_by = None;
             self.db = db;
         }
+        // The time to look again may have changed: look at once.
+        self.stand_by = self.stand_by.map(|_| Instant::now());
         self.common = common.clone();
         self.config = config;
         if let Some(maintenance) = &self.maintenance {
