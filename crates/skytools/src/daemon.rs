@@ -283,6 +283,10 @@ impl<C: DeserializeOwned> Job<C> {
             log::leave_stderr();
             detach::log_panics();
         }
+        // With --ensure for the log only: cron would mail what a daemon says to the terminal.
+        if self.args.ensure && pidfile.as_ref().is_some_and(Pidfile::was_stale) {
+            warn!("Ignoring stale pidfile");
+        }
         let stop = Stop::default();
         let path = pidfile.as_ref().map(|pidfile| pidfile.path().to_owned());
         signals::install(stop.clone(), path).map_err(JobError::Signals)?;
@@ -300,9 +304,7 @@ impl<C: DeserializeOwned> Job<C> {
         let silent = self.args.quiet && self.args.verbose == 0;
         match Pidfile::take(path) {
             Ok(pidfile) => {
-                if pidfile.was_stale() && self.args.ensure {
-                    warn!("Ignoring stale pidfile");
-                } else if pidfile.was_stale() && !silent {
+                if pidfile.was_stale() && !self.args.ensure && !silent {
                     complain("Ignoring stale pidfile");
                 }
                 Ok(pidfile)
