@@ -36,8 +36,14 @@ pub enum Error {
     Copy(#[source] std::io::Error),
     /// A schema could not be installed.
     #[error(transparent)]
-    Install(#[from] skytools::install::InstallError),
+    Install(Box<skytools::install::InstallError>),
     /// A statement failed, or the connection.
     #[error(transparent)]
     Db(#[from] skytools::db::DbError),
+}
+
+impl From<skytools::install::InstallError> for Error {
+    fn from(error: skytools::install::InstallError) -> Error {
+        Error::Install(Box::new(error))
+    }
 }
