@@ -7,12 +7,15 @@ returns integer as $$
 -- Returns:  1
 -- Raises:   "No such event queue"; "cannot drop queue, consumers still attached"
 -- Changes:  pgq.queue, pgq.tick; with force pgq.subscription and what hangs on it; drops the tables
--- Locks:    the row of pgq.queue, the dropped tables
+-- Locks:    advisory lock of the ticker (pgqT, queue_id), the row of pgq.queue, the dropped tables
 -- Used by:  pgqadm drop, clients
 declare
     v_queue     record;
     v_consumer  text;
 begin
+    -- Before any other lock: a ticker holds this one while it reads the sequences and refers to the
+    -- queue's row, in an order that would deadlock with the drops below.
+    perform pg_advisory_xact_lock(1885827412, queue_id) from pgq.queue where queue_name = x_queue_name;
     select * into v_queue from pgq.queue where queue_name = x_queue_name for update;
     if not found then
         raise exception 'No such event queue';
