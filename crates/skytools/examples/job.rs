@@ -124,8 +124,9 @@ fn run(args: Args) -> Result<ExitCode, Error> {
             .with_pidfile_suffix(".admin")
             .run_command(|_, _| Err::<(), _>(Error::Told(Told("as told".to_owned()))))?,
         Command::Compare => {
-            let differs = |_: &Job<Config>, _: &mut Context| Ok::<_, Error>(ExitCode::from(3));
-            return Ok(job.with_pidfile_suffix(".admin").run_command(differs)?);
+            return Ok(job
+                .with_pidfile_suffix(".admin")
+                .run_command(|_, _| compare())?);
         }
         Command::Chatter { records } => job.without_pidfile().run_command(|_, _| {
             for record in 0..records {
@@ -135,6 +136,15 @@ fn run(args: Args) -> Result<ExitCode, Error> {
         })?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Of the records here the first is one whose text is fixed; the others speak of the table.
+fn compare() -> Result<ExitCode, Error> {
+    let _table = tracing::info_span!("compare", table = "public.users").entered();
+    tracing::info!("Comparing");
+    tracing::warn!(rows = 3, note = "two words", "rows differ");
+    tracing::debug!("done");
+    Ok(ExitCode::from(3))
 }
 
 fn wait(context: &mut Context) -> Result<(), Error> {
@@ -152,7 +162,10 @@ struct Counter {
 impl Counter {
     fn start(job: &Job<Config>) -> Result<Counter, Error> {
         // A second copy of the configuration: the job keeps its own.
-        let config = job.settings.main().map_err(JobError::from)?;
+        let config: Config = job.settings.main().map_err(JobError::from)?;
+        if config.greeting.as_deref() == Some("refuse") {
+            return Err(Error::Told(Told("greeting refused".to_owned())));
+        }
         tracing::info!("counting");
         Ok(Counter { config, rounds: 0 })
     }

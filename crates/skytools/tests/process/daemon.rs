@@ -246,6 +246,25 @@ fn one_pass_and_its_failure_have_their_exit_codes() -> TestResult {
 }
 
 #[test]
+fn a_failed_start_up_is_code_1_and_leaves_no_pidfile() -> TestResult {
+    let dir = Dir::new("greeting = refuse")?;
+    let output = dir.run(&["job.ini", "count"])?;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        messages(&output.stderr),
+        ["Job job crashed: cannot go on: greeting refused"]
+    );
+    assert!(!dir.exists("job.pid"));
+
+    // In the background only the log tells.
+    let output = dir.job(&["-d", "job.ini", "count"]).succeed()?;
+    assert_eq!(output.stderr, "");
+    wait_until("the second failure", SOON, || {
+        Ok(dir.read("job.log").lines().count() == 2 && !dir.exists("job.pid"))
+    })
+}
+
+#[test]
 fn a_user_error_ends_the_job_with_the_bare_message() -> TestResult {
     let dir = Dir::new("failure = failure")?;
     dir.write("failure", "fatal: no such queue")?;

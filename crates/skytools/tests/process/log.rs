@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use crate::support::{Dir, SOON};
+use crate::support::{Dir, SOON, messages};
 use rustix::process::Signal;
 use testkit::TestResult;
 
@@ -49,6 +49,21 @@ fn the_time_is_local() -> TestResult {
         let last = log.lines().last().unwrap_or_default();
         assert!(last.starts_with(offset), "{zone}: {log}");
     }
+    Ok(())
+}
+
+#[test]
+fn fields_follow_the_message_and_fixed_texts_have_none() -> TestResult {
+    let dir = Dir::new("")?;
+    let output = dir.run(&["job.ini", "compare", "-v"])?;
+    assert_eq!(
+        messages(&output.stderr),
+        [
+            "Comparing",
+            "rows differ rows=3 note=\"two words\" table=public.users",
+            "done table=public.users",
+        ]
+    );
     Ok(())
 }
 
