@@ -181,7 +181,7 @@ impl Settings {
 
     /// The main section as a typed struct.
     ///
-    /// Strings are interpolated; see [`seconds`], [`mod@bytes`] and [`file`] for durations, sizes
+    /// Strings are interpolated; see [`seconds`], [`mod@bytes`] and [`mod@file`] for durations, sizes
     /// and paths; `Vec<String>` is a comma-separated list, a map is a list of `key:value`; `Option`
     /// fields may be missing. Only the keys of the struct are looked at.
     ///

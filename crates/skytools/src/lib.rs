@@ -2,7 +2,7 @@
 //!
 //! * a program: [`app`], [`config`] over [`ini`] and TOML, [`daemon`], [`pidfile`], [`log`], [`stats`]
 //! * a connection: [`conninfo`], [`tls`], [`db`]
-//! * text the server understands: [`quote`], [`copy`], [`array`], [`urlencode`], [`sql`], [`partial`];
+//! * text the server understands: [`quote`], [`copy`], [`mod@array`], [`urlencode`], [`sql`], [`partial`];
 //!   a row of any of these is a [`record`], and becomes a [`statement`]
 //! * the catalog: [`table`], [`snapshot`], [`install`]; between servers: [`full_copy`]
 #![warn(missing_docs)]
