@@ -48,6 +48,7 @@ pub struct FullCopy {
     source_columns: Vec<String>,
     target_columns: Option<Vec<String>>,
     condition: Option<String>,
+    children: bool,
 }
 
 /// How much has been copied.
@@ -88,6 +89,7 @@ impl FullCopy {
             source_columns: Vec::new(),
             target_columns: None,
             condition: None,
+            children: false,
         }
     }
 
@@ -105,6 +107,13 @@ impl FullCopy {
     #[must_use]
     pub fn condition(mut self, expression: &str) -> FullCopy {
         self.condition = Some(expression.to_owned());
+        self
+    }
+
+    /// Rows of child tables too: a partitioned table has no others.
+    #[must_use]
+    pub fn with_children(mut self) -> FullCopy {
+        self.children = true;
         self
     }
 
@@ -228,18 +237,17 @@ impl FullCopy {
 
     fn copy_out_sql(&self) -> String {
         let columns = column_list(&self.source_columns);
-        match &self.condition {
-            Some(condition) => format!(
-                "copy (select {} from only {} where {condition}) to stdout",
-                if columns.is_empty() { "*" } else { &columns },
-                self.source.quoted(),
-            ),
-            None => format!(
-                "copy {}{} to stdout",
-                self.source.quoted(),
-                in_brackets(&columns)
-            ),
+        let table = self.source.quoted();
+        if self.condition.is_none() && !self.children {
+            return format!("copy {table}{} to stdout", in_brackets(&columns));
         }
+        let columns = if columns.is_empty() { "*" } else { &columns };
+        let only = if self.children { "" } else { "only " };
+        let condition = match &self.condition {
+            Some(condition) => format!(" where {condition}"),
+            None => String::new(),
+        };
+        format!("copy (select {columns} from {only}{table}{condition}) to stdout")
     }
 
     fn copy_in_sql(&self) -> Result<String, CopyError> {

@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use postgres::{Client, SimpleQueryMessage};
 use serde::Serialize;
 use skytools::daemon::{Context, Job};
-use skytools::db::{Database, During, Isolation, Tx};
+use skytools::db::{Connection, Database, During, Isolation, Tx};
 use skytools::table::{self, TableName};
 use tracing::{info, warn};
 
 use super::Outcome;
-use super::setup::{literal, part_failed, print_json};
+use super::setup::{literal, part_failed, print_json, set_local};
 use crate::args::Options;
 use crate::registry::SubscriberTable;
 use crate::{Config, Error, registry};
@@ -194,9 +194,10 @@ impl Report {
     }
 }
 
-/// Begins a transaction whose snapshot is taken.
-fn snapshot(db: &mut skytools::db::Connection) -> Result<Tx<'_>, Error> {
+/// Begins a transaction whose snapshot is taken. A policy that would hide rows is an error.
+fn snapshot(db: &mut Connection) -> Result<Tx<'_>, Error> {
     let mut tx = db.begin_with(Isolation::RepeatableRead)?;
+    set_local(&mut tx, "row_security", "off")?;
     tx.query_typed("select 1", &[]).during("take a snapshot")?;
     Ok(tx)
 }

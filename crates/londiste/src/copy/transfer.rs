@@ -10,7 +10,7 @@ use postgres::types::Type;
 use skytools::db::{Connection, DbError, During, Isolation, Tx};
 use skytools::full_copy::{Copied, FullCopy};
 use skytools::snapshot::Snapshot;
-use skytools::table::{self, TableName};
+use skytools::table::{self, RelationKind, TableName};
 use tracing::{info, warn};
 
 use super::structure;
@@ -152,22 +152,24 @@ fn transfer(
         table: name.to_string(),
         source,
     })?;
+    let mut copy = FullCopy::new(name).columns(columns);
+    if table::relation(&mut *source, name)?.kind == RelationKind::PartitionedTable {
+        copy = copy.with_children();
+    }
     info!("{name}: start copy");
     failpoint::step("copy.snapshot");
     let start = Instant::now();
     let mut reported = start;
-    let copied = FullCopy::new(name)
-        .columns(columns)
-        .run(&mut source, target, |copied| {
-            if reported.elapsed() >= REPORT {
-                reported = Instant::now();
-                report(name, copied, start.elapsed());
-            }
-            match unwanted.load(Ordering::Relaxed) {
-                true => ControlFlow::Break(()),
-                false => ControlFlow::Continue(()),
-            }
-        })?;
+    let copied = copy.run(&mut source, target, |copied| {
+        if reported.elapsed() >= REPORT {
+            reported = Instant::now();
+            report(name, copied, start.elapsed());
+        }
+        match unwanted.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    })?;
     source.commit()?;
     Ok((snapshot, copied))
 }

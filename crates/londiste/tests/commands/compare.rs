@@ -18,6 +18,11 @@ struct Replicating {
 fn replicating(sql: &str, tables: &[&str]) -> TestResult<Replicating> {
     let mut pair = Pair::installed()?;
     pair.both(sql)?;
+    replicate(pair, tables)
+}
+
+/// The tables are in sync and replicated.
+fn replicate(mut pair: Pair, tables: &[&str]) -> TestResult<Replicating> {
     let ticker = pair.ticker()?;
     let replay = pair.start("replay")?;
     let add = [&["provider", "add"], tables].concat();
@@ -254,18 +259,23 @@ fn a_consumer_far_behind_is_not_waited_for() -> TestResult {
 }
 
 #[test]
-fn partitioned_tables_are_compared_with_their_partitions() -> TestResult {
-    let mut set = replicating("create table t (id int primary key)", &["t"])?;
-    set.pair.both(
-        "create table p (id int primary key) partition by range (id);
-         create table p1 partition of p for values from (0) to (10)",
+fn partitioned_tables_are_copied_replicated_and_compared_with_their_partitions() -> TestResult {
+    let mut pair = Pair::installed()?;
+    pair.both(
+        "create table p (id int primary key, v text) partition by range (id);
+         create table p1 partition of p for values from (0) to (10);
+         create table p2 partition of p for values from (10) to (20)",
     )?;
-    set.pair.ok("provider add p")?;
-    set.pair.ok("subscriber add p --expect-sync")?;
-    set.pair
-        .provider
-        .batch_execute("insert into p values (1), (2)")?;
+    pair.provider
+        .batch_execute("insert into p values (1, 'a'), (2, 'b')")?;
+    let mut set = replicate(pair, &["p"])?;
+    set.pair.provider.batch_execute(
+        "insert into p values (3, 'c'), (4, 'd');
+         update p set id = 13, v = 'moved' where id = 3;
+         update p set v = 'z' where id = 1;
+         delete from p where id = 2",
+    )?;
     let run = set.pair.ok("compare p")?;
-    assert!(run.log.contains("INFO dstdb: res = 2, "), "{}", run.log);
+    assert!(run.log.contains("INFO dstdb: res = 3, "), "{}", run.log);
     Ok(())
 }
