@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use pgq::{ConsumerName, EventId, QueueName, TickId};
+use postgres::error::SqlState;
 use skytools::app::UsageError;
 use skytools::conninfo::ConnInfoError;
 use skytools::daemon::JobError;
@@ -194,7 +195,7 @@ pub enum Error {
     },
     /// The rows of a table cannot be copied.
     #[error(transparent)]
-    Copy(#[from] CopyError),
+    Copy(Box<CopyError>),
     /// Events cannot be applied; the first one failed if it is also the last.
     #[error("{}", apply_error(*first, *last, table, source))]
     Apply {
@@ -235,7 +236,21 @@ pub enum Error {
     Db(#[from] DbError),
 }
 
+impl From<CopyError> for Error {
+    fn from(error: CopyError) -> Error {
+        Error::Copy(Box::new(error))
+    }
+}
+
 impl Error {
+    /// Whether the server ended a statement that took too long.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        match self {
+            Error::Db(error) => error.sql_state() == Some(&SqlState::QUERY_CANCELED),
+            _ => false,
+        }
+    }
+
     /// Whether a connection broke, so that the command cannot go on with its next part.
     pub(crate) fn is_connection_lost(&self) -> bool {
         match self {

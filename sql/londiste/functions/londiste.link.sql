@@ -13,7 +13,7 @@ returns text as $$
 --           "linked provider queue does not have all tables", "linked provider queue does not have all seqs",
 --           "dest queue does not exist", "dest queue has already external_ticker turned on?",
 --           "dest queue ticks larger"
--- Writes:   londiste.link, pgq.queue
+-- Changes:  londiste.link, pgq.queue
 declare
     v_external  boolean;
     v_tick_id   bigint;

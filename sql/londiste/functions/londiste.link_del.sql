@@ -6,7 +6,7 @@ returns text as $$
 --      i_dest_name     queue of this database
 -- Returns:  null
 -- Raises:   undefined_object "no suck link"
--- Writes:   londiste.link
+-- Changes:  londiste.link
 begin
     delete from londiste.link
      where source = i_source_name and dest = i_dest_name;

@@ -6,7 +6,7 @@ returns integer as $$
 --      i_seq_name      schema.sequence, raw
 -- Returns:  0
 -- Raises:   "Linked queue, cannot modify"; undefined_table "seq not found"; unique_violation if it is registered
--- Writes:   londiste.provider_seq
+-- Changes:  londiste.provider_seq
 begin
     if londiste.link_source(i_queue_name) is not null then
         raise exception 'Linked queue, cannot modify';

@@ -22,7 +22,7 @@ returns integer as $$
 -- Raises:   "Linked queue, manipulation not allowed"; "need key column"; "need fully-qualified table name";
 --           undefined_object "no such event queue"; unique_violation if it is registered;
 --           what londiste.provider_create_trigger raises
--- Writes:   londiste.provider_table; creates a trigger (lock SHARE ROW EXCLUSIVE on the table)
+-- Changes:  londiste.provider_table; creates a trigger (lock SHARE ROW EXCLUSIVE on the table)
 begin
     if londiste.link_source(i_queue_name) is not null then
         raise exception 'Linked queue, manipulation not allowed';

@@ -4,7 +4,7 @@ returns integer as $$
 -- Parameters:
 --      i_queue_name    an existing queue
 -- Returns:  1
--- Writes:   an event of type T: the registered tables in order of registration, joined by commas; a name
+-- Changes:  an event of type T: the registered tables in order of registration, joined by commas; a name
 --           with a comma, a quote or blanks at its ends is quoted as in CSV
 declare
     v_list      text;

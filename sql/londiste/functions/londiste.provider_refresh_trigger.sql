@@ -21,7 +21,7 @@ returns integer as $$
 --      i_col_types     as londiste.find_column_types gives them
 -- Returns:  1
 -- Raises:   "table not found"
--- Writes:   londiste.provider_table, if an older version left a name the server had cut
+-- Changes:  londiste.provider_table, if an older version left a name the server had cut
 -- Locks:    ACCESS EXCLUSIVE on the table
 declare
     v_trigger   text;

@@ -6,7 +6,7 @@ returns integer as $$
 --      i_seq_name      a registered sequence; it need not exist any more
 -- Returns:  0
 -- Raises:   "Linked queue, cannot modify"; undefined_object "seq not attached"
--- Writes:   londiste.provider_seq; an event of type T
+-- Changes:  londiste.provider_seq; an event of type T
 begin
     if londiste.link_source(i_queue_name) is not null then
         raise exception 'Linked queue, cannot modify';

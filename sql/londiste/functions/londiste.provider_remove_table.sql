@@ -7,7 +7,7 @@ returns integer as $$
 --      i_table_name    a registered table; table and trigger need not exist any more
 -- Returns:  1
 -- Raises:   "Linked queue, manipulation not allowed"; undefined_object "no such table registered"
--- Writes:   londiste.provider_table; drops the trigger (ACCESS EXCLUSIVE on the table)
+-- Changes:  londiste.provider_table; drops the trigger (ACCESS EXCLUSIVE on the table)
 declare
     v_trigger   text;
     v_exists    boolean;

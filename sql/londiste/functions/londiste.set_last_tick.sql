@@ -6,7 +6,7 @@ returns integer as $$
 --      i_consumer      consumer name
 --      i_tick_id       tick id; null forgets the position
 -- Returns:  1
--- Writes:   londiste.completed
+-- Changes:  londiste.completed
 begin
     if i_tick_id is null then
         delete from londiste.completed

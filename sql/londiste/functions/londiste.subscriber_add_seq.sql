@@ -6,7 +6,7 @@ returns integer as $$
 --      i_seq_name      schema.sequence, raw; not looked up
 -- Returns:  0
 -- Raises:   unique_violation if it is subscribed
--- Writes:   londiste.subscriber_seq; on a linked queue londiste.provider_seq and an event of type T
+-- Changes:  londiste.subscriber_seq; on a linked queue londiste.provider_seq and an event of type T
 declare
     v_dest      text := londiste.link_dest(i_queue_name);
 begin

@@ -6,7 +6,7 @@ returns integer as $$
 --      i_table         schema.table, raw; not looked up
 -- Returns:  0
 -- Raises:   unique_violation if it is subscribed
--- Writes:   londiste.subscriber_table
+-- Changes:  londiste.subscriber_table
 begin
     insert into londiste.subscriber_table (queue_name, table_name)
     values (i_queue_name, i_table);

@@ -5,7 +5,7 @@ returns integer as $$
 --      i_table_name    an existing table
 -- Returns:  1
 -- Raises:   undefined_table "table not found"
--- Writes:   londiste.subscriber_pending_triggers
+-- Changes:  londiste.subscriber_pending_triggers
 -- Locks:    ACCESS EXCLUSIVE on the table, if it has triggers
 declare
     v_name      text;

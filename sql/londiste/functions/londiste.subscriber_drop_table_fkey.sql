@@ -6,7 +6,7 @@ returns integer as $$
 --      i_fkey_name     its name
 -- Returns:  1, or 0 if there is no such key
 -- Raises:   undefined_table "table not found"
--- Writes:   londiste.subscriber_pending_fkeys
+-- Changes:  londiste.subscriber_pending_fkeys
 -- Locks:    ACCESS EXCLUSIVE on both tables
 declare
     v_fkey      londiste.subscriber_pending_fkeys;

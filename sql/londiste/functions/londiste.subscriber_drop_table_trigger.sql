@@ -6,7 +6,7 @@ returns integer as $$
 --      i_trigger_name  name of the trigger
 -- Returns:  1, or 0 if there is no such trigger
 -- Raises:   undefined_table "table not found"
--- Writes:   londiste.subscriber_pending_triggers
+-- Changes:  londiste.subscriber_pending_triggers
 -- Locks:    ACCESS EXCLUSIVE on the table
 declare
     v_trigger   londiste.subscriber_pending_triggers;

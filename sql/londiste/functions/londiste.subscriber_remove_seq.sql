@@ -6,7 +6,7 @@ returns integer as $$
 --      i_seq_name      a subscribed sequence
 -- Returns:  0
 -- Raises:   undefined_object "no such seq?"
--- Writes:   londiste.subscriber_seq; on a linked queue londiste.provider_seq and an event of type T
+-- Changes:  londiste.subscriber_seq; on a linked queue londiste.provider_seq and an event of type T
 declare
     v_dest      text := londiste.link_dest(i_queue_name);
 begin

@@ -6,7 +6,7 @@ returns integer as $$
 --      i_table         a subscribed table
 -- Returns:  0
 -- Raises:   undefined_object "no such table"
--- Writes:   londiste.subscriber_table; on a linked queue londiste.provider_table and an event of type T
+-- Changes:  londiste.subscriber_table; on a linked queue londiste.provider_table and an event of type T
 declare
     v_dest      text := londiste.link_dest(i_queue_name);
 begin

@@ -5,7 +5,7 @@ returns integer as $$
 --      i_table_name    schema.table, raw
 -- Returns:  1
 -- Raises:   as londiste.subscriber_restore_table_trigger
--- Writes:   londiste.subscriber_pending_triggers
+-- Changes:  londiste.subscriber_pending_triggers
 declare
     v_name      text;
 begin

@@ -7,7 +7,7 @@ returns integer as $$
 --      i_fkey_name     its name
 -- Returns:  1, or 0 if no such key is pending
 -- Raises:   foreign_key_violation and whatever else the definition meets
--- Writes:   londiste.subscriber_pending_fkeys
+-- Changes:  londiste.subscriber_pending_fkeys
 -- Locks:    SHARE ROW EXCLUSIVE on both tables, while the rows are checked
 declare
     v_fkey      londiste.subscriber_pending_fkeys;

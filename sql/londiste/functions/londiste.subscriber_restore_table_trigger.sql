@@ -7,7 +7,7 @@ returns integer as $$
 --      i_trigger_name  name of the trigger
 -- Returns:  1, or 0 if no such trigger is pending
 -- Raises:   duplicate_object if it is back already, and whatever else the definition meets
--- Writes:   londiste.subscriber_pending_triggers
+-- Changes:  londiste.subscriber_pending_triggers
 -- Locks:    SHARE ROW EXCLUSIVE on the table
 declare
     v_trigger   londiste.subscriber_pending_triggers;

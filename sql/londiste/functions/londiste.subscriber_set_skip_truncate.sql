@@ -7,7 +7,7 @@ returns integer as $$
 --      i_value         true keeps them
 -- Returns:  1
 -- Raises:   undefined_object "table not found"
--- Writes:   londiste.subscriber_table
+-- Changes:  londiste.subscriber_table
 begin
     update londiste.subscriber_table
        set skip_truncate = i_value

@@ -9,7 +9,7 @@ returns integer as $$
 --      i_merge_state   see londiste.subscriber_table; ok also clears skip_truncate
 -- Returns:  1
 -- Raises:   undefined_object "no such table"
--- Writes:   londiste.subscriber_table; on a linked queue londiste.provider_table, which holds the tables
+-- Changes:  londiste.subscriber_table; on a linked queue londiste.provider_table, which holds the tables
 --           that are ok, and an event of type T
 declare
     v_dest      text := londiste.link_dest(i_queue_name);

@@ -143,7 +143,12 @@ pub(super) fn part_failed(name: &str, failure: Error) -> Result<Outcome, Error> 
     if failure.is_connection_lost() {
         return Err(failure);
     }
-    error!("{name}: {}", chain(&failure));
+    let hint = if failure.is_cancelled() {
+        "; lock_timeout is over, other transactions hold the table"
+    } else {
+        ""
+    };
+    error!("{name}: {}{hint}", chain(&failure));
     Ok(Outcome::Failed)
 }
 
