@@ -11,6 +11,52 @@
 //! [`between`](SerialConsumer::between). Targets are handed over as a borrowed transaction, which
 //! cannot be committed: that happens together with the position.
 //!
+//! ```no_run
+//! # use pgq::consumer::{ConsumerConfig, SerialConsumer};
+//! # use pgq::Error;
+//! # use skytools::config::CommonConfig;
+//! # use skytools::daemon::{Context, Work, Worker};
+//! # use skytools::db::During;
+//! # use std::time::Duration;
+//! /// Notes in the target which events it has seen.
+//! struct Notes {
+//!     consumer: SerialConsumer,
+//!     lifetime: Duration,
+//! }
+//!
+//! impl Worker for Notes {
+//!     type Config = ConsumerConfig;
+//!     type Error = Error;
+//!
+//!     fn work(&mut self, context: &mut Context) -> Result<Work, Error> {
+//!         self.consumer.work(context, |events, target| {
+//!             while let Some(event) = events.next()? {
+//!                 target
+//!                     .execute_typed(
+//!                         "insert into seen values ($1)",
+//!                         &[(&event.id, postgres::types::Type::INT8)],
+//!                     )
+//!                     .during("note an event")?;
+//!             }
+//!             Ok(())
+//!         })
+//!     }
+//!
+//!     fn recover(&mut self) {
+//!         self.consumer.recover();
+//!     }
+//!
+//!     fn between(&mut self) {
+//!         self.consumer.between(self.lifetime);
+//!     }
+//!
+//!     fn is_fatal(&self, error: &Error) -> bool {
+//!         self.consumer.is_fatal(error)
+//!     }
+//! #   fn reload(&mut self, _: &CommonConfig, _: ConsumerConfig) -> Result<(), Error> { Ok(()) }
+//! }
+//! ```
+//!
 //! The feature `failpoints` lets tests end the program between two steps.
 
 mod args;

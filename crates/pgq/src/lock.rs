@@ -6,11 +6,11 @@ use skytools::db::During;
 
 use crate::{ConsumerName, Error};
 
-/// `pgqC` as a number; the second key is a hash of `SCHEMA.CONSUMER`.
-const CONSUMER: i32 = 1_885_827_395;
+/// First key of consumers; the second is a hash of `SCHEMA.CONSUMER`.
+const CONSUMER: i32 = i32::from_be_bytes(*b"pgqC");
 
-/// `pgqD` as a number; the second key is 0.
-const TICKER: i32 = 1_885_827_396;
+/// First key of the ticker; the second is 0.
+const TICKER: i32 = i32::from_be_bytes(*b"pgqD");
 
 /// Tries to take the session-level lock of a consumer at its destination; false if another process
 /// holds it. `schema` is where the position is kept.

@@ -158,7 +158,7 @@ impl Worker for Ticker {
     fn is_fatal(&self, error: &Error) -> bool {
         matches!(
             error,
-            Error::BadTxid | Error::NotSet(_) | Error::ConnInfo { .. }
+            Error::BadTxid | Error::AnotherTicker | Error::NotSet(_) | Error::ConnInfo { .. }
         )
     }
 }

@@ -489,7 +489,7 @@ fn an_idle_consumer_gives_a_sign_of_life() -> TestResult {
     let mut context = context();
     let work = consumer.work(&mut context, |_, _| Ok::<_, Error>(Disposition::Done))?;
     assert_eq!(work, Work::Idle);
-    assert!(context.stats.to_string().starts_with("{idle: 0.0"));
+    assert!(context.stats.to_string().starts_with("{idle: "));
     Ok(())
 }
 

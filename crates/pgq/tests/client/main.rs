@@ -1,6 +1,7 @@
 //! The client against servers: batches, consumers, crashes.
 
 mod batch;
+mod config;
 mod consumer;
 mod crash;
 mod support;

@@ -21,7 +21,10 @@ pub(crate) struct Site {
 impl Site {
     /// A database without PgQ.
     pub(crate) fn bare() -> TestResult<Site> {
-        let cluster = Cluster::start()?;
+        Site::on(Cluster::start()?)
+    }
+
+    pub(crate) fn on(cluster: Cluster) -> TestResult<Site> {
         let dir = tempfile::tempdir()?;
         let site = Site {
             _jobs: ["t.pid", "u.pid"]

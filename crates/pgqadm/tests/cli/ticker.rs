@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use testkit::{Job, Shutdown, TestResult, wait_until};
+use testkit::{Cluster, Job, Shutdown, TestResult, wait_until};
 
 use crate::site::{LONG, Site};
 
@@ -115,6 +115,20 @@ fn maintenance_puts_retried_events_back() -> TestResult {
     let row = db.query_one("select count(*) from pgq.retry_queue", &[])?;
     assert_eq!(row.get::<_, i64>(0), 0);
     Ok(())
+}
+
+#[test]
+fn without_autovacuum_maintenance_vacuums() -> TestResult {
+    let site = Site::on(Cluster::builder().setting("autovacuum", "off").start()?)?;
+    site.succeed(&["t.ini", "install"])?;
+    site.succeed(&["t.ini", "ticker", "--once"])?;
+    let mut db = site.db()?;
+    wait_until("the statistics of the vacuums", LONG, || {
+        let query = "select count(*) from pg_stat_user_tables \
+                     where relname in ('queue', 'tick', 'subscription', 'completed_tick') \
+                     and vacuum_count = 1";
+        Ok(db.query_one(query, &[])?.get::<_, i64>(0) == 4)
+    })
 }
 
 #[test]
