@@ -11,6 +11,7 @@ mod parse;
 mod passfile;
 mod resolve;
 mod service;
+mod settings;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 pub use self::environment::Environment;
 use self::parse::Setting;
 pub use self::parse::{merge_connect_string, parse_connect_string};
-pub(crate) use self::resolve::{
+pub(crate) use self::settings::{
     ChannelBinding, Endpoint, Host, Root, Settings, SslMode, Target, TlsSettings, TlsVersions,
 };
 

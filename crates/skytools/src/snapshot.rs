@@ -67,11 +67,11 @@ impl Snapshot {
         txid < self.xmin || (txid < self.xmax && self.in_progress.binary_search(&txid).is_err())
     }
 
-    /// Whether `later` sees everything that this snapshot sees, and every transaction that this one
-    /// saw in progress has ended in `later` only if it is invisible here.
+    /// Whether every transaction that is visible here is visible in `later` too.
     ///
-    /// A table copied under this snapshot needs no filter in a batch that starts at `later` once
-    /// this holds: no id is visible here but invisible there.
+    /// A table copied under this snapshot needs its event filter no more in a batch that starts at
+    /// such a `later` one. The test is on the safe side: it may say no for a while after it could
+    /// say yes.
     pub fn is_covered_by(&self, later: &Snapshot) -> bool {
         later.xmax >= self.xmax && later.in_progress.iter().all(|&txid| !self.contains(txid))
     }

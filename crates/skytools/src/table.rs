@@ -428,3 +428,67 @@ fn exists(db: &mut impl GenericClient, sql: &str, names: &[&str]) -> Result<bool
         .and_then(|row| row.try_get(0))
         .during("look in the catalog")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_name_is_split_at_its_first_dot() {
+        for (text, schema, name, shown) in [
+            ("users", "public", "users", "public.users"),
+            ("s.Order", "s", "Order", "s.Order"),
+            ("a.b.c", "a", "b.c", "a.b.c"),
+            (".x", "", "x", ".x"),
+            ("\"my.schema\".tbl", "my.schema", "tbl", "\"my.schema\".tbl"),
+            (
+                "\"say \"\"hi\"\"\".a.b",
+                "say \"hi\"",
+                "a.b",
+                "\"say \"\"hi\"\"\".a.b",
+            ),
+            ("s.\"raw\"", "s", "\"raw\"", "s.\"raw\""),
+            ("\"open.x", "\"open", "x", "\"\"\"open\".x"),
+        ] {
+            let table = TableName::parse(text);
+            assert_eq!((table.schema(), table.name()), (schema, name), "{text}");
+            assert_eq!(table.to_string(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_start_with_a_quote_are_sql_identifiers() {
+        for (text, schema, name) in [
+            ("Users", "public", "Users"),
+            ("a.b.c", "a", "b.c"),
+            ("s.\"raw\"", "s", "\"raw\""),
+            ("\"Weird.Table\"", "public", "Weird.Table"),
+            ("\"my.schema\".\"Tab\"\"le\"", "my.schema", "Tab\"le"),
+            ("\"my.schema\".tbl", "my.schema", "tbl"),
+        ] {
+            let table = TableName::parse_argument(text).expect(text);
+            assert_eq!((table.schema(), table.name()), (schema, name), "{text}");
+        }
+        for text in [
+            "\"",
+            "\"a",
+            "\"a\"b",
+            "\"a\".",
+            "\"a\".\"b",
+            "\"a\".\"b\"c",
+            "\"\".a",
+        ] {
+            let error = TableName::parse_argument(text).expect_err(text).to_string();
+            assert!(error.starts_with("malformed name"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_survives_its_canonical_text(schema in "[a-z.\"]{1,6}|.{1,8}", name in "[a-z.\"]{1,6}|.{0,8}") {
+            let table = TableName::new(schema, name);
+            prop_assert_eq!(TableName::parse(&table.to_string()), table);
+        }
+    }
+}

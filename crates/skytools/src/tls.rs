@@ -1,9 +1,10 @@
 //! TLS over rustls, with the meaning libpq gives to each `sslmode`.
 //!
-//! Three things differ from what rustls verifies by itself. `require` without a root file checks
+//! Some things differ from what rustls verifies by itself. `require` without a root file checks
 //! nothing, and `verify-ca` checks the chain but not the name. A server's certificate that stands
 //! itself in the root file is trusted as it is, so that a self-signed one can be its own root.
-//! And a certificate without any alternative name is matched by its common name, as libpq does.
+//! A certificate without any alternative name is matched by its common name, as libpq does. And a
+//! version 1 certificate will do where no chain has to be verified.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -15,16 +16,17 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{
-    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName, UnixTime,
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName,
+    SubjectPublicKeyInfoDer, UnixTime,
 };
 use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
-use x509_cert::der::Decode;
 use x509_cert::der::asn1::{Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef};
 use x509_cert::der::oid::db::{rfc4519::COMMON_NAME, rfc5280::ID_CE_SUBJECT_ALT_NAME};
+use x509_cert::der::{Decode, Encode};
 
 use crate::conninfo::{Root, SslMode, TlsSettings, TlsVersions};
 
@@ -306,10 +308,16 @@ impl ServerCertVerifier for Verifier {
         };
         let verified = if trust.pinned.contains(end_entity) {
             check_dates(end_entity, now).and_then(|()| {
-                rustls::client::verify_server_name(
-                    &ParsedCertificate::try_from(end_entity)?,
-                    server_name,
-                )
+                match ParsedCertificate::try_from(end_entity) {
+                    Ok(parsed) => rustls::client::verify_server_name(&parsed, server_name),
+                    // Version 1, which has no alternative names; its common name counts below.
+                    Err(_) => Err(rustls::Error::InvalidCertificate(
+                        CertificateError::NotValidForNameContext {
+                            expected: server_name.to_owned(),
+                            presented: Vec::new(),
+                        },
+                    )),
+                }
             })
         } else {
             trust
@@ -344,7 +352,26 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        if ParsedCertificate::try_from(certificate).is_ok() {
+            return rustls::crypto::verify_tls13_signature(
+                message,
+                certificate,
+                signature,
+                &self.algorithms,
+            );
+        }
+        // A version 1 certificate; `verify_server_cert` has decided whether it is to be trusted.
+        let key = parse(certificate)?
+            .tbs_certificate
+            .subject_public_key_info
+            .to_der()
+            .map_err(|_| rustls::Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        rustls::crypto::verify_tls13_signature_with_raw_key(
+            message,
+            &SubjectPublicKeyInfoDer::from(key),
+            signature,
+            &self.algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -442,3 +442,57 @@ fn a_password_can_be_bound_to_the_channel() -> TestResult {
     }
     Ok(())
 }
+
+/// As `openssl x509 -req` makes them without an extension file: version 1, for `localhost`, valid
+/// from 2020 to 2120.
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBETCBuAIBATAKBggqhkjOPQQDAjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwIBcN
+MjAwMTAxMDAwMDAwWhgPMjEyMDAxMDEwMDAwMDBaMBQxEjAQBgNVBAMMCWxvY2Fs
+aG9zdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABNVxItS0FVTGDS66UY8wJtxb
+84FsH2krojA+xdwDysUAAp0YfPPh2+9mMnuIaUnvId7R1LCNMKC+v6MzwlGY02gw
+CgYIKoZIzj0EAwIDSAAwRQIhAKNg/uvs6qbaWgtTZ/VvXzY1/+Pkk21Sg0rCIkN8
+5c/5AiATWIpAR9PkGOzwWkZeTfL3G22py+o8lT2EcathcNoDAQ==
+-----END CERTIFICATE-----
+";
+
+/// The key of [`VERSION_1`], which opens nothing outside of these tests.
+const VERSION_1_KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgaVnn7IqJ0+Xklgxm
+/Q3mYJ2ZGsTTwtjZQjqvOhqyF8mhRANCAATVcSLUtBVUxg0uulGPMCbcW/OBbB9p
+K6IwPsXcA8rFAAKdGHzz4dvvZjJ7iGlJ7yHe0dSwjTCgvr+jM8JRmNNo
+-----END PRIVATE KEY-----
+";
+
+#[test]
+fn a_version_1_certificate_will_do_where_no_chain_is_asked_for() -> TestResult {
+    let issued = Issued {
+        certificate: VERSION_1.to_owned(),
+        key: VERSION_1_KEY.to_owned(),
+    };
+    let cluster = serve(&issued, EVERYBODY, None)?;
+    let home = Home::new()?;
+    for mode in ["prefer", "require"] {
+        assert!(
+            home.encrypted(&cluster, &format!("host=localhost sslmode={mode}")),
+            "{mode}"
+        );
+    }
+    let own = home.write("own.crt", VERSION_1)?;
+    for mode in ["require", "verify-ca", "verify-full"] {
+        let settings = format!("host=localhost sslmode={mode} sslrootcert={own}");
+        assert!(home.encrypted(&cluster, &settings), "{settings}");
+    }
+    let reason = home.refused(
+        &cluster,
+        &format!("host=127.0.0.1 sslmode=verify-full sslrootcert={own}"),
+    );
+    assert!(reason.contains("not valid for name"), "{reason}");
+    let ours = home.write("ours.crt", &authority("ours")?.pem())?;
+    home.refused(
+        &cluster,
+        &format!("host=localhost sslmode=verify-ca sslrootcert={ours}"),
+    );
+    Ok(())
+}

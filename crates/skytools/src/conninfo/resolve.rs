@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::parse::Setting;
 use super::passfile::{Key, PassFile};
+use super::settings::{
+    ChannelBinding, Endpoint, Host, Password, Root, Settings, SslMode, Target, TlsSettings,
+    TlsVersions,
+};
 use super::{ConnInfoError, Environment, options, service};
 
 /// Seconds that one attempt may take when nothing else is said.
@@ -14,120 +18,6 @@ const CONNECT_TIMEOUT_SECONDS: i32 = 15;
 /// Keepalive of TCP connections when nothing else is said: seconds idle, seconds between probes,
 /// and probes.
 const KEEPALIVE: (i32, i32, i32) = (240, 15, 4);
-
-/// Every setting of a connection, with a value.
-#[derive(Clone)]
-pub(crate) struct Settings {
-    /// Servers in the order they are tried; at least one.
-    pub(crate) endpoints: Vec<Endpoint>,
-    /// Try them in random order instead.
-    pub(crate) shuffle: bool,
-    pub(crate) user: String,
-    pub(crate) dbname: String,
-    pub(crate) options: Option<String>,
-    pub(crate) application_name: Option<String>,
-    /// For one address; none waits for ever.
-    pub(crate) connect_timeout: Option<Duration>,
-    pub(crate) keepalives: bool,
-    pub(crate) keepalives_idle: Option<Duration>,
-    pub(crate) keepalives_interval: Option<Duration>,
-    pub(crate) keepalives_count: Option<u32>,
-    pub(crate) tcp_user_timeout: Option<Duration>,
-    pub(crate) target: Target,
-    pub(crate) channel_binding: ChannelBinding,
-    pub(crate) tls: TlsSettings,
-}
-
-/// A server to try.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    pub(crate) host: Host,
-    pub(crate) port: u16,
-    pub(crate) password: Option<Password>,
-}
-
-/// A password; shows nothing of itself.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Password(pub(crate) String);
-
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[...]")
-    }
-}
-
-/// Where a server listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Host {
-    /// Directory of its socket.
-    Socket(PathBuf),
-    /// Name to look up, and to find in the server's certificate.
-    Name(String),
-    /// Address; the name, if there is one, is for the certificate only.
-    Address(IpAddr, Option<String>),
-}
-
-/// Which server of several will do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Target {
-    Any,
-    ReadWrite,
-    ReadOnly,
-    Primary,
-    Standby,
-    PreferStandby,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ChannelBinding {
-    Disable,
-    Prefer,
-    Require,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SslMode {
-    Disable,
-    Allow,
-    Prefer,
-    Require,
-    VerifyCa,
-    VerifyFull,
-}
-
-/// Certificates that a server's chain may end in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Root {
-    /// The platform's.
-    System,
-    /// Those of a file, which must exist if a mode needs it.
-    File(PathBuf),
-    /// There is no home directory to look in.
-    Nowhere,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TlsSettings {
-    pub(crate) mode: SslMode,
-    /// TLS from the first byte, without asking first.
-    pub(crate) direct: bool,
-    pub(crate) root: Root,
-    /// Own certificate; whether it was asked for, so that the file must exist.
-    pub(crate) certificate: Option<(PathBuf, bool)>,
-    pub(crate) key: Option<PathBuf>,
-    /// Revoked certificates; whether the list was asked for.
-    pub(crate) revoked: Option<(PathBuf, bool)>,
-    /// Tell the server which name it is asked for.
-    pub(crate) server_name: bool,
-    pub(crate) versions: TlsVersions,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TlsVersions {
-    Both,
-    Only12,
-    Only13,
-}
 
 /// Settings by name, from the most explicit source that has them.
 struct Sources<'a> {
@@ -450,27 +340,117 @@ fn tls(sources: &Sources<'_>) -> Result<TlsSettings, ConnInfoError> {
     })
 }
 
-impl Endpoint {
-    /// Whether TLS is out of the question: libpq ignores it on sockets.
-    pub(crate) fn is_socket(&self) -> bool {
-        matches!(self.host, Host::Socket(_))
-    }
-}
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
 
-/// As libpq names it: `server at "db1", port 5432`, `server on socket "/tmp/.s.PGSQL.5432"`.
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let port = self.port;
-        match &self.host {
-            Host::Socket(directory) => {
-                let path: &Path = &directory.join(format!(".s.PGSQL.{port}"));
-                write!(f, "server on socket \"{}\"", path.display())
-            }
-            Host::Name(name) => write!(f, "server at \"{name}\", port {port}"),
-            Host::Address(address, None) => write!(f, "server at \"{address}\", port {port}"),
-            Host::Address(address, Some(name)) => {
-                write!(f, "server at \"{name}\" ({address}), port {port}")
-            }
+    use super::*;
+    use crate::conninfo::ConnInfo;
+
+    fn settings(text: &str) -> Settings {
+        let environment = Environment::empty()
+            .with_user("me")
+            .with_socket_directories(&[Path::new("/nowhere")]);
+        resolve_in(text, environment)
+    }
+
+    fn resolve_in(text: &str, environment: Environment) -> Settings {
+        let conninfo = ConnInfo::parse(text).expect(text);
+        conninfo
+            .with_environment(environment)
+            .resolve()
+            .expect(text)
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        let s = settings("");
+        assert_eq!((s.user.as_str(), s.dbname.as_str()), ("me", "me"));
+        assert_eq!(s.endpoints[0].host, Host::Name("localhost".to_owned()));
+        assert_eq!(s.endpoints[0].port, 5432);
+        assert_eq!(s.connect_timeout, Some(Duration::from_secs(15)));
+        assert!(s.keepalives);
+        assert_eq!(s.keepalives_idle, Some(Duration::from_secs(240)));
+        assert_eq!(s.keepalives_interval, Some(Duration::from_secs(15)));
+        assert_eq!(s.keepalives_count, Some(4));
+        assert_eq!(s.tcp_user_timeout, None);
+        assert_eq!(s.tls.mode, SslMode::Prefer);
+        assert_eq!((s.application_name, s.options), (None, None));
+    }
+
+    #[test]
+    fn numbers_mean_what_they_mean_to_libpq() {
+        let s = settings(
+            "tcp_user_timeout=2500 keepalives=0 keepalives_idle=10 keepalives_interval=0 \
+             keepalives_count=7 connect_timeout=1",
+        );
+        assert_eq!(s.tcp_user_timeout, Some(Duration::from_millis(2500)));
+        assert!(!s.keepalives);
+        assert_eq!(s.keepalives_idle, Some(Duration::from_secs(10)));
+        assert_eq!(s.keepalives_interval, None, "0 is the system's default");
+        assert_eq!(s.keepalives_count, Some(7));
+        assert_eq!(s.connect_timeout, Some(Duration::from_secs(2)));
+        for forever in ["connect_timeout=0", "connect_timeout=-1"] {
+            assert_eq!(settings(forever).connect_timeout, None);
         }
+        let from_environment = Environment::empty()
+            .with_user("me")
+            .with_variable("PGCONNECT_TIMEOUT", "30");
+        let s = resolve_in("", from_environment);
+        assert_eq!(s.connect_timeout, Some(Duration::from_secs(30)));
+    }
+
+    #[test]
+    fn hosts_addresses_and_ports_are_taken_in_step() {
+        let endpoints = |text: &str| settings(text).endpoints;
+        let shown = |text: &str| -> Vec<String> {
+            endpoints(text).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            shown("host=a,/tmp,b,c hostaddr=,,::1, port=1,2,,4"),
+            [
+                "server at \"a\", port 1",
+                "server on socket \"/tmp/.s.PGSQL.2\"",
+                "server at \"b\" (::1), port 5432",
+                "server at \"c\", port 4",
+            ]
+        );
+        assert_eq!(
+            shown("hostaddr=10.0.0.1,10.0.0.2 port=7"),
+            [
+                "server at \"10.0.0.1\", port 7",
+                "server at \"10.0.0.2\", port 7"
+            ]
+        );
+        // Of two values the last counts.
+        assert_eq!(shown("host=a host=b"), ["server at \"b\", port 5432"]);
+    }
+
+    #[test]
+    fn sockets_are_local_to_the_password_file_only_in_the_usual_places() {
+        let usual = [PathBuf::from("/var/run/postgresql")];
+        for (host, name) in [
+            (
+                Host::Socket(PathBuf::from("/var/run/postgresql")),
+                "localhost",
+            ),
+            (Host::Socket(PathBuf::from("/srv/sockets")), "/srv/sockets"),
+            (Host::Name("db".to_owned()), "db"),
+            (
+                Host::Address([10, 0, 0, 1].into(), Some("db".to_owned())),
+                "db",
+            ),
+            (Host::Address([10, 0, 0, 1].into(), None), "10.0.0.1"),
+        ] {
+            assert_eq!(passfile_host(&host, &usual), name);
+        }
+    }
+
+    #[test]
+    fn direct_negotiation_needs_a_mode_that_insists_on_tls() {
+        let conninfo = ConnInfo::parse("sslnegotiation=direct").expect("known");
+        let here = Environment::empty().with_user("me");
+        assert!(conninfo.with_environment(here).resolve().is_err());
+        assert!(settings("sslnegotiation=direct sslmode=require").tls.direct);
     }
 }
