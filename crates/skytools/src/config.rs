@@ -82,6 +82,14 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
+    /// The file is not UTF-8.
+    #[error("cannot parse {}: line {line}: expected UTF-8", path.display())]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// The first line that is not.
+        line: usize,
+    },
     /// Lines of an INI file that mean nothing.
     #[error("cannot parse {}{}", path.display(), lines(bad))]
     Ini {
@@ -258,12 +266,19 @@ impl Settings {
 }
 
 fn parse(path: &Path) -> Result<Document, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+    let bytes = std::fs::read(path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => ConfigError::NotFound(path.to_owned()),
         _ => ConfigError::Read {
             path: path.to_owned(),
             source,
         },
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        ConfigError::Encoding {
+            path: path.to_owned(),
+            line: 1 + valid.iter().filter(|byte| **byte == b'\n').count(),
+        }
     })?;
     if path
         .extension()

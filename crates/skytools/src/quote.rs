@@ -97,17 +97,6 @@ pub fn split_fq_name(name: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Schema and name of a raw `schema.name`; a name without a dot is in `public`.
-pub fn fq_name_parts(name: &str) -> (&str, &str) {
-    name.split_once('.').unwrap_or(("public", name))
-}
-
-/// The raw `schema.name` with the schema spelled out: `users` → `public.users`.
-pub fn fq_name(name: &str) -> String {
-    let (schema, name) = fq_name_parts(name);
-    format!("{schema}.{name}")
-}
-
 /// Appends a literal, or `null`.
 ///
 /// # Errors

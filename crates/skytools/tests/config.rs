@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use serde::Deserialize;
 use skytools::app::Override;
 use skytools::config::{CommonConfig, ConfigError, Settings};
@@ -95,7 +96,10 @@ fn text_in_another_encoding_is_refused() -> TestResult {
     let file = File::new("x.ini", "")?;
     std::fs::write(file.path(), b"[job]\na = \xe4\n")?;
     let error = file.load().expect_err("not UTF-8");
-    assert!(error.to_string().starts_with("cannot read "), "{error}");
+    assert!(
+        error.to_string().ends_with("x.ini: line 2: expected UTF-8"),
+        "{error}"
+    );
     Ok(())
 }
 
@@ -550,6 +554,30 @@ empty = ""
     assert_eq!(from_ini, from_toml);
     assert_eq!(from_ini.logfile, "/log/cube_main.log");
     Ok(())
+}
+
+proptest! {
+    #[test]
+    fn any_value_reads_alike_in_ini_and_toml(
+        values in prop::collection::vec("[^;\"\\s\\p{C}]([^;\"\\p{C}]{0,20}[^;\"\\s\\p{C}])?", 1..6),
+    ) {
+        let mut ini_text = String::from("[job]\n");
+        let mut section = ::toml::Table::new();
+        for (index, value) in values.iter().enumerate() {
+            let doubled = value.replace('%', "%%");
+            ini_text += &format!("key{index} = {doubled}\n");
+            section.insert(format!("Key{index}"), doubled.into());
+        }
+        let mut document = ::toml::Table::new();
+        document.insert("job".to_owned(), section.into());
+        let from_ini = ini(&ini_text).expect("INI");
+        let from_toml = toml(&document.to_string()).expect("TOML");
+        for (index, value) in values.iter().enumerate() {
+            let key = format!("key{index}");
+            prop_assert_eq!(&get::<String>(&from_ini, &key).expect("set"), value);
+            prop_assert_eq!(&get::<String>(&from_toml, &key).expect("set"), value);
+        }
+    }
 }
 
 #[test]

@@ -234,7 +234,7 @@ fn rows_larger_than_a_chunk_are_copied_whole() -> TestResult {
     let mut db = cluster.connect("postgres")?;
     db.batch_execute("create table big (v text)")?;
     let value = vec![b'\\'; 700_000];
-    let rows = Rows::positional("big", &["v"], &vec![[Some(&value[..])]; 4])?;
+    let rows = Rows::positional("big", &["v"], &[[Some(&value[..])]; 4])?;
     assert_eq!(rows.copy(&mut db)?, 4);
     let sql = "select sum(length(v)) = 2800000 and min(v) = repeat(chr(92), 700000) from big";
     assert!(db.query_one(sql, &[])?.get::<_, bool>(0));

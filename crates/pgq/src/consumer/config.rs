@@ -3,6 +3,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use skytools::config;
 use skytools::quote;
+use skytools::table::TableName;
 
 use crate::batch::BatchWish;
 use crate::{ConsumerName, QueueName};
@@ -80,7 +81,7 @@ impl TryFrom<Keys> for ConsumerConfig {
         let consumer = set(keys.pgq_consumer_id).or_else(|| set(keys.consumer_name));
         let tables = keys.table_filter.iter();
         let tables: Vec<String> = tables
-            .map(|table| quote::literal(&quote::fq_name(table)))
+            .map(|table| quote::literal(&TableName::parse(table).to_string()))
             .collect();
         let tables = (!tables.is_empty()).then(|| format!("ev_extra1 in ({})", tables.join(", ")));
         let filter = match (tables, set(keys.consumer_filter)) {

@@ -24,7 +24,8 @@ pub struct DbError {
 #[derive(Debug)]
 enum Cause {
     Driver(postgres::Error),
-    Connect(ConnectError),
+    /// Boxed: it is large, and errors travel by value.
+    Connect(Box<ConnectError>),
     Elapsed(Elapsed),
     /// The transaction was given up on this side; the server may not know.
     GivenUp(GivenUp),
@@ -52,7 +53,7 @@ impl DbError {
         DbError {
             step: "connect".into(),
             connection: Some(connection.to_owned()),
-            cause: Cause::Connect(error),
+            cause: Cause::Connect(Box::new(error)),
         }
     }
 
@@ -140,7 +141,7 @@ impl Error for DbError {
                 Some(server) => server,
                 None => error,
             },
-            Cause::Connect(error) => error,
+            Cause::Connect(error) => error.as_ref(),
             Cause::Elapsed(error) => error,
             Cause::GivenUp(error) => error,
             Cause::OutOfStep(error) => error,

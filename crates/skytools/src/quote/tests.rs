@@ -78,10 +78,8 @@ fn qualified_names_split_at_the_first_dot() {
     for (name, expected) in cases {
         assert_eq!(fqident(name), expected);
     }
-    assert_eq!(fq_name_parts("t"), ("public", "t"));
-    assert_eq!(fq_name_parts("a.b.c"), ("a", "b.c"));
-    assert_eq!(fq_name("Table"), "public.Table");
-    assert_eq!(fq_name("s.t"), "s.t");
+    assert_eq!(split_fq_name(b"t"), (&b"public"[..], &b"t"[..]));
+    assert_eq!(split_fq_name(b"a.b.c"), (&b"a"[..], &b"b.c"[..]));
 }
 
 #[test]
