@@ -208,11 +208,13 @@ pub enum Error {
         /// What the server says.
         source: Box<DbError>,
     },
-    /// The data of an event is not in the encoding of the connection.
-    #[error("event {event} is not text in UTF-8")]
-    NotText {
+    /// A row event is malformed.
+    #[error("cannot read event {event}")]
+    RowEvent {
         /// The event.
         event: EventId,
+        /// What is wrong with it.
+        source: pgq::row::Error,
     },
     /// An event came from the retry queue: applying it now would break the order.
     #[error("event {event} was put into the retry queue; replay cannot apply it out of order")]

@@ -32,11 +32,13 @@ pub(crate) fn run(job: Job<Config>) -> Result<(), Error> {
     let settings = Settings::new(&job)?;
     Ok(job.run(|job| {
         let (provider, subscriber) = sessions(job, &settings)?;
+        let spare = job.config.subscriber(&job.common)?;
         Ok(worker::Replay::new(
             settings,
             &job.common,
             provider,
             subscriber,
+            spare,
         ))
     })?)
 }

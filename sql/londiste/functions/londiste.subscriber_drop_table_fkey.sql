@@ -23,8 +23,11 @@ begin
     values (v_fkey.*)
     on conflict (from_table, fkey_name) do update
         set to_table = excluded.to_table,
-            fkey_def = excluded.fkey_def,
-            fkey_comment = excluded.fkey_comment;
+            -- replay puts a key back unchecked first, and checks it then
+            fkey_def = case when excluded.fkey_def = subscriber_pending_fkeys.fkey_def || ' NOT VALID'
+                            then subscriber_pending_fkeys.fkey_def
+                            else excluded.fkey_def end,
+            fkey_comment = coalesce(excluded.fkey_comment, subscriber_pending_fkeys.fkey_comment);
     execute format('alter table %s%s drop constraint %I',
                    case when v_fkey.fkey_def like 'alter table only %' then 'only ' else '' end,
                    londiste.quote_fqname(v_fkey.from_table), i_fkey_name);

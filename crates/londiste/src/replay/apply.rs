@@ -1,15 +1,24 @@
 //! Turns row events into statements and sends them in large units.
+//!
+//! Partial SQL goes into a statement as it is. Whatever needs more, other formats of events,
+//! generated columns, text that is not UTF-8, takes the general way of [`general`].
 
+mod general;
+
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use pgq::EventId;
 use pgq::batch::Event;
+use pgq::row::{Fields, RowEvent};
 use postgres::types::Type;
-use skytools::db::{During, Tx};
+use skytools::db::{DbError, During, Text, Tx};
+use skytools::quote::Strings;
+use skytools::snapshot::Snapshot;
 use skytools::table::TableName;
 
 use crate::Error;
-use skytools::snapshot::Snapshot;
+use general::Statement;
 
 /// A unit is sent when it has this many statements …
 const UNIT_STATEMENTS: usize = 500;
@@ -21,22 +30,29 @@ const UNIT_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Route {
     table: TableName,
+    quoted: String,
     snapshot: Option<Snapshot>,
     target: Option<Target>,
 }
 
 /// The table as it is on the subscriber during this batch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 struct Target {
     /// A partitioned table has no rows of its own: ONLY would touch nothing.
     partitioned: bool,
+    /// Columns that cannot be written.
+    generated: Vec<String>,
+    /// Columns that can only be written by an insert that insists: GENERATED ALWAYS AS IDENTITY.
+    identity: Vec<String>,
 }
 
 impl Route {
     /// Applies what is not contained in `snapshot`.
     pub(crate) fn new(name: &str, snapshot: Option<Snapshot>) -> Route {
+        let table = TableName::parse(name);
         Route {
-            table: TableName::parse(name),
+            quoted: table.quoted(),
+            table,
             snapshot,
             target: None,
         }
@@ -50,13 +66,24 @@ impl Route {
             .is_some_and(|snapshot| snapshot.contains(txid))
     }
 
-    fn target(&mut self, tx: &mut Tx<'_>) -> Result<Target, Error> {
-        if let Some(target) = self.target {
-            return Ok(target);
+    /// Looks the table up when its first event comes.
+    fn target(&mut self, tx: &mut Tx<'_>) -> Result<&Target, Error> {
+        if self.target.is_none() {
+            self.target = Some(self.look_up(tx)?);
         }
+        Ok(self.target.as_ref().expect("it was looked up"))
+    }
+
+    fn look_up(&self, tx: &mut Tx<'_>) -> Result<Target, Error> {
         let row = tx
             .query_typed_opt(
-                "select c.relkind = 'p' from pg_catalog.pg_class c \
+                "select c.relkind = 'p', \
+                 array(select a.attname::text from pg_catalog.pg_attribute a \
+                       where a.attrelid = c.oid and a.attgenerated <> '' \
+                       and not a.attisdropped), \
+                 array(select a.attname::text from pg_catalog.pg_attribute a \
+                       where a.attrelid = c.oid and a.attidentity = 'a' and not a.attisdropped) \
+                 from pg_catalog.pg_class c \
                  join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
                  where n.nspname = $1 and c.relname = $2",
                 &[
@@ -66,42 +93,53 @@ impl Route {
             )
             .during(format!("look up {}", self.table))?
             .ok_or_else(|| Error::NoTable(self.table.to_string()))?;
-        let target = Target {
+        Ok(Target {
             partitioned: row.get(0),
-        };
-        self.target = Some(target);
-        Ok(target)
+            generated: row.get(1),
+            identity: row.get(2),
+        })
     }
 }
 
 /// Routes by `schema.table`, raw.
 pub(crate) type Routes = HashMap<String, Route>;
 
-/// A change of one row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RowKind {
-    Insert,
-    Update,
-    Delete,
+/// The table a row event is about, as registered; `None` if it is an event of another kind.
+pub(crate) fn table_of(event: &Event) -> Result<Option<String>, Error> {
+    let kind = event.kind.as_ref().map_or(&b""[..], Text::as_bytes);
+    let name: Cow<'_, [u8]> = match kind {
+        b"I" | b"U" | b"D" | b"R" => event.extra[0]
+            .as_ref()
+            .map_or(&b""[..], Text::as_bytes)
+            .into(),
+        [b'I' | b'U' | b'D', b':', ..] | [b'{', b'"', ..] => match parse(event)? {
+            Some(row) => row.table.unwrap_or_default(),
+            None => return Ok(None),
+        },
+        _ => return Ok(None),
+    };
+    let name = String::from_utf8_lossy(&name);
+    Ok(Some(match name.contains('.') {
+        true => name.into_owned(),
+        false => format!("public.{name}"),
+    }))
 }
 
-impl RowKind {
-    /// The kind that an event type means.
-    pub(crate) fn of(kind: &str) -> Option<RowKind> {
-        match kind {
-            "I" => Some(RowKind::Insert),
-            "U" => Some(RowKind::Update),
-            "D" => Some(RowKind::Delete),
-            _ => None,
-        }
-    }
+fn parse(event: &Event) -> Result<Option<RowEvent<'_>>, Error> {
+    RowEvent::parse(Fields::from(event), Strings::Standard).map_err(|source| Error::RowEvent {
+        event: event.id,
+        source,
+    })
 }
 
 /// Applies row events in their order, statement by statement, many statements per round trip.
 #[derive(Debug, Default)]
 pub(crate) struct Applier {
     text: String,
-    statements: Vec<(EventId, String)>,
+    statements: usize,
+    first: Option<EventId>,
+    last: Option<EventId>,
+    last_table: String,
     /// From this event on, one statement at a time: a unit that starts here failed before, and the
     /// server does not say at which statement.
     careful_from: Option<EventId>,
@@ -121,43 +159,83 @@ impl Applier {
         &mut self,
         tx: &mut Tx<'_>,
         route: &mut Route,
-        kind: RowKind,
         event: &Event,
     ) -> Result<(), Error> {
-        let Target { partitioned } = route.target(tx)?;
-        let only = if partitioned { "" } else { "only " };
-        let table = route.table.quoted();
-        let data = event.data.as_ref().map_or(&b""[..], |data| data.as_bytes());
-        let data = std::str::from_utf8(data).map_err(|_| Error::NotText { event: event.id })?;
-        let statement = match kind {
-            RowKind::Insert => format!("insert into {table} {data};\n"),
-            RowKind::Update => format!("update {only}{table} set {data};\n"),
-            RowKind::Delete => format!("delete from {only}{table} where {data};\n"),
-        };
-        self.text.push_str(&statement);
-        self.statements.push((event.id, route.table.to_string()));
+        route.target(tx)?;
+        let target = route.target.as_ref().expect("it was looked up");
+        if !self.push_partial(&route.quoted, target, event) {
+            let Some(row) = parse(event)? else {
+                return Ok(());
+            };
+            match general::statement(&route.quoted, target, &row) {
+                Statement::Nothing => return Ok(()),
+                Statement::Text(text) => self.text.push_str(&text),
+                Statement::Parameters(sql, values) => {
+                    self.flush(tx)?;
+                    self.note(event.id, &route.table);
+                    let sent = general::execute(tx, &sql, &values);
+                    return self.sent(sent);
+                }
+            }
+        }
+        self.note(event.id, &route.table);
         let careful = self.careful_from.is_some_and(|from| event.id >= from);
-        if careful || self.statements.len() >= UNIT_STATEMENTS || self.text.len() >= UNIT_BYTES {
+        if careful || self.statements >= UNIT_STATEMENTS || self.text.len() >= UNIT_BYTES {
             self.flush(tx)?;
         }
         Ok(())
     }
 
+    /// Appends the statement of an event in partial SQL; false if it takes more than that.
+    fn push_partial(&mut self, table: &str, target: &Target, event: &Event) -> bool {
+        let plain =
+            target.generated.is_empty() && target.identity.is_empty() && event.extra[1].is_none();
+        let data = event.data.as_ref().map(Text::as_bytes);
+        let (true, Some(Ok(data))) = (plain, data.map(std::str::from_utf8)) else {
+            return false;
+        };
+        let only = if target.partitioned { "" } else { "only " };
+        let parts = match event.kind.as_ref().map(Text::as_bytes) {
+            Some(b"I") => ["insert into ", "", table, " "],
+            Some(b"U") => ["update ", only, table, " set "],
+            Some(b"D") => ["delete from ", only, table, " where "],
+            _ => return false,
+        };
+        for part in parts {
+            self.text.push_str(part);
+        }
+        self.text.push_str(data);
+        self.text.push_str(";\n");
+        true
+    }
+
+    fn note(&mut self, event: EventId, table: &TableName) {
+        self.statements += 1;
+        self.first.get_or_insert(event);
+        self.last = Some(event);
+        self.last_table = table.to_string();
+    }
+
     /// Sends what was taken. Call it before anything else happens in the transaction.
     pub(crate) fn flush(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
-        let (Some(first), Some(last)) = (self.statements.first(), self.statements.last()) else {
+        if self.statements == 0 {
             return Ok(());
-        };
-        if let Err(source) = tx.batch_execute(&self.text).during("apply events") {
-            return Err(Error::Apply {
-                first: first.0,
-                last: last.0,
-                table: last.1.clone(),
-                source: Box::new(source),
-            });
         }
+        let sent = tx.batch_execute(&self.text).during("apply events");
+        self.sent(sent)
+    }
+
+    fn sent(&mut self, result: Result<(), DbError>) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (self.first.take(), self.last.take()) else {
+            return Ok(result?);
+        };
         self.text.clear();
-        self.statements.clear();
-        Ok(())
+        self.statements = 0;
+        result.map_err(|source| Error::Apply {
+            first,
+            last,
+            table: std::mem::take(&mut self.last_table),
+            source: Box::new(source),
+        })
     }
 }

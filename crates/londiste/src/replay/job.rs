@@ -1,5 +1,6 @@
 //! What replay and its copies know about the job.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,8 +26,10 @@ pub(crate) struct Settings {
     /// Events per fetch.
     pub(crate) chunk: u32,
     pub(crate) apply_role: ApplyRole,
-    /// How a copy is started.
-    pub(crate) relaunch: Relaunch,
+    /// How this program was started.
+    relaunch: Relaunch,
+    /// The configured pidfile, without a suffix.
+    pidfile: Option<PathBuf>,
 }
 
 impl Settings {
@@ -43,6 +46,7 @@ impl Settings {
             chunk: 0,
             apply_role: job.config.apply_role,
             relaunch: job.relaunch(),
+            pidfile: job.common.pidfile.clone(),
         };
         settings.reload(&job.config);
         Ok(settings)
@@ -78,11 +82,18 @@ impl Settings {
         }
     }
 
-    /// Starts the copy of a table; of the only copy, without one.
+    /// The command that starts the copy of a table; of the only copy, without one.
     pub(crate) fn copy_command(&self, table: Option<&str>) -> Command {
         let mut command = self.relaunch.command();
         command.arg("copy").args(table);
         command
+    }
+
+    /// Pidfile of the copy of a table; of the only copy, without one.
+    pub(crate) fn copy_pidfile(&self, table: Option<&str>) -> Option<PathBuf> {
+        let mut path = self.pidfile.clone()?.into_os_string();
+        path.push(copy_pidfile_suffix(table));
+        Some(path.into())
     }
 }
 
@@ -109,9 +120,11 @@ mod tests {
     use super::*;
 
     fn settings() -> Settings {
-        let mut common = CommonArgs::default();
-        common.verbose = 1;
-        common.daemon = true;
+        let common = CommonArgs {
+            verbose: 1,
+            daemon: true,
+            ..CommonArgs::default()
+        };
         Settings {
             queue: QueueName::from("q"),
             consumer: ConsumerName::from("job"),
@@ -120,6 +133,7 @@ mod tests {
             chunk: 1,
             apply_role: ApplyRole::Origin,
             relaunch: Relaunch::new(&common, Path::new("r.ini")),
+            pidfile: Some(PathBuf::from("/run/job.pid")),
         }
     }
 
@@ -146,5 +160,15 @@ mod tests {
         let command = settings().copy_command(Some("public.t"));
         let arguments: Vec<_> = command.get_args().collect();
         assert_eq!(arguments, ["-v", "-d", "r.ini", "copy", "public.t"]);
+    }
+
+    #[test]
+    fn pidfiles_of_copies_are_files_beside_that_of_the_job() {
+        let pidfile = |table| settings().copy_pidfile(table).unwrap();
+        assert_eq!(pidfile(None), PathBuf::from("/run/job.pid.copy"));
+        assert_eq!(
+            pidfile(Some("public.a/b")),
+            PathBuf::from("/run/job.pid.copy.public.a%2Fb")
+        );
     }
 }

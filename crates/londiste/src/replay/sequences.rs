@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use pgq::QueueName;
 use postgres::types::Type;
+use skytools::app::chain;
 use skytools::db::{Connection, DbError, During};
 use skytools::table::TableName;
 use tracing::{debug, info, warn};
@@ -74,7 +75,7 @@ impl Sequences {
                     self.seen.insert(current.name, last);
                 }
                 Err(error) if error.is_connection_lost() => return Err(error.into()),
-                Err(error) => self.complain(&current.name, &reason(&error)),
+                Err(error) => self.complain(&current.name, &chain(&error)),
             }
         }
         Ok(())
@@ -90,10 +91,6 @@ impl Sequences {
             self.complained.insert(name.to_owned(), Instant::now());
         }
     }
-}
-
-fn reason(error: &DbError) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn current(provider: &mut Connection, names: Vec<String>) -> Result<Vec<Current>, Error> {

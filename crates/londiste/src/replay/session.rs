@@ -98,6 +98,13 @@ impl Session {
         connection
             .batch_execute(&self.settings)
             .during("prepare the session")?;
+        // Such a database may hold bytes in any encoding, and they have to arrive as they are.
+        connection
+            .batch_execute(
+                "select set_config('client_encoding', 'SQL_ASCII', false) \
+                 where current_setting('server_encoding') = 'SQL_ASCII'",
+            )
+            .during("choose the encoding")?;
         // A killed process must not keep its locks while a long statement runs on. Not every
         // platform of the server can do it.
         if let Err(error) = connection.batch_execute("set client_connection_check_interval = '1s'")

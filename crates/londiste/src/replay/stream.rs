@@ -4,7 +4,7 @@ use pgq::EventId;
 use pgq::batch::{Batch, Event, EventCursor};
 use skytools::db::{Connection, Text, Tx};
 
-use super::apply::{Applier, Routes, RowKind};
+use super::apply::{Applier, Routes, table_of};
 use crate::Error;
 
 /// What a batch held.
@@ -58,17 +58,17 @@ pub(crate) fn apply_events(
             if event.retry.is_some_and(|retry| retry > 0) {
                 return Err(Error::Retried { event: event.id });
             }
-            let kind = event.kind.as_ref().map(Text::to_string_lossy);
-            let kind = kind.as_deref().unwrap_or_default();
-            let Some(row) = RowKind::of(kind) else {
+            let Some(table) = table_of(event)? else {
                 applier.flush(tx)?;
+                let kind = event.kind.as_ref().map(Text::to_string_lossy);
+                let kind = kind.as_deref().unwrap_or_default();
                 if !control.control(tx, routes, kind, event)? {
                     counts.unknown += 1;
                 }
                 continue;
             };
-            match routes.get_mut(&table_of(event)) {
-                Some(route) if !route.contains(event) => applier.row(tx, route, row, event)?,
+            match routes.get_mut(&table) {
+                Some(route) if !route.contains(event) => applier.row(tx, route, event)?,
                 _ => counts.ignored += 1,
             }
         }
@@ -76,14 +76,4 @@ pub(crate) fn apply_events(
     applier.flush(tx)?;
     source.commit()?;
     Ok(counts)
-}
-
-/// The table an event is about, as registered.
-fn table_of(event: &Event) -> String {
-    let name = event.extra[0].as_ref().map(Text::to_string_lossy);
-    let name = name.as_deref().unwrap_or_default();
-    match name.contains('.') {
-        true => name.to_owned(),
-        false => format!("public.{name}"),
-    }
 }

@@ -1,12 +1,14 @@
 //! Starting copy processes, watching them, and starting them again.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use pgq::lock;
 use rustix::process::{Pid, Signal, kill_process};
 use skytools::db::Connection;
+use skytools::pidfile::{self, Status};
 use tracing::{info, warn};
 
 use super::job::Settings;
@@ -14,26 +16,31 @@ use super::session::SCHEMA;
 use super::state::{MergeState, Table};
 use crate::Error;
 
-/// Pause before the first restart of a copy; doubles with every one that follows …
+/// Pause before a copy that ended is started again; doubles with every one that follows …
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// … up to this.
+/// … up to this. A copy that ran so long, or got on, counts as new.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The copy processes of a job. Those it started end with it.
 #[derive(Debug, Default)]
 pub(crate) struct Supervisor {
+    /// By table; the only copy, which goes by the plain name, is under `None`.
     copies: HashMap<Option<String>, Launched>,
 }
 
 /// A copy that was started, and what came of it.
 #[derive(Debug)]
 struct Launched {
+    /// The process, as long as it is our child and runs.
     child: Option<Child>,
+    /// Where it writes its own pid: a daemon is not our child.
+    pidfile: Option<PathBuf>,
     at: Instant,
+    /// When it was first seen not to run.
+    ended: Option<Instant>,
     pause: Duration,
-    /// Its table, with the state at that time: a copy that gets on is started again at once.
-    table: String,
+    /// State of its table when it was started.
     state: MergeState,
 }
 
@@ -49,14 +56,18 @@ impl Supervisor {
             .iter()
             .filter(|table| table.state.in_progress())
             .collect();
+        let alone = in_progress.len() == 1;
         // One copy at a time goes by the plain name, as it always did.
-        let single = settings.slots == 1 && in_progress.len() == 1;
-        for table in &in_progress {
-            let key = (!single).then(|| table.name.clone());
-            if self.runs(settings, subscriber, &key, in_progress.len() == 1, table)? {
-                continue;
+        let plain = settings.slots == 1 && alone;
+        for table in in_progress {
+            let key = (!plain).then(|| table.name.clone());
+            if self.runs(settings, subscriber, &key, alone, table)? {
+                if let Some(launched) = self.copies.get_mut(&key) {
+                    launched.ended = None;
+                }
+            } else if let Some(pause) = self.due(&key, table) {
+                self.launch(settings, key, table, pause);
             }
-            self.launch(settings, key, table);
         }
         Ok(())
     }
@@ -95,25 +106,28 @@ impl Supervisor {
         Ok(alone && Supervisor::plain_copy_runs(settings, subscriber)?)
     }
 
-    fn launch(&mut self, settings: &Settings, key: Option<String>, table: &Table) {
-        let pause = match self.copies.get(&key) {
-            Some(last) if last.table == table.name && last.state == table.state => {
-                if last.at.elapsed() < last.pause {
-                    return;
-                }
-                match last.at.elapsed() > LONGEST_PAUSE {
-                    true => FIRST_PAUSE,
-                    false => (last.pause * 2).min(LONGEST_PAUSE),
-                }
+    /// Whether it is time to start a copy that does not run; with the pause after it should it end.
+    fn due(&mut self, key: &Option<String>, table: &Table) -> Option<Duration> {
+        let Some(launched) = self.copies.get_mut(key) else {
+            if table.state != MergeState::InCopy {
+                info!("Table have in-progress-copy but no process");
             }
-            Some(_) => FIRST_PAUSE,
-            None => {
-                if table.state != MergeState::InCopy {
-                    info!("Table have in-progress-copy but no process");
-                }
-                FIRST_PAUSE
-            }
+            return Some(FIRST_PAUSE);
         };
+        let ended = *launched.ended.get_or_insert_with(Instant::now);
+        let got_on =
+            launched.state != table.state || ended.duration_since(launched.at) > LONGEST_PAUSE;
+        let pause = if got_on { FIRST_PAUSE } else { launched.pause };
+        if ended.elapsed() < pause {
+            return None;
+        }
+        Some(match got_on {
+            true => FIRST_PAUSE,
+            false => (pause * 2).min(LONGEST_PAUSE),
+        })
+    }
+
+    fn launch(&mut self, settings: &Settings, key: Option<String>, table: &Table, pause: Duration) {
         info!("Launching copy process");
         let child = settings
             .copy_command(key.as_deref())
@@ -123,9 +137,10 @@ impl Supervisor {
             .ok();
         let launched = Launched {
             child,
+            pidfile: settings.copy_pidfile(key.as_deref()),
             at: Instant::now(),
+            ended: None,
             pause,
-            table: table.name.clone(),
             state: table.state,
         };
         self.copies.insert(key, launched);
@@ -147,19 +162,27 @@ impl Launched {
         self.child = None;
         false
     }
+
+    /// Ends the process: it leaves nothing half done.
+    fn end(&mut self) {
+        if self.is_running()
+            && let Some(child) = &mut self.child
+        {
+            info!("ending copy process {}", child.id());
+            // It may be gone by now, which is as good.
+            let _ = kill_process(Pid::from_child(child), Signal::TERM);
+            let _ = child.wait();
+        } else if let Some(path) = &self.pidfile
+            && let Ok(Status::Running(pid)) = pidfile::status(path)
+        {
+            info!("ending copy process {}", pid.as_raw_pid());
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        for launched in self.copies.values_mut() {
-            if launched.is_running()
-                && let Some(child) = &mut launched.child
-            {
-                info!("ending copy process {}", child.id());
-                // It may be gone by now; either way it leaves nothing half done.
-                let _ = kill_process(Pid::from_child(child), Signal::TERM);
-                let _ = child.wait();
-            }
-        }
+        self.copies.values_mut().for_each(Launched::end);
     }
 }

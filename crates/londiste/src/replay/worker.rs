@@ -7,9 +7,10 @@ use pgq::batch::{self, Batch};
 use pgq::position::{self, Verdict};
 use pgq::{EventId, TickId, admin, lock};
 use postgres::types::Type;
+use skytools::app::chain;
 use skytools::config::CommonConfig;
 use skytools::daemon::{Context, Stop, Work, Worker};
-use skytools::db::During;
+use skytools::db::{Database, During};
 use tracing::{info, warn};
 
 use super::apply::{Route, Routes};
@@ -69,6 +70,7 @@ impl Replay {
         common: &CommonConfig,
         provider: Session,
         subscriber: Session,
+        spare: Database,
     ) -> Replay {
         Replay {
             settings,
@@ -78,7 +80,7 @@ impl Replay {
             attached: false,
             copies: Supervisor::default(),
             sequences: Sequences::default(),
-            fkeys: ForeignKeys::default(),
+            fkeys: ForeignKeys::new(spare),
             reported: Reported::default(),
             deferred: HashMap::new(),
             leftovers: true,
@@ -171,9 +173,7 @@ impl Replay {
             if error.is_connection_lost() {
                 return Err(error.into());
             }
-            let reason = std::error::Error::source(&error)
-                .map_or_else(String::new, |source| format!(": {source}"));
-            warn!("cannot start the copy of {}: {error}{reason}", table.name);
+            warn!("cannot start the copy of {}: {}", table.name, chain(&error));
             let pause = self
                 .deferred
                 .get(&table.name)
@@ -291,9 +291,6 @@ impl Replay {
             if stop.sleep(self.settings.sync_poll) {
                 return Ok(None);
             }
-            if stop.requested() {
-                return Ok(None);
-            }
         };
         let tables = self.drop_snapshots(batch, tables)?;
         self.fkeys
@@ -396,26 +393,25 @@ impl Replay {
         tx.commit()?;
         failpoint::step("replay.committed");
         for table in removed {
-            self.release(&table);
+            self.release(&table)?;
         }
         Ok(counts)
     }
 
-    /// Gives a table that is not subscribed any more its triggers back.
-    fn release(&mut self, table: &str) {
-        let restore = |subscriber: &mut Session| -> Result<(), Error> {
-            subscriber
-                .open()?
-                .query_typed(
-                    "select londiste.subscriber_restore_all_table_triggers($1)",
-                    &[(&table, Type::TEXT)],
-                )
-                .during(format!("restore the triggers of {table}"))?;
-            Ok(())
-        };
-        if let Err(error) = restore(&mut self.subscriber) {
-            warn!("{error}");
+    /// Gives a table that is not subscribed any more its triggers and foreign keys back. What fails
+    /// is only warned about: the batch is applied.
+    fn release(&mut self, table: &str) -> Result<(), Error> {
+        let subscriber = self.subscriber.open()?;
+        let restored = subscriber
+            .query_typed(
+                "select londiste.subscriber_restore_all_table_triggers($1)",
+                &[(&table, Type::TEXT)],
+            )
+            .during(format!("restore the triggers of {table}"));
+        if let Err(error) = restored {
+            warn!("{}", chain(&error));
         }
+        self.fkeys.release(table, subscriber)
     }
 
     /// Applies the batch; when a unit of statements fails, once more and with single statements from

@@ -104,3 +104,379 @@ fn an_idle_small_table_is_ok_within_three_seconds() -> TestResult {
     assert_eq!(pair.assert_equal(ALL)?, 100);
     Ok(())
 }
+
+#[test]
+fn resync_copies_again_under_load() -> TestResult {
+    let pair = Pair::start(BUSY)?;
+    pair.provider()?
+        .batch_execute("insert into t select -i, 'old' from generate_series(1, 1000) i")?;
+    let _replay = pair.replay()?;
+    pair.add(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    let load = Load::start(pair.provider()?, write);
+    for _ in 0..3 {
+        pair.subscriber()?.batch_execute("delete from t")?;
+        pair.londiste(&["subscriber", "resync", "t"])?;
+        wait_until("the copy to begin", PATIENCE, || {
+            Ok(pair.state("public.t")? != "-" && pair.state("public.t")? != "ok")
+        })?;
+        pair.wait_ok(&["public.t"])?;
+    }
+    load.finish()?;
+    pair.catch_up()?;
+    assert!(pair.assert_equal(ALL)? > 1000);
+    pair.assert_tidy()
+}
+
+#[test]
+fn a_copy_killed_again_and_again_loses_nothing() -> TestResult {
+    let pair = Pair::start(BUSY)?;
+    pair.provider()?
+        .batch_execute("insert into t select -i, 'old' from generate_series(1, 20000) i")?;
+    let mut replay = pair.replay()?;
+    pair.add_on_provider(&["t"])?;
+    let load = Load::start(pair.provider()?, write);
+    for round in 0..6 {
+        match round {
+            0 => pair.add_on_subscriber(&["t"])?,
+            _ => {
+                pair.wait_ok(&["public.t"])?;
+                pair.londiste(&["subscriber", "resync", "t"])?;
+            }
+        }
+        // Whatever they are doing when it is found running.
+        pair.wait_state(
+            "public.t",
+            [
+                "in-copy",
+                "in-copy",
+                "catching-up",
+                "wanna-sync",
+                "do-sync",
+                "",
+            ][round],
+        )?;
+        if pair.copy_pid().is_some() {
+            // It may have ended by itself since.
+            let _ = pair.kill_copy();
+        }
+        if round % 2 == 1 {
+            replay.kill()?;
+            replay = pair.replay()?;
+        }
+    }
+    pair.wait_ok(&["public.t"])?;
+    load.finish()?;
+    pair.catch_up()?;
+    assert!(pair.assert_equal(ALL)? > 20000);
+    pair.assert_tidy()
+}
+
+#[test]
+fn removing_a_table_ends_its_copy() -> TestResult {
+    let pair = Pair::start(BUSY)?;
+    pair.provider()?
+        .batch_execute("insert into t select i, 'new' from generate_series(1, 100) i")?;
+    pair.subscriber()?
+        .batch_execute("insert into t values (-1, 'kept')")?;
+    let _replay = pair.replay()?;
+    // The copy cannot get past the beginning.
+    let mut blocker = pair.provider()?;
+    let mut blocker = blocker.transaction()?;
+    pair.add_on_provider(&["t"])?;
+    blocker.batch_execute("lock table t in access exclusive mode")?;
+    pair.add_on_subscriber(&["t"])?;
+    wait_until("the copy to hold the table", PATIENCE, || {
+        let row = pair.subscriber()?.query_one(
+            "select count(*) from pg_locks where relation = 't'::regclass \
+             and mode = 'AccessExclusiveLock'",
+            &[],
+        )?;
+        Ok(row.get::<_, i64>(0) > 0)
+    })?;
+    pair.londiste(&["subscriber", "remove", "t"])?;
+    // Its session is ended while it waits for the provider.
+    let rows: i64 = pair
+        .subscriber()?
+        .query_one("select count(*) from t where id = -1", &[])?
+        .get(0);
+    assert_eq!(rows, 1, "nothing of the copy is there");
+    blocker.commit()?;
+    wait_until("the copy to leave", PATIENCE, || {
+        Ok(pair.copy_pid().is_none())
+    })?;
+    pair.assert_tidy()?;
+    // And it can come back.
+    pair.add_on_subscriber(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 100);
+    Ok(())
+}
+
+#[test]
+fn expected_sync_needs_no_copy() -> TestResult {
+    let pair = Pair::start(BUSY)?;
+    for side in [pair.provider()?, pair.subscriber()?].iter_mut() {
+        side.batch_execute("insert into t select i, 'same' from generate_series(1, 10) i")?;
+    }
+    let _replay = pair.replay()?;
+    pair.add_on_provider(&["t"])?;
+    pair.londiste(&["subscriber", "add", "t", "--expect-sync"])?;
+    assert_eq!(pair.state("public.t")?, "ok");
+    pair.provider()?
+        .batch_execute("update t set n = 5 where id = 5; delete from t where id = 6")?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 9);
+    assert!(!pair.log()?.contains("Launching copy process"));
+    Ok(())
+}
+
+#[test]
+fn skipped_truncate_keeps_rows_and_a_later_resync_does_not() -> TestResult {
+    let pair = Pair::start(BUSY)?;
+    pair.subscriber()?
+        .batch_execute("insert into t values (-1, 'local')")?;
+    pair.provider()?
+        .batch_execute("insert into t values (1, 'copied')")?;
+    let _replay = pair.replay()?;
+    pair.add_on_provider(&["t"])?;
+    pair.londiste(&["subscriber", "add", "t", "--skip-truncate"])?;
+    pair.wait_ok(&["public.t"])?;
+    let rows = |pair: &Pair| -> TestResult<i64> {
+        let row = pair
+            .subscriber()?
+            .query_one("select count(*) from t", &[])?;
+        Ok(row.get(0))
+    };
+    assert_eq!(rows(&pair)?, 2);
+    pair.londiste(&["subscriber", "resync", "t"])?;
+    pair.wait_log("public.t: truncating")?;
+    pair.wait_ok(&["public.t"])?;
+    assert_eq!(rows(&pair)?, 1);
+    Ok(())
+}
+
+#[test]
+fn a_missing_column_is_noticed_before_anything_is_touched() -> TestResult {
+    let pair = Pair::start("create table t (id int primary key, data text)")?;
+    pair.subscriber()?
+        .batch_execute("insert into t values (-1, 'kept')")?;
+    let _replay = pair.replay()?;
+    pair.add(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    pair.subscriber()?
+        .batch_execute("insert into t values (-1, 'kept')")?;
+    pair.provider()?
+        .batch_execute("alter table t add column extra int")?;
+    pair.londiste(&["subscriber", "resync", "t"])?;
+    pair.wait_log("Column extra does not exist on dest side")?;
+    let rows: i64 = pair
+        .subscriber()?
+        .query_one("select count(*) from t", &[])?
+        .get(0);
+    assert_eq!(rows, 1);
+    pair.subscriber()?
+        .batch_execute("alter table t add column extra int")?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 0);
+    Ok(())
+}
+
+#[test]
+fn indexes_are_after_the_copy_what_they_were_before() -> TestResult {
+    let pair = Pair::start(
+        r#"create table t (id int, a text, b text, during int4range, "Odd" int not null,
+                           constraint "T pk" primary key (id) include (a) with (fillfactor = 71),
+                           constraint t_b_key unique (b) deferrable initially deferred,
+                           constraint t_check check (a <> 'bad'),
+                           constraint t_excl exclude using gist (during with &&) where (id > 0))"#,
+    )?;
+    pair.subscriber()?.batch_execute(
+        r#"create index t_expr on t (lower(a), id desc nulls last) with (fillfactor = 55) where id > 3;
+           alter index t_expr alter column 1 set statistics 77;
+           create unique index t_odd on t ("Odd");
+           comment on index t_expr is 'it''s mine';
+           comment on constraint "T pk" on t is 'the key';
+           alter table t cluster on t_expr;
+           alter table t replica identity using index t_odd;
+           create view v as select id, a, count(*) from t group by id"#,
+    )?;
+    let shape = "select c.relname::text, pg_get_indexdef(i.indexrelid), i.indisclustered, \
+                 i.indisreplident, i.indimmediate, i.indisprimary, c.reloptions::text, \
+                 obj_description(c.oid, 'pg_class'), pg_get_constraintdef(k.oid), \
+                 obj_description(k.oid, 'pg_constraint'), \
+                 (select max(attstattarget::int4) from pg_attribute where attrelid = c.oid) \
+                 from pg_index i join pg_class c on c.oid = i.indexrelid \
+                 left join pg_constraint k on k.conindid = c.oid and k.contype in ('p', 'u', 'x') \
+                 where i.indrelid = 't'::regclass order by 1";
+    let read = |pair: &Pair| -> TestResult<Vec<String>> {
+        let mut db = pair.subscriber()?;
+        let rows = db.simple_query(shape)?;
+        Ok(rows
+            .iter()
+            .filter_map(|message| match message {
+                postgres::SimpleQueryMessage::Row(row) => Some(format!(
+                    "{:?}",
+                    (0..row.len()).map(|i| row.get(i)).collect::<Vec<_>>()
+                )),
+                _ => None,
+            })
+            .collect())
+    };
+    let before = read(&pair)?;
+    assert_eq!(before.len(), 5);
+    pair.provider()?.batch_execute(
+        r#"insert into t values (1, 'a', 'x', '[1,2)', 1), (2, 'b', 'y', '[2,3)', 2)"#,
+    )?;
+    let _replay = pair.replay()?;
+    pair.add(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    assert_eq!(read(&pair)?, before);
+    let log = pair.log()?;
+    assert!(
+        log.contains("Dropping t_expr") && log.contains("Creating t_excl"),
+        "{log}"
+    );
+    assert!(
+        log.contains("keeping T pk: other objects depend on it"),
+        "{log}"
+    );
+    pair.assert_equal(r#"select * from t order by id"#)?;
+    Ok(())
+}
+
+#[test]
+fn several_tables_are_copied_at_once() -> TestResult {
+    let pair = Pair::with(Setting {
+        lines: "parallel_copies = 2",
+        schema: "create table a (id int primary key); create table b (id int primary key);
+                 create table \"C/c\" (id int primary key); create table d (id int primary key)",
+    })?;
+    let mut provider = pair.provider()?;
+    let insert = |from: i32| {
+        ["a", "b", "\"C/c\"", "d"]
+            .map(|table| {
+                format!("insert into {table} select i from generate_series({from}, {from} + 99) i")
+            })
+            .join(";")
+    };
+    provider.batch_execute(&insert(0))?;
+    // Two copies stand at their locks at the same time.
+    let mut blocker = pair.provider()?;
+    let mut blocker = blocker.transaction()?;
+    let _replay = pair.replay()?;
+    pair.add_on_provider(&["a", "b", "C/c", "d"])?;
+    blocker.batch_execute("lock table a, b, \"C/c\", d in access exclusive mode")?;
+    pair.add_on_subscriber(&["a", "b", "C/c", "d"])?;
+    wait_until("two copies to be registered", PATIENCE, || {
+        let row = pair.provider()?.query_one(
+            "select count(*) from pgq.get_consumer_info('q') where consumer_name like 'replay\\_copy.%'",
+            &[],
+        )?;
+        Ok(row.get::<_, i64>(0) == 2)
+    })
+    .map_err(|error| pair.explain(error))?;
+    blocker.commit()?;
+    provider.batch_execute(&insert(1000))?;
+    pair.wait_ok(&["public.a", "public.b", "public.C/c", "public.d"])?;
+    provider.batch_execute(&insert(2000))?;
+    pair.catch_up()?;
+    for table in ["a", "b", "\"C/c\"", "d"] {
+        assert_eq!(
+            pair.assert_equal(&format!("select * from {table} order by id"))?,
+            300
+        );
+    }
+    pair.assert_tidy()
+}
+
+#[test]
+fn a_copy_whose_registration_was_lost_starts_over() -> TestResult {
+    let pair = Pair::start(BUSY)?;
+    pair.provider()?
+        .batch_execute("insert into t select -i, 'old' from generate_series(1, 100) i")?;
+    let mut replay = pair.replay()?;
+    pair.add_on_provider(&["t"])?;
+    pair.catch_up()?;
+    pair.add_on_subscriber(&["t"])?;
+    pair.wait_copied("public.t")?;
+    // Replay away, the copy can only wait.
+    replay.kill()?;
+    if pair.copy_pid().is_some() {
+        pair.kill_copy()?;
+    }
+    if pair.state("public.t")? == "ok" {
+        // Too late this time; what follows is still true.
+        pair.londiste(&["subscriber", "resync", "t"])?;
+    }
+    pair.provider()?.batch_execute(
+        "select pgq.unregister_consumer('q', 'replay_copy'); insert into t values (7, 'new')",
+    )?;
+    let _replay = pair.replay()?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 101);
+    pair.assert_tidy()
+}
+
+#[test]
+fn a_copy_that_lives_on_is_found_by_the_next_replay() -> TestResult {
+    let pair = Pair::start(BUSY)?;
+    pair.provider()?
+        .batch_execute("insert into t select -i, 'old' from generate_series(1, 100) i")?;
+    let mut replay = pair.replay()?;
+    let mut blocker = pair.provider()?;
+    let mut blocker = blocker.transaction()?;
+    pair.add_on_provider(&["t"])?;
+    blocker.batch_execute("lock table t in access exclusive mode")?;
+    pair.add_on_subscriber(&["t"])?;
+    wait_until("the copy to run", PATIENCE, || {
+        Ok(pair.copy_pid().is_some())
+    })?;
+    let copy = pair.copy_pid();
+    replay.kill()?;
+    let _replay = pair.replay()?;
+    pair.provider()?
+        .batch_execute("select pgq.force_tick('q')")?;
+    wait_until("the new replay to get on", PATIENCE, || {
+        Ok(pair.log()?.matches("count: 0").count() > 1)
+    })?;
+    assert_eq!(pair.copy_pid(), copy);
+    blocker.commit()?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.log()?.matches("Launching copy process").count(), 1);
+    assert_eq!(pair.assert_equal(ALL)?, 100);
+    pair.assert_tidy()
+}
+
+#[test]
+fn daemons_are_stopped_together() -> TestResult {
+    let pair = Pair::start(BUSY)?;
+    let replay = testkit::Job::new(pair.path("replay.pid"));
+    pair.londiste(&["replay", "-d"])?;
+    replay.wait_alive(PATIENCE)?;
+    let mut blocker = pair.provider()?;
+    let mut blocker = blocker.transaction()?;
+    pair.add_on_provider(&["t"])?;
+    blocker
+        .batch_execute("insert into t values (1, 'x'); lock table t in access exclusive mode")?;
+    pair.add_on_subscriber(&["t"])?;
+    wait_until("the copy to run", PATIENCE, || {
+        Ok(pair.copy_pid().is_some())
+    })
+    .map_err(|error| pair.explain(error))?;
+    pair.londiste(&["-s"])?;
+    replay.wait_gone(PATIENCE)?;
+    wait_until("the copy to end", PATIENCE, || {
+        Ok(pair.copy_pid().is_none())
+    })?;
+    blocker.commit()?;
+    pair.londiste(&["replay", "-d"])?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 1);
+    pair.assert_tidy()
+}
