@@ -32,6 +32,7 @@ pub(crate) struct Supervisor {
 /// A copy that was started, and what came of it.
 #[derive(Debug)]
 struct Launched {
+    table: String,
     /// The process, as long as it is our child and runs.
     child: Option<Child>,
     /// Where it writes its own pid: a daemon is not our child.
@@ -108,7 +109,8 @@ impl Supervisor {
 
     /// Whether it is time to start a copy that does not run; with the pause after it should it end.
     fn due(&mut self, key: &Option<String>, table: &Table) -> Option<Duration> {
-        let Some(launched) = self.copies.get_mut(key) else {
+        let last = self.copies.get_mut(key);
+        let Some(launched) = last.filter(|last| last.table == table.name) else {
             if table.state != MergeState::InCopy {
                 info!("Table have in-progress-copy but no process");
             }
@@ -136,6 +138,7 @@ impl Supervisor {
             .inspect_err(|error| warn!("cannot start a copy process: {error}"))
             .ok();
         let launched = Launched {
+            table: table.name.clone(),
             child,
             pidfile: settings.copy_pidfile(key.as_deref()),
             at: Instant::now(),
