@@ -92,8 +92,11 @@ pub(crate) struct ForeignKeys {
     failed: HashMap<(String, String), Instant>,
     /// Connection of the thread; absent while it runs.
     spare: Option<Database>,
-    checking: Option<(Key, JoinHandle<(Database, Result<(), Error>)>)>,
+    checking: Option<(Key, Check)>,
 }
+
+/// The thread, which gives its connection back with the result.
+type Check = JoinHandle<(Database, Result<(), Error>)>;
 
 impl ForeignKeys {
     /// `spare` is a connection to the subscriber of its own.

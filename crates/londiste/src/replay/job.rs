@@ -120,11 +120,9 @@ mod tests {
     use super::*;
 
     fn settings() -> Settings {
-        let common = CommonArgs {
-            verbose: 1,
-            daemon: true,
-            ..CommonArgs::default()
-        };
+        let mut common = CommonArgs::default();
+        common.verbose = 1;
+        common.daemon = true;
         Settings {
             queue: QueueName::from("q"),
             consumer: ConsumerName::from("job"),

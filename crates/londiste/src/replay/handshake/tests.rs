@@ -128,6 +128,11 @@ struct World {
 
 const TICKS: usize = 5;
 
+/// Of a batch in [`World::rows`].
+fn place(end: i64) -> usize {
+    usize::try_from(end).expect("ticks are positive")
+}
+
 /// A consumer and its process.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Process {
@@ -166,7 +171,7 @@ impl World {
     fn apply(&mut self, end: i64) {
         let contained = self.snapshot.is_some_and(|snapshot| end <= snapshot);
         if !contained {
-            self.rows[end as usize] += 1;
+            self.rows[place(end)] += 1;
         }
     }
 
@@ -294,7 +299,7 @@ impl World {
             let snapshot = self.snapshot.expect("a copied table has a snapshot");
             let applied = self.replay.position.expect("replay has a position");
             for end in snapshot + 1..=applied {
-                assert_eq!(self.rows[end as usize], 1, "batch {end} lost: {self:?}");
+                assert_eq!(self.rows[place(end)], 1, "batch {end} lost: {self:?}");
             }
         }
     }
