@@ -299,7 +299,7 @@ fn indexes_are_after_the_copy_what_they_were_before() -> TestResult {
            create unique index t_odd on t ("Odd");
            comment on index t_expr is 'it''s mine';
            comment on constraint "T pk" on t is 'the key';
-           alter table t cluster on t_expr;
+           alter table t cluster on t_odd;
            alter table t replica identity using index t_odd;
            create view v as select id, a, count(*) from t group by id"#,
     )?;
