@@ -1,0 +1,91 @@
+//! What consumers remember in a target database.
+
+use testkit::TestResult;
+
+use crate::support::{cluster, row, rows, run_scripts};
+
+#[test]
+fn both_forms_remember_batches_events_and_ticks() -> TestResult {
+    let (_cluster, mut db) = cluster()?;
+    for who in ["'c'", "'c', 'sub'"] {
+        for (call, result) in [
+            ("is_batch_done({who}, 1)", "f"),
+            ("set_batch_done({who}, 1)", "t"),
+            ("set_batch_done({who}, 1)", "f"),
+            ("is_batch_done({who}, 1)", "t"),
+            ("set_batch_done({who}, 2)", "t"),
+            ("is_batch_done({who}, 1)", "f"),
+            ("set_batch_done({who}, 0)", "t"),
+            ("is_batch_done({who}, 2)", "t"),
+            ("is_event_done({who}, 1, 7)", "f"),
+            ("set_event_done({who}, 1, 7)", "t"),
+            ("set_event_done({who}, 1, 7)", "f"),
+            ("set_event_done({who}, 1, 8)", "t"),
+            ("is_event_done({who}, 1, 7)", "t"),
+            // A new batch, and the old one's events are forgotten.
+            ("set_event_done({who}, 2, 7)", "t"),
+            ("is_event_done({who}, 1, 7)", "f"),
+            ("is_event_done({who}, 2, 7)", "t"),
+            ("get_last_tick({who})", "NULL"),
+            ("set_last_tick({who}, 5)", "1"),
+            ("set_last_tick({who}, 3)", "1"),
+            ("get_last_tick({who})", "3"),
+            ("set_last_tick({who}, null)", "1"),
+            ("get_last_tick({who})", "NULL"),
+        ] {
+            let call = call.replace("{who}", who);
+            assert_eq!(
+                row(&mut db, &format!("select pgq_ext.{call}"))?,
+                result,
+                "{call}"
+            );
+        }
+    }
+    assert_eq!(row(&mut db, "select pgq_ext.version()")?, "3.1");
+    assert_eq!(row(&mut db, "select pgq_ext.upgrade_schema()")?, "0");
+    Ok(())
+}
+
+#[test]
+fn tables_of_version_2_are_upgraded_with_what_they_hold() -> TestResult {
+    let (cluster, _db) = cluster()?;
+    let mut old = cluster.create_database("old")?;
+    old.batch_execute(
+        "create schema pgq_ext;
+         create table pgq_ext.completed_tick (consumer_id text not null, last_tick_id bigint not null,
+             constraint completed_tick_pkey primary key (consumer_id));
+         create table pgq_ext.completed_batch (consumer_id text not null, last_batch_id bigint not null,
+             constraint completed_batch_pkey primary key (consumer_id));
+         create table pgq_ext.completed_event (consumer_id text not null, batch_id bigint not null,
+             event_id bigint not null,
+             constraint completed_event_pkey primary key (consumer_id, batch_id, event_id));
+         create table pgq_ext.partial_batch (consumer_id text not null, cur_batch_id bigint not null,
+             constraint partial_batch_pkey primary key (consumer_id));
+         insert into pgq_ext.completed_tick values ('c', 5);
+         insert into pgq_ext.completed_batch values ('c', 6);
+         insert into pgq_ext.completed_event values ('c', 7, 8);
+         insert into pgq_ext.partial_batch values ('c', 7)",
+    )?;
+    run_scripts(&mut old)?;
+    assert_eq!(
+        row(
+            &mut old,
+            "select pgq_ext.get_last_tick('c'), pgq_ext.is_batch_done('c', 6), pgq_ext.is_event_done('c', 7, 8)"
+        )?,
+        "5|t|t"
+    );
+    assert_eq!(
+        rows(
+            &mut old,
+            "select conname, pg_get_constraintdef(oid) from pg_constraint \
+             where connamespace = 'pgq_ext'::regnamespace and contype = 'p' order by 1"
+        )?,
+        [
+            "completed_batch_pkey|PRIMARY KEY (consumer_id, subconsumer_id)",
+            "completed_event_pkey|PRIMARY KEY (consumer_id, subconsumer_id, batch_id, event_id)",
+            "completed_tick_pkey|PRIMARY KEY (consumer_id, subconsumer_id)",
+            "partial_batch_pkey|PRIMARY KEY (consumer_id, subconsumer_id)",
+        ]
+    );
+    Ok(())
+}

@@ -1,0 +1,303 @@
+//! Installing, installing again, and what the files and the catalogue say about each other.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use postgres::Client;
+use skytools::db::{Isolation, Tx};
+use testkit::{Cluster, TestResult};
+
+use crate::support::{
+    cluster, cluster_with_consumer, consume, insert, row, rows, run_scripts, tick,
+};
+
+/// Everything about the schemas that installing decides.
+const CATALOGUE: &str = "
+    select format('%s %s', n.nspname, n.nspacl) from pg_namespace n where n.nspname in ('pgq', 'pgq_ext')
+    union all
+    select format('%s %s %s %s %s', c.oid::regclass, c.relkind, c.relacl, c.reloptions,
+                  (select string_agg(format('%s %s %s %s %s', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+                                            a.attnotnull, pg_get_expr(d.adbin, d.adrelid)), ', ' order by a.attnum)
+                     from pg_attribute a
+                     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+                    where a.attrelid = c.oid and a.attnum > 0))
+      from pg_class c where c.relnamespace::regnamespace::text in ('pgq', 'pgq_ext')
+    union all
+    select format('%s %s %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid))
+      from pg_constraint k where k.connamespace::regnamespace::text in ('pgq', 'pgq_ext')
+    union all
+    select pg_get_indexdef(i.indexrelid) from pg_index i
+      join pg_class c on c.oid = i.indexrelid where c.relnamespace::regnamespace::text in ('pgq', 'pgq_ext')
+    union all
+    select format('%s %s %s', p.oid::regprocedure, p.proacl, pg_get_functiondef(p.oid))
+      from pg_proc p where p.pronamespace::regnamespace::text in ('pgq', 'pgq_ext')
+    union all
+    select format('%s %s', r.rolname, (select string_agg(m.roleid::regrole::text, ',' order by 1)
+                                         from pg_auth_members m where m.member = r.oid))
+      from pg_roles r where r.rolname ~ '^pgq'
+    order by 1";
+
+fn sql_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sql")
+}
+
+#[test]
+fn installing_again_changes_neither_catalogue_nor_data() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    for data in ["a", "b"] {
+        insert(&mut db, data)?;
+    }
+    tick(&mut db)?;
+    let batch = row(&mut db, "select pgq.next_batch('q', 'c')")?;
+    db.batch_execute(&format!(
+        "select pgq.event_retry({batch}, 1, 0), pgq.event_failed({batch}, 2, 'x'), pgq_ext.set_last_tick('c', 7)"
+    ))?;
+    let data = "select q, s, t::text, e, r, f, x from pgq.queue q, pgq.subscription s, pgq.tick t, \
+                pgq.event_template e, pgq.retry_queue r, pgq.failed_queue f, pgq_ext.completed_tick x order by t, e";
+    let before = (rows(&mut db, CATALOGUE)?, rows(&mut db, data)?);
+    assert!(before.0.len() > 100 && before.1.len() == 4, "{before:?}");
+    run_scripts(&mut db)?;
+    assert_eq!(before, (rows(&mut db, CATALOGUE)?, rows(&mut db, data)?));
+    assert_eq!(
+        consume(&mut db)?,
+        Some(vec!["a".to_owned(), "b".to_owned()])
+    );
+    Ok(())
+}
+
+#[test]
+fn psql_and_the_programs_install_the_same() -> TestResult {
+    let (cluster, mut db) = cluster()?;
+    let mut other = cluster.create_database("other")?;
+    for script in ["txid", "pgq", "pgq_ext"] {
+        let output = Command::new(cluster.bindir().join("psql"))
+            .args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f"])
+            .arg(sql_dir().join(script).join("install.sql"))
+            .arg(cluster.conninfo("other"))
+            .output()?;
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    assert_eq!(rows(&mut db, CATALOGUE)?, rows(&mut other, CATALOGUE)?);
+    Ok(())
+}
+
+#[test]
+fn the_installer_leaves_an_existing_schema_alone() -> TestResult {
+    let cluster = Cluster::start()?;
+    let mut db = cluster.connect("postgres")?;
+    db.batch_execute("create schema pgq")?;
+    let mut tx = Tx::begin(&mut db, Isolation::ReadCommitted)?;
+    pgq::schema::install(&mut tx)?;
+    tx.commit()?;
+    assert_eq!(
+        row(
+            &mut db,
+            "select to_regclass('pgq.queue') is null, to_regclass('pgq_ext.completed_tick') is null"
+        )?,
+        "t|f"
+    );
+    Ok(())
+}
+
+#[test]
+fn two_installers_at_once_install_once() -> TestResult {
+    let cluster = Cluster::start()?;
+    std::thread::scope(|scope| -> TestResult {
+        let installers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| -> TestResult {
+                    let mut db = cluster.connect("postgres")?;
+                    let mut tx = Tx::begin(&mut db, Isolation::ReadCommitted)?;
+                    pgq::schema::install(&mut tx)?;
+                    tx.commit()?;
+                    Ok(())
+                })
+            })
+            .collect();
+        for installer in installers {
+            installer.join().expect("installers do not panic")?;
+        }
+        Ok(())
+    })?;
+    let mut db = cluster.connect("postgres")?;
+    assert_eq!(row(&mut db, "select pgq.version()")?, "3.6.0");
+    Ok(())
+}
+
+#[test]
+fn uninstalling_removes_everything_but_the_roles() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    db.batch_execute(
+        "create table t (id int primary key);
+         create trigger capture after insert on t for each row execute function pgq.sqltriga('q')",
+    )?;
+    let mut tx = Tx::begin(&mut db, Isolation::ReadCommitted)?;
+    for script in [
+        "pgq_ext/uninstall.sql",
+        "pgq/uninstall.sql",
+        "txid/uninstall.sql",
+    ] {
+        pgq::schema::SCRIPTS.run(&mut tx, script)?;
+    }
+    tx.commit()?;
+    db.batch_execute("insert into t values (1)")?;
+    assert_eq!(
+        row(
+            &mut db,
+            "select to_regnamespace('pgq') is null, to_regnamespace('pgq_ext') is null, to_regrole('pgq_admin')"
+        )?,
+        "t|t|pgq_admin"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_role_without_superuser_rights_can_install() -> TestResult {
+    let cluster = Cluster::start()?;
+    cluster.connect("postgres")?.batch_execute(
+        "create role installer login createrole; grant create on database postgres to installer",
+    )?;
+    let conninfo = cluster
+        .conninfo("postgres")
+        .replace("user=postgres", "user=installer");
+    let mut db = Client::connect(&conninfo, postgres::NoTls)?;
+    run_scripts(&mut db)?;
+    run_scripts(&mut db)?;
+    crate::support::eager_queue(&mut db, "q")?;
+    db.batch_execute("select pgq.register_consumer('q', 'c')")?;
+    insert(&mut db, "a")?;
+    assert_eq!(crate::support::arrived(&mut db)?, ["a"]);
+    Ok(())
+}
+
+/// Files below `sql/SCHEMA`, relative to it.
+fn files(schema: &str) -> TestResult<BTreeSet<String>> {
+    let root = sql_dir().join(schema);
+    let mut files = BTreeSet::new();
+    for directory in ["", "tables", "functions", "triggers"] {
+        let Ok(entries) = fs::read_dir(root.join(directory)) else {
+            continue;
+        };
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_file() {
+                files.insert(path.strip_prefix(&root)?.to_string_lossy().into_owned());
+            }
+        }
+    }
+    Ok(files)
+}
+
+#[test]
+fn every_file_is_installed_and_every_function_has_its_file() -> TestResult {
+    let (_cluster, mut db) = cluster()?;
+    for schema in ["pgq", "pgq_ext"] {
+        let installed: BTreeSet<String> = pgq::schema::SCRIPTS
+            .files(&format!("{schema}/install.sql"))?
+            .into_iter()
+            .filter_map(|file| Some(file.path.strip_prefix(&format!("{schema}/"))?.to_owned()))
+            .collect();
+        let mut present = files(schema)?;
+        for script in ["install.sql", "uninstall.sql"] {
+            assert!(present.remove(script), "{schema}/{script} is missing");
+        }
+        assert_eq!(installed, present, "{schema}");
+
+        let functions: BTreeSet<String> = rows(
+            &mut db,
+            &format!(
+                "select distinct format('%s/{schema}.%s.sql', \
+                 case when prorettype = 'trigger'::regtype then 'triggers' else 'functions' end, proname) \
+                 from pg_proc where pronamespace = '{schema}'::regnamespace"
+            ),
+        )?
+        .into_iter()
+        .collect();
+        let of_functions: BTreeSet<String> = present
+            .into_iter()
+            .filter(|file| file.starts_with("functions/") || file.starts_with("triggers/"))
+            .collect();
+        assert_eq!(functions, of_functions, "{schema}");
+    }
+    Ok(())
+}
+
+#[test]
+fn functions_keep_the_rules_of_the_house() -> TestResult {
+    let (_cluster, mut db) = cluster()?;
+    let offenders = |db: &mut Client, condition: &str| {
+        rows(
+            db,
+            &format!(
+                "select p.oid::regprocedure from pg_proc p \
+                 where p.pronamespace::regnamespace::text in ('pgq', 'pgq_ext') and {condition}"
+            ),
+        )
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(
+        offenders(
+            &mut db,
+            "prosecdef and not coalesce(proconfig @> array['search_path=pg_catalog, ' || pronamespace::regnamespace \
+             || ', pg_temp'], false)"
+        )?,
+        none,
+        "security definer without a pinned search_path"
+    );
+    assert_eq!(
+        offenders(&mut db, "prosecdef and prorettype = 'trigger'::regtype")?,
+        none,
+        "triggers run expressions of users"
+    );
+    // The header is inside the body: `\sf` shows it, with name and number of arguments.
+    assert_eq!(
+        offenders(
+            &mut db,
+            "not prosrc ~ ('^\\s*-- ' || pronamespace::regnamespace || '\\.' || proname || '\\(')"
+        )?,
+        none,
+        "no header"
+    );
+    assert_eq!(
+        offenders(&mut db, "not prosrc ~ '\\n-- Used by: '")?,
+        none,
+        "header without its users"
+    );
+    assert_eq!(
+        row(
+            &mut db,
+            "select pgq.version() ~ '^3\\.[0-9]+(\\.[0-9]+)?$', pgq_ext.version() ~ '^3\\.'"
+        )?,
+        "t|t"
+    );
+    Ok(())
+}
+
+#[test]
+fn installers_find_the_version_in_one_line() -> TestResult {
+    for (schema, version) in [("pgq", "3.6.0"), ("pgq_ext", "3.1")] {
+        let lines: Vec<String> = pgq::schema::SCRIPTS
+            .files(&format!("{schema}/install.sql"))?
+            .iter()
+            .flat_map(|file| file.text.lines().map(str::to_owned).collect::<Vec<_>>())
+            .filter(|line| {
+                line.starts_with(' ')
+                    && line
+                        .trim()
+                        .strip_prefix("return '")
+                        .and_then(|rest| rest.strip_suffix("';"))
+                        .is_some_and(|text| {
+                            !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.')
+                        })
+            })
+            .collect();
+        assert_eq!(lines, [format!("    return '{version}';")]);
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! A server with PgQ, and statements as text: rows come back as lines of `a|b`, a null as `NULL`.
+
+use std::time::Duration;
+
+use pgq::schema::SCRIPTS;
+use postgres::{Client, SimpleQueryMessage};
+use skytools::db::{Isolation, Tx};
+use testkit::{Cluster, TestResult, wait_until};
+
+/// Installs PgQ from the scripts, whatever is there already.
+pub(crate) fn run_scripts(db: &mut Client) -> TestResult {
+    let mut tx = Tx::begin(db, Isolation::ReadCommitted)?;
+    for script in ["txid/install.sql", "pgq/install.sql", "pgq_ext/install.sql"] {
+        SCRIPTS.run(&mut tx, script)?;
+    }
+    tx.commit()?;
+    Ok(())
+}
+
+/// A cluster with PgQ in the database `postgres`.
+pub(crate) fn cluster() -> TestResult<(Cluster, Client)> {
+    let cluster = Cluster::start()?;
+    let db = install(&cluster)?;
+    Ok((cluster, db))
+}
+
+/// Installs PgQ in the database `postgres`.
+pub(crate) fn install(cluster: &Cluster) -> TestResult<Client> {
+    let mut db = cluster.connect("postgres")?;
+    run_scripts(&mut db)?;
+    Ok(db)
+}
+
+/// A cluster with the queue `q`, which ticks at every call of the ticker, and the consumer `c`.
+pub(crate) fn cluster_with_consumer() -> TestResult<(Cluster, Client)> {
+    let (cluster, mut db) = cluster()?;
+    eager_queue(&mut db, "q")?;
+    db.batch_execute("select pgq.register_consumer('q', 'c')")?;
+    Ok((cluster, db))
+}
+
+/// Creates a queue that ticks at every call of the ticker.
+pub(crate) fn eager_queue(db: &mut Client, name: &str) -> TestResult {
+    db.batch_execute(&format!(
+        "select pgq.create_queue('{name}'); \
+         select pgq.set_queue_config('{name}', p, '0') \
+           from unnest(array['ticker_max_lag', 'ticker_idle_period']) p"
+    ))?;
+    Ok(())
+}
+
+/// The rows of the last statement that returns any.
+pub(crate) fn rows(db: &mut Client, sql: &str) -> TestResult<Vec<String>> {
+    let mut lines = Vec::new();
+    for message in db
+        .simple_query(sql)
+        .map_err(|error| format!("{sql}: {}", message_of(&error)))?
+    {
+        match message {
+            SimpleQueryMessage::RowDescription(_) => lines.clear(),
+            SimpleQueryMessage::Row(row) => {
+                let fields: Vec<&str> = (0..row.len())
+                    .map(|i| row.get(i).unwrap_or("NULL"))
+                    .collect();
+                lines.push(fields.join("|"));
+            }
+            _ => {}
+        }
+    }
+    Ok(lines)
+}
+
+/// The one row of the last statement that returns any.
+pub(crate) fn row(db: &mut Client, sql: &str) -> TestResult<String> {
+    let mut lines = rows(db, sql)?;
+    match (lines.pop(), lines.is_empty()) {
+        (Some(line), true) => Ok(line),
+        (last, _) => Err(format!("{sql}: not one row: {lines:?} {last:?}").into()),
+    }
+}
+
+/// The message with which the server refuses a statement.
+pub(crate) fn refusal(db: &mut Client, sql: &str) -> TestResult<String> {
+    match db.simple_query(sql) {
+        Ok(_) => Err(format!("accepted: {sql}").into()),
+        Err(error) => Ok(message_of(&error)),
+    }
+}
+
+fn message_of(error: &postgres::Error) -> String {
+    error
+        .as_db_error()
+        .map_or_else(|| error.to_string(), |error| error.message().to_owned())
+}
+
+/// Ticks the queue `q`, which must be willing.
+pub(crate) fn tick(db: &mut Client) -> TestResult {
+    match row(db, "select pgq.ticker('q')")?.as_str() {
+        "NULL" => Err("the queue did not tick".into()),
+        _ => Ok(()),
+    }
+}
+
+/// Inserts an event into the queue `q`, with this `ev_data`.
+pub(crate) fn insert(db: &mut Client, data: &str) -> TestResult {
+    db.batch_execute(&format!("select pgq.insert_event('q', 'type', '{data}')"))?;
+    Ok(())
+}
+
+/// Takes the next batch of a consumer of `q`, returns its `ev_data`, and finishes it; `None` if there
+/// is no batch.
+pub(crate) fn consume_as(db: &mut Client, consumer: &str) -> TestResult<Option<Vec<String>>> {
+    let batch = row(db, &format!("select pgq.next_batch('q', '{consumer}')"))?;
+    if batch == "NULL" {
+        return Ok(None);
+    }
+    let data = rows(
+        db,
+        &format!("select ev_data from pgq.get_batch_events({batch})"),
+    )?;
+    assert_eq!(row(db, &format!("select pgq.finish_batch({batch})"))?, "1");
+    Ok(Some(data))
+}
+
+/// As [`consume_as`], for the consumer `c`.
+pub(crate) fn consume(db: &mut Client) -> TestResult<Option<Vec<String>>> {
+    consume_as(db, "c")
+}
+
+/// Ticks and consumes: what became visible since the last call.
+pub(crate) fn arrived(db: &mut Client) -> TestResult<Vec<String>> {
+    tick(db)?;
+    Ok(consume(db)?.ok_or("no batch after a tick")?)
+}
+
+/// Backend of a connection.
+pub(crate) fn pid(db: &mut Client) -> TestResult<String> {
+    row(db, "select pg_backend_pid()")
+}
+
+/// Waits until a backend waits for a lock.
+pub(crate) fn wait_for_lock(db: &mut Client, pid: &str) -> TestResult {
+    let sql = format!("select wait_event_type = 'Lock' from pg_stat_activity where pid = {pid}");
+    wait_until(
+        "the other session to wait for a lock",
+        Duration::from_secs(30),
+        || Ok(row(db, &sql)? == "t"),
+    )
+}

@@ -1,0 +1,232 @@
+//! When a tick is made, and that ticks never go back.
+
+use testkit::TestResult;
+
+use crate::support::{
+    arrived, cluster, cluster_with_consumer, consume, eager_queue, insert, refusal, row, rows, tick,
+};
+
+#[test]
+fn a_queue_ticks_when_the_table_of_decisions_says_so() -> TestResult {
+    let (_cluster, mut db) = cluster()?;
+    db.batch_execute(
+        "select pgq.create_queue('q');
+         select pgq.set_queue_config('q', 'ticker_max_count', '10');
+         select pgq.set_queue_config('q', 'ticker_max_lag', '10 seconds');
+         select pgq.set_queue_config('q', 'ticker_idle_period', '60 seconds')",
+    )?;
+    // Events since the last tick, its age, its distance from the one before.
+    for (new, age, gap, due) in [
+        ("10", 0, Some(1), true),
+        ("9", 0, Some(1), false),
+        ("1", 9, Some(1), false),
+        ("1", 10, Some(1), true),
+        // idle: from half the lag on, at doubling distances up to the idle period
+        ("0", 4, Some(1), false),
+        ("0", 5, Some(1), true),
+        ("0", 5, Some(3), false),
+        ("0", 6, Some(3), true),
+        ("0", 59, Some(40), false),
+        ("0", 60, Some(40), true),
+        // nothing before the last tick
+        ("0", 0, None, true),
+        ("1", 0, None, false),
+        // the position of the last tick is not known
+        ("null", 9, Some(1), false),
+        ("null", 10, Some(1), true),
+    ] {
+        let before = gap.map_or_else(String::new, |gap| {
+            format!(
+                "insert into pgq.tick (tick_queue, tick_id, tick_time, tick_event_seq)
+                 select queue_id, 100, now() - interval '{age} s' - interval '{gap} s', 500 from pgq.queue;"
+            )
+        });
+        let made = row(
+            &mut db,
+            &format!(
+                "begin;
+                 alter table pgq.tick alter tick_event_seq drop not null;
+                 delete from pgq.tick;
+                 select setval('pgq.event_1_id_seq', 1000), setval('pgq.event_1_tick_seq', 101);
+                 {before}
+                 insert into pgq.tick (tick_queue, tick_id, tick_time, tick_event_seq)
+                 select queue_id, 101, now() - interval '{age} s', 1000 - {new} from pgq.queue;
+                 select pgq.ticker('q');
+                 rollback"
+            ),
+        )?;
+        let expected = if due { "102" } else { "NULL" };
+        assert_eq!(made, expected, "new {new}, age {age} s, gap {gap:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_fresh_queue_ticks_twice_and_then_waits() -> TestResult {
+    let (_cluster, mut db) = cluster()?;
+    db.batch_execute("select pgq.create_queue('q')")?;
+    assert_eq!(row(&mut db, "select count(*) from pgq.tick")?, "1");
+    assert_eq!(row(&mut db, "select pgq.ticker('q')")?, "2");
+    assert_eq!(row(&mut db, "select pgq.ticker('q')")?, "NULL");
+    Ok(())
+}
+
+#[test]
+fn the_first_event_of_a_queue_counts_as_new() -> TestResult {
+    let (_cluster, mut db) = cluster()?;
+    db.batch_execute(
+        "select pgq.create_queue('q');
+         select pgq.set_queue_config('q', 'ticker_max_count', '1')",
+    )?;
+    let new_events = "select ev_new from pgq.get_queue_info('q')";
+    assert_eq!(row(&mut db, "select pgq.ticker('q')")?, "2");
+    assert_eq!(row(&mut db, "select pgq.ticker('q')")?, "NULL");
+    assert_eq!(row(&mut db, new_events)?, "0");
+    insert(&mut db, "first")?;
+    assert_eq!(row(&mut db, new_events)?, "1");
+    assert_eq!(row(&mut db, "select pgq.ticker('q')")?, "3");
+    Ok(())
+}
+
+#[test]
+fn two_tickers_at_once_make_one_tick() -> TestResult {
+    let (cluster, mut db) = cluster_with_consumer()?;
+    insert(&mut db, "a")?;
+    let mut other = cluster.connect("postgres")?;
+    other.batch_execute("begin; select pgq.ticker('q')")?;
+    assert_eq!(row(&mut db, "select pgq.ticker('q')")?, "NULL");
+    assert_eq!(row(&mut db, "select pgq.ticker()")?, "0");
+    other.batch_execute("commit")?;
+    insert(&mut db, "b")?;
+    tick(&mut db)?;
+    assert_eq!(consume(&mut db)?, Some(vec!["a".to_owned()]));
+    assert_eq!(consume(&mut db)?, Some(vec!["b".to_owned()]));
+    assert_eq!(consume(&mut db)?, None);
+    Ok(())
+}
+
+#[test]
+fn a_ticker_with_an_old_snapshot_makes_no_tick() -> TestResult {
+    for isolation in ["repeatable read", "serializable"] {
+        let (cluster, mut db) = cluster_with_consumer()?;
+        let mut old = cluster.connect("postgres")?;
+        old.batch_execute(&format!("begin isolation level {isolation}; select 1"))?;
+        insert(&mut db, "a")?;
+        tick(&mut db)?;
+        assert_eq!(row(&mut old, "select pgq.ticker('q')")?, "NULL");
+        old.batch_execute("commit")?;
+        assert_eq!(consume(&mut db)?, Some(vec!["a".to_owned()]));
+        assert!(arrived(&mut db)?.is_empty(), "delivered twice");
+
+        // With nothing newer it ticks, whether or not a tick was rolled back before.
+        old.batch_execute("begin; select pgq.ticker('q'); rollback")?;
+        old.batch_execute(&format!("begin isolation level {isolation}; select 1"))?;
+        assert_ne!(row(&mut old, "select pgq.ticker('q')")?, "NULL");
+        old.batch_execute("commit")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_queue_that_may_not_tick_says_why_and_does_not_stop_the_others() -> TestResult {
+    let (_cluster, mut db) = cluster()?;
+    for queue in ["a broken", "external", "paused", "works"] {
+        eager_queue(&mut db, queue)?;
+    }
+    db.batch_execute(
+        "select pgq.set_queue_config('external', 'external_ticker', 'true');
+         select pgq.set_queue_config('paused', 'ticker_paused', 'true');
+         drop sequence pgq.event_1_tick_seq",
+    )?;
+    for (queue, message) in [
+        ("nobody", "no such queue"),
+        ("external", "This queue has external tick source."),
+        ("paused", "Ticker has been paused for this queue"),
+    ] {
+        assert_eq!(
+            refusal(&mut db, &format!("select pgq.ticker('{queue}')"))?,
+            message
+        );
+    }
+    assert_eq!(row(&mut db, "select pgq.ticker()")?, "1");
+    db.batch_execute("select pgq.drop_queue('works')")?;
+    assert!(refusal(&mut db, "select pgq.ticker()")?.contains("pgq.event_1_tick_seq"));
+    Ok(())
+}
+
+#[test]
+fn an_external_tick_is_stored_as_it_is() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    let tick = "select pgq.ticker('q', 50, '2020-01-02 03:04:05+00', 700)";
+    assert_eq!(
+        refusal(&mut db, tick)?,
+        "queue not found or ticker disabled: q"
+    );
+    db.batch_execute("select pgq.set_queue_config('q', 'external_ticker', 'true')")?;
+    insert(&mut db, "before")?;
+    assert_eq!(row(&mut db, tick)?, "50");
+    assert_eq!(
+        row(
+            &mut db,
+            "select tick_time = '2020-01-02 03:04:05+00', tick_event_seq from pgq.tick where tick_id = 50"
+        )?,
+        "t|700"
+    );
+    assert_eq!(
+        row(
+            &mut db,
+            "select pgq.seq_getval('pgq.event_1_tick_seq'), pgq.seq_getval('pgq.event_1_id_seq')"
+        )?,
+        "50|700"
+    );
+    assert!(refusal(&mut db, tick)?.contains("tick_pkey"));
+    // The position may go down, the sequences do not.
+    assert_eq!(row(&mut db, "select pgq.ticker('q', 60, now(), 0)")?, "60");
+    assert_eq!(
+        row(&mut db, "select pgq.seq_getval('pgq.event_1_id_seq')")?,
+        "700"
+    );
+    assert_eq!(row(&mut db, "select pgq.ticker('q', 61)")?, "61");
+    assert_eq!(
+        refusal(&mut db, "select pgq.ticker('nobody', 1)")?,
+        "queue not found or ticker disabled: nobody"
+    );
+    assert_eq!(consume(&mut db)?, Some(vec!["before".to_owned()]));
+    assert_eq!(consume(&mut db)?, Some(vec![]));
+    Ok(())
+}
+
+#[test]
+fn force_tick_makes_the_next_run_tick() -> TestResult {
+    let (_cluster, mut db) = cluster()?;
+    db.batch_execute("select pgq.create_queue('q'); select pgq.ticker('q')")?;
+    assert_eq!(row(&mut db, "select pgq.ticker('q')")?, "NULL");
+    assert_eq!(row(&mut db, "select pgq.force_tick('q')")?, "2");
+    assert_eq!(row(&mut db, "select pgq.ticker('q')")?, "3");
+    for setting in ["ticker_paused", "external_ticker"] {
+        db.batch_execute(&format!(
+            "select pgq.set_queue_config('q', '{setting}', 'true')"
+        ))?;
+        let position = row(&mut db, "select pgq.seq_getval('pgq.event_1_id_seq')")?;
+        assert_eq!(row(&mut db, "select pgq.force_tick('q')")?, "3");
+        assert_eq!(
+            row(&mut db, "select pgq.seq_getval('pgq.event_1_id_seq')")?,
+            position
+        );
+    }
+    assert_eq!(row(&mut db, "select pgq.force_tick('nobody')")?, "NULL");
+    Ok(())
+}
+
+#[test]
+fn a_database_that_went_back_in_time_does_not_tick() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    db.batch_execute("update pgq.tick set tick_snapshot = '90000000000:90000000000:'")?;
+    assert!(
+        refusal(&mut db, "select pgq.ticker('q')")?.starts_with(
+            "Invalid PgQ state: old xmin=90000000000, old xmax=90000000000, cur txid="
+        )
+    );
+    assert!(rows(&mut db, "select from pgq.tick where tick_id > 1")?.is_empty());
+    Ok(())
+}
