@@ -13,7 +13,7 @@ as $$
 --           array that says which columns are equal, null where the text tells
 -- Used by:  pgq._capture
 declare
-    v_equal text[];
+    v_equal text[] := array_fill('null'::text, array[cardinality(i_names)]);
     v_ask   boolean := false;
 begin
     for i in 1 .. cardinality(i_names) loop
@@ -28,8 +28,7 @@ begin
         end if;
     end loop;
     if v_ask then
-        v_equal[cardinality(i_names)] := v_equal[cardinality(i_names)];
-        query := 'select array[' || array_to_string(v_equal, ', ', 'null') || ']::pg_catalog.bool[]';
+        query := 'select array[' || array_to_string(v_equal, ', ') || ']::pg_catalog.bool[]';
     end if;
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;

@@ -69,6 +69,7 @@ begin
         end if;
         if starts_with(v_name, c_magic) then
             is_hidden[i] := true;
+            fields := coalesce(fields, array_fill(null::integer, array[cardinality(names)]));
             fields[i] := array_position(c_fields, substr(v_name, length(c_magic) + 1));
             if fields[i] is null then
                 raise exception 'Unknown magic column: %', v_name;
