@@ -1,5 +1,7 @@
 //! Replication end to end: real servers, the real programs, and whatever can happen to them.
 
 mod copy;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod replay;
 mod support;

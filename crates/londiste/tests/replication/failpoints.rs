@@ -1,0 +1,134 @@
+//! Death at every step at which something is committed on either side.
+
+use postgres::Client;
+use testkit::{Running, TestResult, wait_until};
+
+use crate::support::{Load, PATIENCE, Pair};
+
+const TABLES: &str = "create table parent (id int primary key, data text);
+    create table t (id int primary key, parent int references parent, n int not null default 0);
+    create index t_parent on t (parent)";
+
+fn write(client: &mut Client, number: u64) -> TestResult {
+    let id = i32::try_from(number)? + 1000;
+    client.batch_execute(&format!(
+        "begin; insert into parent values ({id}, 'load'); insert into t values ({id}, {id}); \
+         update t set n = n + 1 where id in ({id} - 1, {id} - 50, 1); \
+         delete from t where id = {id} - 20; commit"
+    ))?;
+    Ok(())
+}
+
+/// Keeps replay running as an init system would: started again whenever it died.
+struct Supervised<'a> {
+    pair: &'a Pair,
+    failpoints: String,
+    replay: Running,
+}
+
+impl Supervised<'_> {
+    fn start<'a>(pair: &'a Pair, failpoints: &str) -> TestResult<Supervised<'a>> {
+        let program = pair.replay_program().env("FAILPOINTS", failpoints);
+        Ok(Supervised {
+            pair,
+            failpoints: failpoints.to_owned(),
+            replay: program.spawn()?,
+        })
+    }
+
+    /// Starts replay again if it is dead.
+    fn look(&mut self) -> TestResult {
+        if self.replay.wait(std::time::Duration::ZERO).is_ok() {
+            let program = self
+                .pair
+                .replay_program()
+                .env("FAILPOINTS", &self.failpoints);
+            self.replay = program.spawn()?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds a table under load while the process that comes to `step` first dies there.
+fn survives_death_at(step: &str) -> TestResult {
+    let pair = Pair::start(TABLES)?;
+    pair.provider()?.batch_execute(
+        "insert into parent select i, 'old' from generate_series(1, 300) i; \
+         insert into t select i, i from generate_series(1, 300) i",
+    )?;
+    let died = pair.path("died");
+    let mut failpoints = format!("{step}=return(kill-once:{})", died.display());
+    if step != "copy.registered" {
+        // Replay gets ahead, so that the copy has something to catch up with.
+        failpoints.push_str(";copy.registered=sleep(700)");
+    }
+    let mut replay = Supervised::start(&pair, &failpoints)?;
+    let load = Load::start(pair.provider()?, write);
+    pair.add(&["t", "parent"])?;
+    wait_until("both tables to be ok", PATIENCE, || {
+        replay.look()?;
+        Ok(
+            died.exists()
+                && pair.state("public.t")? == "ok"
+                && pair.state("public.parent")? == "ok",
+        )
+    })
+    .map_err(|error| pair.explain(error))?;
+    load.finish()?;
+    // The one that dies after the last step of a copy has to be replaced, too.
+    replay.look()?;
+    pair.catch_up()?;
+    assert!(pair.assert_equal("select * from t order by id")? > 290);
+    pair.assert_equal("select * from parent order by id")?;
+    let keys: i64 = pair
+        .subscriber()?
+        .query_one(
+            "select count(*) from pg_constraint where conrelid = 't'::regclass \
+             and contype in ('p', 'f')",
+            &[],
+        )?
+        .get(0);
+    let pending: i64 = pair
+        .subscriber()?
+        .query_one(
+            "select count(*) from londiste.subscriber_pending_fkeys f \
+             where not exists (select from pg_constraint c where c.conname = f.fkey_name)",
+            &[],
+        )?
+        .get(0);
+    assert_eq!(keys + pending, 2, "the foreign key is there or pending");
+    pair.assert_tidy()
+}
+
+macro_rules! steps {
+    ($($name:ident: $step:literal,)*) => {
+        $(
+            #[test]
+            fn $name() -> TestResult {
+                survives_death_at($step)
+            }
+        )*
+    };
+}
+
+steps! {
+    replay_dies_before_it_begins_a_copy: "replay.begin",
+    replay_dies_after_it_began_a_copy: "replay.begun",
+    replay_dies_before_it_meets_a_copy: "replay.meet",
+    replay_dies_after_it_met_a_copy: "replay.met",
+    replay_dies_before_it_commits_a_batch: "replay.before_commit",
+    replay_dies_after_it_committed_a_batch: "replay.committed",
+    replay_dies_after_it_finished_a_batch: "replay.finished",
+    copy_dies_after_it_registered: "copy.registered",
+    copy_dies_after_it_took_its_snapshot: "copy.snapshot",
+    copy_dies_before_it_rebuilds_indexes: "copy.transferred",
+    copy_dies_before_it_commits_the_table: "copy.before_commit",
+    copy_dies_after_it_committed_the_table: "copy.copied",
+    copy_dies_before_it_commits_a_batch: "copy.before_batch_commit",
+    copy_dies_after_it_committed_a_batch: "copy.batch_committed",
+    copy_dies_before_it_asks_to_meet: "copy.ask",
+    copy_dies_after_it_asked_to_meet: "copy.asked",
+    copy_dies_before_it_hands_over: "copy.hand_over",
+    copy_dies_after_it_handed_over: "copy.handed_over",
+    copy_dies_after_it_left: "copy.left",
+}
