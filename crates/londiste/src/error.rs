@@ -84,6 +84,17 @@ pub enum Error {
         /// Its trigger.
         trigger: String,
     },
+    /// A trigger would make changes of some roles fail.
+    #[error(
+        "{roles} may change {table} and not write into queues, so that their changes would fail; \
+         give them the role pgq_writer, or use --force"
+    )]
+    ShutOut {
+        /// The provider's table.
+        table: String,
+        /// The roles, quoted for SQL.
+        roles: String,
+    },
     /// Another process holds the lock of the consumer.
     #[error("replay of consumer {0} is running; stop it first, or use --force")]
     ReplayRuns(ConsumerName),

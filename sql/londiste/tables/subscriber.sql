@@ -21,7 +21,7 @@ create table if not exists londiste.subscriber_table (
     nr                  serial not null,
     queue_name          text not null,
     table_name          text not null,
-    -- xmin:xmax:xip,… of the copy, while events may still be contained in it
+    -- xmin:xmax:xip,... of the copy, while events may still be contained in it
     snapshot            text,
     -- null, in-copy, catching-up, wanna-sync:TICK, do-sync:TICK, ok
     merge_state         text,
@@ -46,7 +46,7 @@ create table if not exists londiste.subscriber_pending_fkeys (
     from_table          text not null,
     to_table            text not null,
     fkey_name           text not null,
-    -- alter table … add constraint …
+    -- alter table ... add constraint ...
     fkey_def            text not null,
 
     constraint subscriber_pending_fkeys_pkey primary key (from_table, fkey_name)
@@ -57,7 +57,7 @@ alter table londiste.subscriber_pending_fkeys add column if not exists fkey_comm
 create table if not exists londiste.subscriber_pending_triggers (
     table_name          text not null,
     trigger_name        text not null,
-    -- create trigger …
+    -- create trigger ...
     trigger_def         text not null,
 
     constraint subscriber_pending_triggers_pkey primary key (table_name, trigger_name)

@@ -279,3 +279,29 @@ fn partitioned_tables_are_copied_replicated_and_compared_with_their_partitions()
     assert!(run.log.contains("INFO dstdb: res = 3, "), "{}", run.log);
     Ok(())
 }
+
+#[test]
+fn databases_of_different_encodings_compare_by_characters() -> TestResult {
+    let mut pair = Pair::empty()?;
+    let mut admin = pair.cluster.connect("postgres")?;
+    admin.execute("drop database subscriber with (force)", &[])?;
+    admin.execute(
+        "create database subscriber encoding 'LATIN1' locale 'C' template template0",
+        &[],
+    )?;
+    pair.subscriber = pair.cluster.connect("subscriber")?;
+    pair.install()?;
+    pair.both("create table t (id int primary key, v text)")?;
+    pair.provider
+        .batch_execute("insert into t values (1, 'Ärger')")?;
+    let mut set = replicate(pair, &["t"])?;
+    set.pair
+        .provider
+        .batch_execute("insert into t values (2, 'Übermut')")?;
+    set.pair.ok("compare t")?;
+    set.pair
+        .subscriber
+        .batch_execute("update t set v = 'Ubermut' where id = 2")?;
+    assert_eq!(set.pair.run("compare t")?.code, Some(3));
+    Ok(())
+}

@@ -288,6 +288,42 @@ fn a_locked_table_is_given_up_after_lock_timeout() -> TestResult {
 }
 
 #[test]
+fn roles_that_may_write_are_not_shut_out_unnoticed() -> TestResult {
+    let mut pair = Pair::installed()?;
+    pair.provider.batch_execute(
+        r#"create role "App" login; create role reader;
+           create table t (id int primary key);
+           grant insert, select on t to "App"; grant select on t to reader;"#,
+    )?;
+    let run = pair.run("provider add t")?;
+    assert_eq!(run.code, Some(1));
+    assert_eq!(
+        run.log,
+        "INFO Adding public.t\n\
+         ERROR public.t: \"App\" may change public.t and not write into queues, so that their \
+         changes would fail; give them the role pgq_writer, or use --force\n"
+    );
+    assert_eq!(pair.ok("provider tables")?.stdout, "");
+
+    pair.provider
+        .batch_execute(r#"grant pgq_writer to "App""#)?;
+    pair.ok("provider add t")?;
+    pair.provider
+        .batch_execute(r#"set role "App"; insert into t values (1); reset role"#)?;
+    pair.provider
+        .batch_execute("create table u (id int primary key); grant update on u to public")?;
+    let run = pair.run("provider add u")?;
+    assert!(
+        run.log
+            .contains("ERROR public.u: public may change public.u"),
+        "{}",
+        run.log
+    );
+    pair.ok("provider add u --force")?;
+    Ok(())
+}
+
+#[test]
 fn a_trigger_that_runs_first_is_reported() -> TestResult {
     let mut pair = Pair::installed()?;
     pair.provider.batch_execute(

@@ -524,7 +524,13 @@ fn every_file_of_the_schema_is_in_the_installer() -> TestResult {
     let mut files = 0;
     for directory in ["functions", "tables"] {
         for entry in std::fs::read_dir(root.join(directory))? {
-            let name = entry?.file_name().into_string().expect("plain names");
+            let entry = entry?;
+            let name = entry.file_name().into_string().expect("plain names");
+            let text = std::fs::read_to_string(entry.path())?;
+            assert!(
+                text.is_ascii(),
+                "{name} cannot be installed in any encoding"
+            );
             let line = format!("\\ir {directory}/{name}\n");
             assert!(installer.contains(&line), "{name} is not installed");
             files += 1;

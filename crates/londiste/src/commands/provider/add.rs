@@ -22,7 +22,7 @@ pub(super) struct Args {
 
 pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> {
     setup.need_names(&args.tables)?;
-    let (config, queue) = (setup.config, setup.queue);
+    let (config, queue, options) = (setup.config, setup.queue, setup.options);
     let db = setup.provider()?;
     if pgq::admin::queue_info(&mut **db, Some(queue))?.is_empty() {
         return Err(Error::NoQueue(queue.clone()));
@@ -37,7 +37,10 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
             continue;
         }
         info!("Adding {name}");
-        if let Err(failure) = provider_step(config, db, |tx| add(tx, queue.as_str(), name)) {
+        let added = provider_step(config, db, |tx| {
+            add(tx, queue.as_str(), name, options.force)
+        });
+        if let Err(failure) = added {
             outcome = outcome.max(part_failed(name, failure)?);
         }
     }
@@ -52,13 +55,43 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
     Ok(outcome)
 }
 
-fn add(tx: &mut Tx<'_>, queue: &str, name: &str) -> Result<(), Error> {
+fn add(tx: &mut Tx<'_>, queue: &str, name: &str, force: bool) -> Result<(), Error> {
     tx.query_typed_one(
         "select londiste.provider_add_table($1, $2)",
         &[(&queue, Type::TEXT), (&name, Type::TEXT)],
     )
     .during("add the table")?;
+    let roles = shut_out(tx, name)?;
+    if !roles.is_empty() && !force {
+        return Err(Error::ShutOut {
+            table: name.to_owned(),
+            roles: roles.join(", "),
+        });
+    }
     Ok(())
+}
+
+/// Roles that may change the table and not write into queues: its trigger would make their changes
+/// fail. Quoted, as GRANT takes them.
+fn shut_out(db: &mut Client, name: &str) -> Result<Vec<String>, DbError> {
+    let rows = db
+        .query_typed(
+            "select distinct case a.grantee when 0 then 'public'
+                                  else pg_catalog.quote_ident(r.rolname) end
+               from (select londiste.find_table_oid($1) as oid) t
+               join pg_catalog.pg_class c on c.oid = t.oid
+              cross join lateral pg_catalog.aclexplode(coalesce(
+                        c.relacl, pg_catalog.acldefault('r', c.relowner))) a
+               left join pg_catalog.pg_roles r on r.oid = a.grantee
+              where a.privilege_type in ('INSERT', 'UPDATE', 'DELETE')
+                and not pg_catalog.has_function_privilege(
+                        case a.grantee when 0 then 'public' else r.rolname end,
+                        'pgq.insert_event(text, text, text, text, text, text, text)', 'execute')
+              order by 1",
+            &[(&name, Type::TEXT)],
+        )
+        .during("look at the table's privileges")?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Why a name is not among the tables that can be added.
