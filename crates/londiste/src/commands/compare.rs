@@ -198,6 +198,7 @@ impl Report {
 fn snapshot(db: &mut Connection) -> Result<Tx<'_>, Error> {
     let mut tx = db.begin_with(Isolation::RepeatableRead)?;
     set_local(&mut tx, "row_security", "off")?;
+    set_local(&mut tx, "statement_timeout", "0")?;
     tx.query_typed("select 1", &[]).during("take a snapshot")?;
     Ok(tx)
 }

@@ -86,6 +86,11 @@ impl Pair {
         Ok(fs::write(&self.ini, text)?)
     }
 
+    /// Writes a file into the directory of the configuration and the pidfiles.
+    pub(crate) fn write(&self, name: &str, text: &str) -> TestResult {
+        Ok(fs::write(self.dir.path().join(name), text)?)
+    }
+
     /// Runs a statement on both sides.
     pub(crate) fn both(&mut self, sql: &str) -> TestResult {
         self.provider.batch_execute(sql)?;

@@ -247,5 +247,20 @@ fn signals_need_no_command_and_find_nothing_to_stop() -> TestResult {
             (Some(0), "WARNING No pidfile, process not running\n")
         );
     }
+    let mut copy = std::process::Command::new("true").spawn()?;
+    copy.wait()?;
+    pair.write("replic.pid.copy.public.t", &format!("{}\n", copy.id()))?;
+    for option in ["-s", "-k"] {
+        assert_eq!(
+            pair.run(option)?.log,
+            "INFO Signaling running COPY first\n\
+             WARNING pidfile exist, but process not running\n\
+             WARNING No pidfile, process not running\n"
+        );
+    }
+    assert_eq!(
+        pair.run("-r")?.log,
+        "WARNING No pidfile, process not running\n"
+    );
     Ok(())
 }

@@ -152,6 +152,7 @@ fn lock<'c>(
     let sql = format!("lock table {only}{} in share mode", table.quoted());
     let start = Instant::now();
     let mut tx = db.begin()?;
+    set_local(&mut tx, "idle_in_transaction_session_timeout", "0")?;
     set_local(
         &mut tx,
         "lock_timeout",
