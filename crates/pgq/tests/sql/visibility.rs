@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use testkit::{Cluster, TestResult};
+use postgres::Client;
+use testkit::{Cluster, TestResult, wait_until};
 
 use crate::support::{
     arrived, cluster_with_consumer, consume, consume_as, eager_queue, insert, install, refusal,
@@ -163,67 +165,62 @@ fn a_transaction_far_below_the_batch_is_probed_and_a_near_one_widens_the_range()
     Ok(())
 }
 
-/// Events that one producer commits; it leaves as many undone.
-const EVENTS_PER_PRODUCER: usize = 200;
-
 #[test]
 fn every_event_of_concurrent_producers_arrives_once_while_tables_rotate() -> TestResult {
     let (cluster, mut db) = cluster_with_consumer()?;
     db.batch_execute(
-        "select pgq.register_consumer('q', 'second'); \
-         select pgq.set_queue_config('q', 'rotation_period', '0')",
+        "select pgq.register_consumer('q', 'second');
+         select pgq.set_queue_config('q', p, v)
+           from (values ('rotation_period', '0'), ('ticker_max_count', '20'),
+                        ('ticker_max_lag', '20 ms'), ('ticker_idle_period', '20 ms')) c (p, v)",
     )?;
-    let done = AtomicBool::new(false);
-    let seen = thread::scope(|scope| -> TestResult<Vec<HashMap<String, usize>>> {
+    let (enough, committed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (kept, seen) = thread::scope(|scope| -> TestResult<(usize, Vec<_>)> {
+        let (cluster, enough, committed) = (&cluster, &enough, &committed);
         let producers: Vec<_> = (0..6)
-            .map(|number| {
-                scope.spawn({
-                    let cluster = &cluster;
-                    move || produce(cluster, number)
-                })
-            })
+            .map(|number| scope.spawn(move || produce(cluster, number, enough)))
             .collect();
-        let maintainer = scope.spawn(|| maintain(&cluster, &done));
         let tickers: Vec<_> = (0..2)
-            .map(|_| scope.spawn(|| tick_until(&cluster, &done)))
+            .map(|_| scope.spawn(|| tick_until(cluster, committed)))
             .collect();
         let consumers: Vec<_> = ["c", "second"]
-            .map(|consumer| {
-                scope.spawn({
-                    let (cluster, done) = (&cluster, &done);
-                    move || collect(cluster, consumer, done)
-                })
-            })
-            .into();
-        for producer in producers {
-            producer.join().expect("producers do not panic")?;
-        }
-        done.store(true, Ordering::SeqCst);
-        maintainer.join().expect("the maintainer does not panic")?;
+            .into_iter()
+            .map(|consumer| scope.spawn(move || collect(cluster, consumer, committed)))
+            .collect();
+        let rotated = rotate(&mut db, 6);
+        enough.store(true, Ordering::SeqCst);
+        let kept: TestResult<Vec<usize>> = producers
+            .into_iter()
+            .map(|producer| producer.join().expect("producers do not panic"))
+            .collect();
+        committed.store(true, Ordering::SeqCst);
         for ticker in tickers {
             ticker.join().expect("tickers do not panic")?;
         }
-        consumers
+        let seen: TestResult<Vec<_>> = consumers
             .into_iter()
             .map(|consumer| consumer.join().expect("consumers do not panic"))
-            .collect()
+            .collect();
+        rotated?;
+        Ok((kept?.iter().sum(), seen?))
     })?;
-    for mut seen in seen {
-        // What the last tick of the threads did not cover.
-        assert!(
-            seen.values().all(|count| *count == 1),
-            "an event came twice"
-        );
-        seen.retain(|data, _| data.starts_with("undone"));
-        assert!(seen.is_empty(), "rolled back and delivered: {seen:?}");
+    for seen in seen {
+        let twice: Vec<_> = seen.iter().filter(|(_, count)| **count != 1).collect();
+        assert!(twice.is_empty(), "came more than once: {twice:?}");
+        let undone = seen
+            .keys()
+            .filter(|data| data.starts_with("undone"))
+            .count();
+        assert_eq!((seen.len(), undone), (kept, 0));
     }
     Ok(())
 }
 
-/// Commits and rolls back transactions of different shapes.
-fn produce(cluster: &Cluster, number: usize) -> TestResult {
+/// Commits and rolls back transactions of different shapes; returns how many events it committed.
+fn produce(cluster: &Cluster, number: usize, enough: &AtomicBool) -> TestResult<usize> {
     let mut db = cluster.connect("postgres")?;
-    for n in 0..EVENTS_PER_PRODUCER {
+    let mut n = 0;
+    while !enough.load(Ordering::SeqCst) {
         let event =
             |kind: &str| format!("select pgq.insert_event('q', 't', '{kind} {number} {n}');");
         let isolation = ["read committed", "repeatable read"][n % 2];
@@ -234,8 +231,9 @@ fn produce(cluster: &Cluster, number: usize) -> TestResult {
         db.batch_execute(&event("kept"))?;
         db.batch_execute("commit")?;
         db.batch_execute(&format!("begin; {} rollback", event("undone")))?;
+        n += 1;
     }
-    Ok(())
+    Ok(n)
 }
 
 fn tick_until(cluster: &Cluster, done: &AtomicBool) -> TestResult {
@@ -246,16 +244,19 @@ fn tick_until(cluster: &Cluster, done: &AtomicBool) -> TestResult {
     Ok(())
 }
 
-fn maintain(cluster: &Cluster, done: &AtomicBool) -> TestResult {
-    let mut db = cluster.connect("postgres")?;
-    while !done.load(Ordering::SeqCst) {
-        rows(&mut db, "select pgq.maint_rotate_tables_step1('q')")?;
-        rows(&mut db, "select pgq.maint_rotate_tables_step2()")?;
-    }
-    Ok(())
+/// Switches tables so many times.
+fn rotate(db: &mut Client, times: usize) -> TestResult {
+    let mut tables = Vec::new();
+    wait_until("the tables to rotate", Duration::from_secs(120), || {
+        rows(db, "select pgq.maint_rotate_tables_step1('q')")?;
+        rows(db, "select pgq.maint_rotate_tables_step2()")?;
+        tables.push(row(db, "select queue_cur_table from pgq.queue")?);
+        tables.dedup();
+        Ok(tables.len() > times)
+    })
 }
 
-/// Consumes until everything was committed, ticked and read.
+/// Consumes what there is, and once all is committed what one more tick covers.
 fn collect(
     cluster: &Cluster,
     consumer: &str,
@@ -263,20 +264,16 @@ fn collect(
 ) -> TestResult<HashMap<String, usize>> {
     let mut db = cluster.connect("postgres")?;
     let mut seen = HashMap::new();
+    let mut covered = false;
     loop {
-        let last = done.load(Ordering::SeqCst);
-        if last {
-            rows(&mut db, "select pgq.ticker()")?;
+        if done.load(Ordering::SeqCst) && !covered {
+            covered = row(&mut db, "select pgq.ticker('q')")? != "NULL";
         }
-        match consume_as(&mut db, consumer)? {
-            Some(events) => {
-                for data in events {
-                    *seen.entry(data).or_insert(0) += 1;
-                }
+        if let Some(events) = consume_as(&mut db, consumer)? {
+            for data in events {
+                *seen.entry(data).or_insert(0) += 1;
             }
-            None => {}
-        }
-        if last && seen.len() >= 6 * EVENTS_PER_PRODUCER {
+        } else if covered {
             return Ok(seen);
         }
     }
