@@ -5,11 +5,12 @@ returns text as $$
 --      i_name      schema.name or name, unquoted; without a dot the schema is public
 -- Returns:  schema.name, each part quoted where needed; null for null
 -- Used by:  whatever builds SQL from pgq.queue
-    select case
-        when strpos(i_name, '.') > 0 then
-            quote_ident(split_part(i_name, '.', 1))
-                || '.' || quote_ident(substr(i_name, strpos(i_name, '.') + 1))
-        else
-            'public.' || quote_ident(i_name)
-    end;
-$$ language sql immutable strict set search_path = pg_catalog, pgq, pg_temp;
+declare
+    v_dot   integer := strpos(i_name, '.');
+begin
+    if v_dot = 0 then
+        return 'public.' || quote_ident(i_name);
+    end if;
+    return quote_ident(left(i_name, v_dot - 1)) || '.' || quote_ident(substr(i_name, v_dot + 1));
+end;
+$$ language plpgsql immutable strict set search_path = pg_catalog, pgq, pg_temp;

@@ -45,6 +45,37 @@ fn install_brings_everything_once() -> TestResult {
 }
 
 #[test]
+fn a_directory_can_replace_the_embedded_sql() -> TestResult {
+    let site = Site::bare()?;
+    let sql = site.path("sql");
+    for schema in ["pgq", "pgq_ext"] {
+        std::fs::create_dir_all(sql.join(schema))?;
+        std::fs::write(sql.join(schema).join("install.sql"), "\\ir own.sql\n")?;
+    }
+    std::fs::write(sql.join("pgq/own.sql"), "create schema pgq;")?;
+    let install = || {
+        testkit::Program::new("pgqadm", &site.path("."))
+            .args(["t.ini", "install"])
+            .env("SKYTOOLS_SQL_DIR", &sql)
+            .output()
+    };
+    let output = install()?;
+    assert_eq!(output.status.code(), Some(1));
+    let missing = sql.join("pgq_ext/own.sql");
+    let message = format!("File not found: {}", missing.display());
+    assert!(output.stderr.contains(&message), "{}", output.stderr);
+
+    std::fs::write(
+        missing,
+        "create schema pgq_ext; create table pgq_ext.own ();",
+    )?;
+    let output = install()?;
+    assert!(output.status.success(), "{}", output.stderr);
+    site.db()?.batch_execute("select from pgq_ext.own")?;
+    Ok(())
+}
+
+#[test]
 fn a_database_without_pgq_says_what_to_do() -> TestResult {
     let site = Site::bare()?;
     for command in [
