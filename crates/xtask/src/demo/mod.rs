@@ -130,6 +130,7 @@ impl Demo<'_> {
         let tables = tables(&mut provider)?;
         let same = self.compare(&tables, &mut provider, &mut subscriber)?;
         self.summary(&lags, replayed, copied);
+        self.complaints()?;
         if same {
             return Ok(ExitCode::SUCCESS);
         }
@@ -339,6 +340,20 @@ impl Demo<'_> {
             ));
         }
         Ok(same)
+    }
+
+    /// Shows what the programs logged as a warning or worse, if there is anything.
+    fn complaints(&self) -> Result {
+        // The new replay says so of the killed one's.
+        let complaints = self.stage.complaints(&["Ignoring stale pidfile"])?;
+        if complaints.is_empty() {
+            return Ok(());
+        }
+        self.display.chapter("Warnings and errors that were logged");
+        for line in complaints {
+            self.display.line(&line);
+        }
+        Ok(())
     }
 
     fn summary(&self, lags: &[Duration], replayed: Duration, copied: Duration) {

@@ -16,6 +16,8 @@ use crate::scratch::Scratch;
 pub(super) const QUEUE: &str = "demo";
 pub(super) const DATABASE: &str = "shop";
 
+const LOGS: [&str; 2] = ["provider_ticker.log", "replic.log"];
+
 /// Two clusters and our programs between them. The order of the fields is that of their end.
 #[derive(Debug)]
 pub(super) struct Stage {
@@ -163,10 +165,19 @@ impl Stage {
         self.read_log("replic.log")
     }
 
+    /// Records of our programs at level WARNING or worse but the `expected` ones.
+    pub(super) fn complaints(&self, expected: &[&str]) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for name in LOGS {
+            found.extend(testkit::log_problems(&self.work.join(name), expected)?);
+        }
+        Ok(found)
+    }
+
     /// Logs of our programs, for a failure.
     pub(super) fn log_tails(&self) -> String {
         let mut text = String::new();
-        for name in ["provider_ticker.log", "replic.log"] {
+        for name in LOGS {
             let log = self.read_log(name);
             let lines: Vec<&str> = log.lines().collect();
             let tail = &lines[lines.len().saturating_sub(15)..];
