@@ -98,7 +98,11 @@ impl ClusterBuilder {
         let server = find_server(self.major)?;
         let owner = Owner::choose()?;
         let template = template(&server, owner)?;
-        let parent = self.parent.unwrap_or_else(std::env::temp_dir);
+        // Links resolved, so that processes are recognised by the directory they work in.
+        let parent = self
+            .parent
+            .unwrap_or_else(std::env::temp_dir)
+            .canonicalize()?;
         let dir = tempfile::Builder::new().prefix("pg").tempdir_in(&parent)?;
         // sun_path holds 107 bytes, and the socket is called s/.s.PGSQL.NNNNN.
         if dir.path().as_os_str().len() > 85 {
@@ -268,7 +272,7 @@ impl Cluster {
                     .as_mut()
                     .and_then(|child| child.try_wait().transpose())
                 {
-                    return Err(format!("server ended with {}:\n{}", status?, self.log()).into());
+                    return Err(format!("server ended with {}", status?).into());
                 }
                 Ok(self.connect("postgres").is_ok())
             },
@@ -288,16 +292,20 @@ impl Cluster {
             Shutdown::Immediate => {
                 rustix::process::kill_process(pid, rustix::process::Signal::QUIT)?
             }
-            Shutdown::Kill => {
-                let children = children_of(pid.as_raw_pid());
-                rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
-                for child in children {
-                    // One that has ended by itself is as good.
-                    let _ = rustix::process::kill_process(child, rustix::process::Signal::KILL);
-                }
-            }
+            Shutdown::Kill => rustix::process::kill_process(pid, rustix::process::Signal::KILL)?,
         }
         postmaster.wait()?;
+        // Backends notice a killed postmaster in their own time, and until the last of them is gone
+        // a new one finds the shared memory in use.
+        let data = self.data_dir();
+        wait_until("the backends to end", Duration::from_secs(30), || {
+            let left = processes_in(&data);
+            for backend in &left {
+                // One that has ended by itself is as good.
+                let _ = rustix::process::kill_process(*backend, rustix::process::Signal::KILL);
+            }
+            Ok(left.is_empty())
+        })?;
         self.watcher = None;
         Ok(())
     }
@@ -466,10 +474,19 @@ fn free_port() -> TestResult<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn children_of(parent: i32) -> Vec<rustix::process::Pid> {
-    let path = format!("/proc/{parent}/task/{parent}/children");
-    let text = fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace()
-        .filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?))
-        .collect()
+/// Processes whose working directory is `dir`.
+fn processes_in(dir: &Path) -> Vec<rustix::process::Pid> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let pid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw)
+            && fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == dir)
+        {
+            found.push(pid);
+        }
+    }
+    found
 }

@@ -26,7 +26,8 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Makes one, after clearing what killed runs have left.
     pub(crate) fn new() -> Result<Scratch> {
-        let parent = parent();
+        // Links resolved, so that processes are recognised by the directory they work in.
+        let parent = parent().canonicalize()?;
         sweep(&parent);
         let dir = tempfile::Builder::new()
             .prefix(PREFIX)
