@@ -49,3 +49,6 @@ create table shop.heartbeat (
     id bigserial primary key,
     sent timestamptz not null default clock_timestamp()
 );
+
+-- pgbench gives its history table no key, and rows without a key cannot be told apart.
+alter table pgbench_history add column id bigserial primary key;

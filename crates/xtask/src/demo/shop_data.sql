@@ -38,6 +38,3 @@ from generate_series(1, 10000) i;
 insert into shop.order_line
 select o, l, 'SKU-' || lpad((1 + (o * 13 + l) % 1000)::text, 5, '0'), 1 + (o + l) % 5, (o + l) % 1000 / 10.0
 from generate_series(1, 10000) o, generate_series(1, 3) l;
-
--- pgbench gives its history table no key, and rows without a key cannot be told apart.
-alter table pgbench_history add column id bigserial primary key;
