@@ -248,6 +248,12 @@ impl EventCursor {
         Ok(cursor)
     }
 
+    /// Fetches so many events at a time from now on: a caller bounds its memory by their size.
+    /// Without effect on a batch that was read at once.
+    pub fn set_chunk(&mut self, chunk: u32) {
+        self.chunk = chunk.max(1);
+    }
+
     /// The next events; empty at the end, when the cursor is closed.
     ///
     /// # Errors

@@ -60,7 +60,14 @@ impl Sequences {
         if names.is_empty() {
             return Ok(());
         }
-        for current in current(provider, names)? {
+        let found = match current(provider, names) {
+            Err(error) if !error.is_connection_lost() => {
+                self.complain("of the queue", &chain(&error));
+                return Ok(());
+            }
+            found => found?,
+        };
+        for current in found {
             if !current.exists {
                 self.complain(&current.name, "it does not exist on the provider");
                 continue;

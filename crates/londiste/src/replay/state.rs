@@ -93,6 +93,11 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// Whether the stored state is not the text we would store.
+    pub(crate) fn is_spelled_otherwise(&self) -> bool {
+        self.stored.0 != self.state.text()
+    }
+
     fn read(row: SubscriberTable) -> Result<Table, Error> {
         let state = MergeState::parse(row.state.as_deref()).ok_or_else(|| Error::TableState {
             table: row.name.clone(),

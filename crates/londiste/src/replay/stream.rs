@@ -7,6 +7,12 @@ use skytools::db::{Connection, Text, Tx};
 use super::apply::{Applier, Routes, table_of};
 use crate::Error;
 
+/// Events of the first fetch of a batch, before anything is known about their size.
+const FIRST_CHUNK: u32 = 50;
+
+/// Bytes of events that a fetch shall hold at most.
+const CHUNK_BYTES: usize = 2 * 1024 * 1024;
+
 /// What a batch held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -47,12 +53,16 @@ pub(crate) fn apply_events(
     let mut counts = Counts::default();
     let mut applier = Applier::new(careful_from);
     let mut source = provider.begin()?;
+    let most = chunk;
+    let mut chunk = FIRST_CHUNK.min(most);
     let mut cursor = EventCursor::open(&mut source, batch.id, chunk, None)?;
     loop {
         let events = cursor.fetch(&mut source)?;
         if events.is_empty() {
             break;
         }
+        chunk = next_chunk(chunk, size_of(&events), most);
+        cursor.set_chunk(chunk);
         for event in &events {
             counts.events += 1;
             if event.retry.is_some_and(|retry| retry > 0) {
@@ -76,4 +86,38 @@ pub(crate) fn apply_events(
     applier.flush(tx)?;
     source.commit()?;
     Ok(counts)
+}
+
+/// How many events to fetch after a chunk of this size: more while they are small, fewer when they
+/// are large, `most` at most.
+fn next_chunk(chunk: u32, bytes: usize, most: u32) -> u32 {
+    if bytes > CHUNK_BYTES {
+        (chunk / 2).max(1)
+    } else if bytes < CHUNK_BYTES / 4 {
+        chunk.saturating_mul(2).min(most)
+    } else {
+        chunk
+    }
+}
+
+fn size_of(events: &[Event]) -> usize {
+    let size = |event: &Event| {
+        let fields = event.extra.iter().chain([&event.data]).flatten();
+        fields.map(|field| field.as_bytes().len()).sum::<usize>()
+    };
+    events.iter().map(size).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_events_are_fetched_in_small_numbers() {
+        assert_eq!(next_chunk(50, 1000, 500), 100);
+        assert_eq!(next_chunk(400, 1000, 500), 500);
+        assert_eq!(next_chunk(500, CHUNK_BYTES / 2, 500), 500);
+        assert_eq!(next_chunk(500, CHUNK_BYTES * 3, 500), 250);
+        assert_eq!(next_chunk(1, CHUNK_BYTES * 3, 500), 1);
+    }
 }

@@ -165,8 +165,10 @@ impl Replay {
     fn begin(&mut self, table: &Table) -> Result<bool, Error> {
         let subscriber = self.subscriber.open()?;
         if Supervisor::plain_copy_runs(&self.settings, subscriber)? {
-            info!("Waiting for existing copy to exit");
-            self.defer(&table.name, Duration::ZERO);
+            if !self.deferred.contains_key(&table.name) {
+                info!("Waiting for existing copy to exit");
+            }
+            self.defer(&table.name, self.settings.sync_poll);
             return Ok(false);
         }
         if let Err(error) = fkeys::stash(subscriber, &table.name) {
@@ -199,10 +201,8 @@ impl Replay {
     }
 
     fn defer(&mut self, table: &str, pause: Duration) {
-        let deferral = Deferral {
-            until: Instant::now() + pause,
-            pause: pause.max(FIRST_DEFERRAL),
-        };
+        let until = Instant::now() + pause;
+        let deferral = Deferral { until, pause };
         self.deferred.insert(table.to_owned(), deferral);
     }
 
@@ -292,6 +292,7 @@ impl Replay {
                 return Ok(None);
             }
         };
+        let tables = self.respell(tables)?;
         let tables = self.drop_snapshots(batch, tables)?;
         self.fkeys
             .restore(&self.settings.queue, self.subscriber.open()?)?;
@@ -301,6 +302,26 @@ impl Replay {
             self.subscriber.open()?,
         )?;
         Ok(Some(tables))
+    }
+
+    /// Writes states of old installations as they are written now.
+    fn respell(&mut self, tables: Vec<Table>) -> Result<Vec<Table>, Error> {
+        if !tables.iter().any(Table::is_spelled_otherwise) {
+            return Ok(tables);
+        }
+        let queue = &self.settings.queue;
+        for table in tables.iter().filter(|table| table.is_spelled_otherwise()) {
+            state::transition(
+                self.subscriber.open()?,
+                queue,
+                Actor::Replay,
+                table,
+                table.state,
+                table.snapshot.as_ref(),
+                |_| Ok(true),
+            )?;
+        }
+        state::tables(&mut **self.subscriber.open()?, queue)
     }
 
     /// Forgets the snapshots of copies that contain nothing of this batch or a later one.
@@ -450,6 +471,7 @@ impl Worker for Replay {
             return self.idle(&context.stop);
         };
         let stored = position::last_tick(&mut **self.subscriber.open()?, SCHEMA, consumer)?;
+        let mut unknown = 0;
         if position::check(&batch, stored)? == Verdict::Apply {
             let Some(tables) = self.prepare(&batch, &context.stop)? else {
                 return Ok(Work::Idle);
@@ -457,15 +479,16 @@ impl Worker for Replay {
             let counts = self.apply_or_explain(&batch, &tables)?;
             context.stats.put("count", counts.events);
             context.stats.put("ignored", counts.ignored);
-            if counts.unknown > 0 {
-                context.stats.put("unknown", counts.unknown);
-            }
+            unknown = counts.unknown;
         }
         batch::finish_batch(&mut **self.provider.open()?, batch.id)?;
         failpoint::step("replay.finished");
         context
             .stats
             .put("duration", started.elapsed().as_secs_f64());
+        if unknown > 0 {
+            context.stats.put("unknown", unknown);
+        }
         Ok(Work::More)
     }
 

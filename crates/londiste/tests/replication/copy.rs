@@ -45,7 +45,8 @@ fn a_table_is_added_while_it_is_written() -> TestResult {
     pair.catch_up()?;
     assert!(pair.assert_equal(ALL)? > 5000);
     assert!(steps > 10, "only {steps} steps");
-    pair.assert_tidy()
+    pair.assert_tidy()?;
+    pair.assert_quiet()
 }
 
 #[test]
@@ -76,7 +77,8 @@ fn transactions_open_across_the_copy_are_applied_once() -> TestResult {
     second.commit()?;
     pair.catch_up()?;
     assert_eq!(pair.assert_equal(ALL)?, 101);
-    pair.assert_tidy()
+    pair.assert_tidy()?;
+    pair.assert_quiet()
 }
 
 #[test]
@@ -85,6 +87,7 @@ fn an_idle_small_table_is_ok_within_three_seconds() -> TestResult {
     let pair = Pair::with(Setting {
         schema: BUSY,
         lines: "loop_delay = 1.0\nsync_poll = 0.2",
+        ..Setting::default()
     })?;
     pair.provider()?
         .batch_execute("insert into t select i, 'old' from generate_series(1, 100) i")?;
@@ -125,7 +128,8 @@ fn resync_copies_again_under_load() -> TestResult {
     load.finish()?;
     pair.catch_up()?;
     assert!(pair.assert_equal(ALL)? > 1000);
-    pair.assert_tidy()
+    pair.assert_tidy()?;
+    pair.assert_quiet()
 }
 
 #[test]
@@ -353,6 +357,7 @@ fn several_tables_are_copied_at_once() -> TestResult {
         lines: "parallel_copies = 2",
         schema: "create table a (id int primary key); create table b (id int primary key);
                  create table \"C/c\" (id int primary key); create table d (id int primary key)",
+        ..Setting::default()
     })?;
     let mut provider = pair.provider()?;
     let insert = |from: i32| {
@@ -389,7 +394,8 @@ fn several_tables_are_copied_at_once() -> TestResult {
             300
         );
     }
-    pair.assert_tidy()
+    pair.assert_tidy()?;
+    pair.assert_quiet()
 }
 
 #[test]

@@ -13,6 +13,9 @@ use testkit::{Cluster, Job, Program, Running, TestResult, wait_until};
 /// Longest wait for anything that has to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Database of either side.
+const DATABASE: &str = "shop";
+
 /// Two servers that replicate, with PgQ and Londiste installed and the ticker running.
 pub(crate) struct Pair {
     pub(crate) provider: Cluster,
@@ -30,12 +33,17 @@ pub(crate) struct Setting {
     pub(crate) lines: &'static str,
     /// SQL run on both sides before anything is installed.
     pub(crate) schema: &'static str,
+    /// Encoding of the databases; UTF8 if empty.
+    pub(crate) encoding: &'static str,
 }
 
 impl Pair {
     /// Both sides have `schema`.
     pub(crate) fn start(schema: &'static str) -> TestResult<Pair> {
-        Pair::with(Setting { schema, lines: "" })
+        Pair::with(Setting {
+            schema,
+            ..Setting::default()
+        })
     }
 
     pub(crate) fn with(setting: Setting) -> TestResult<Pair> {
@@ -47,19 +55,28 @@ impl Pair {
             copies: vec![Job::new(dir.path().join("replay.pid.copy"))],
             dir,
         };
+        for side in [&pair.provider, &pair.subscriber] {
+            let options = match setting.encoding {
+                "" => String::new(),
+                encoding => format!("encoding '{encoding}' locale 'C'"),
+            };
+            side.connect("postgres")?.batch_execute(&format!(
+                "create database {DATABASE} template template0 {options}"
+            ))?;
+        }
         pair.write_ini("replay", setting.lines)?;
         fs::write(
             pair.dir.path().join("ticker.ini"),
             format!(
                 "[pgqadm]\njob_name = ticker\ndb = {}\nloop_delay = 0.1\nlogfile = {}\n\
                  pidfile = {}\n",
-                pair.provider.conninfo("postgres"),
+                pair.provider.conninfo(DATABASE),
                 pair.path("ticker.log").display(),
                 pair.path("ticker.pid").display(),
             ),
         )?;
         for side in [&pair.provider, &pair.subscriber] {
-            side.connect("postgres")?.batch_execute(setting.schema)?;
+            side.connect(DATABASE)?.batch_execute(setting.schema)?;
         }
         pair.run("pgqadm", &["ticker.ini", "install"])?;
         pair.londiste(&["provider", "install"])?;
@@ -77,8 +94,8 @@ impl Pair {
                 "[londiste]\njob_name = {name}\nprovider_db = {}\nsubscriber_db = {}\n\
                  pgq_queue_name = q\npidfile = {}\nlogfile = {}\nloop_delay = 0.1\n\
                  exception_sleep = 0.3\nsync_poll = 0.05\n{lines}\n",
-                self.provider.conninfo("postgres"),
-                self.subscriber.conninfo("postgres"),
+                self.provider.conninfo(DATABASE),
+                self.subscriber.conninfo(DATABASE),
                 self.path(&format!("{name}.pid")).display(),
                 self.path(&format!("{name}.log")).display(),
             ),
@@ -143,11 +160,11 @@ impl Pair {
     }
 
     pub(crate) fn provider(&self) -> TestResult<Client> {
-        self.provider.connect("postgres")
+        self.provider.connect(DATABASE)
     }
 
     pub(crate) fn subscriber(&self) -> TestResult<Client> {
-        self.subscriber.connect("postgres")
+        self.subscriber.connect(DATABASE)
     }
 
     /// State of a subscribed table; `-` is null, the empty text a table that is not subscribed.
@@ -254,6 +271,13 @@ impl Pair {
                 && self.copies.iter().all(|copy| copy.pid().is_none()))
         })
         .map_err(|error| self.explain(error))
+    }
+
+    /// Fails if anything was logged that an operator has to look at.
+    pub(crate) fn assert_quiet(&self) -> TestResult {
+        let problems = testkit::log_problems(&self.path("replay.log"), &[])?;
+        assert!(problems.is_empty(), "{problems:#?}");
+        Ok(())
     }
 
     pub(crate) fn log(&self) -> TestResult<String> {

@@ -235,8 +235,8 @@ mod tests {
     fn whole_rows_become_statements() {
         let target = Target::default();
         assert_eq!(
-            text(&target, "I:id", "id=1&data=it%27s&Odd=&none"),
-            "insert into public.t (id,data,\"Odd\",none) values ('1','it''s','',null);\n"
+            text(&target, "I:id", "id=1&data=it%27s&Odd=&empty"),
+            "insert into public.t (id,data,\"Odd\",empty) values ('1','it''s','',null);\n"
         );
         assert_eq!(
             text(&target, "U:id,b", "id=1&data=x&b=2"),
