@@ -114,7 +114,7 @@ impl Demo<'_> {
         self.typed("londiste replic.ini provider add-seq shop.invoice_number")?;
         self.typed("londiste replic.ini subscriber add --all")?;
         self.typed("londiste replic.ini subscriber add-seq shop.invoice_number")?;
-        self.copy(&mut subscriber, rows)?;
+        self.copy(&mut provider, &mut subscriber, rows)?;
         let copied = self.display.elapsed();
 
         let heartbeat = Heartbeat::start(self.stage.provider_db()?, self.stage.subscriber_db()?);
@@ -184,7 +184,7 @@ impl Demo<'_> {
     }
 
     /// Follows the initial copy to its end.
-    fn copy(&mut self, subscriber: &mut Client, rows: u64) -> Result {
+    fn copy(&mut self, provider: &mut Client, subscriber: &mut Client, rows: u64) -> Result {
         self.display.chapter(&format!(
             "Copying {rows} rows and what is written meanwhile"
         ));
@@ -208,10 +208,11 @@ impl Demo<'_> {
                 .filter(|(state, _)| !matches!(*state, "ok" | "waiting"))
                 .map(|(state, table)| format!("{table} {state}"))
                 .collect();
-            let copying: i64 = subscriber
+            // The provider sends a table as one COPY; the subscriber takes it in several.
+            let copying: i64 = provider
                 .query_one(
                     "select coalesce(sum(tuples_processed), 0)::int8 \
-                     from pg_stat_progress_copy where command = 'COPY FROM'",
+                     from pg_stat_progress_copy where command = 'COPY TO'",
                     &[],
                 )?
                 .get(0);
