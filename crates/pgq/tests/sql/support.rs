@@ -147,3 +147,16 @@ pub(crate) fn wait_for_lock(db: &mut Client, pid: &str) -> TestResult {
         || Ok(row(db, &sql)? == "t"),
     )
 }
+
+/// Whether the server came with a program. Some packages hold the server alone; a test that needs
+/// more says so and ends.
+pub(crate) fn has_program(cluster: &Cluster, program: &str) -> bool {
+    let present = cluster.bindir().join(program).exists();
+    if !present {
+        eprintln!(
+            "skipped: PostgreSQL {} came without {program}",
+            cluster.major()
+        );
+    }
+    present
+}
