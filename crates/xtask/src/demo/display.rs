@@ -42,8 +42,8 @@ impl Display {
     pub(super) fn progress(&self, goal: Option<u64>) -> Progress {
         let bar = self.terminal.then(|| {
             let template = match goal {
-                Some(_) => "          [{bar:30}] {pos}/{len} {msg}",
-                None => "          {spinner} {msg}",
+                Some(_) => "          [{bar:30}] {pos}/{len} {wide_msg}",
+                None => "          {spinner} {wide_msg}",
             };
             let style = ProgressStyle::with_template(template)
                 .expect("the templates above are well-formed");
