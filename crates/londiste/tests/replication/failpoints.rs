@@ -132,3 +132,36 @@ steps! {
     copy_dies_after_it_handed_over: "copy.handed_over",
     copy_dies_after_it_left: "copy.left",
 }
+
+#[test]
+fn events_that_the_copy_contains_already_are_not_applied_again() -> TestResult {
+    let pair = Pair::start(TABLES)?;
+    let mut provider = pair.provider()?;
+    provider.batch_execute("insert into parent values (1, 'before')")?;
+    let held = pair.path("held");
+    let failpoints = format!("copy.registered=return(hold:{})", held.display());
+    let _replay = pair
+        .replay_program()
+        .env("FAILPOINTS", failpoints)
+        .spawn()?;
+    pair.add(&["parent"])?;
+    wait_until("the copy to be registered", PATIENCE, || Ok(held.exists()))?;
+    // After the place in the queue and before the snapshot: part of the first batch, and of the copy.
+    provider.batch_execute(
+        "insert into parent values (2, 'contained'); update parent set data = data || '+'",
+    )?;
+    let mut late = pair.provider()?;
+    let mut late = late.transaction()?;
+    late.batch_execute(
+        "insert into parent values (3, 'late'); update parent set data = data || '-' where id = 1",
+    )?;
+    std::fs::remove_file(&held)?;
+    pair.wait_copied("public.parent")?;
+    // Of the same batch, and not in the copy.
+    late.commit()?;
+    pair.wait_ok(&["public.parent"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal("select * from parent order by id")?, 3);
+    pair.assert_tidy()?;
+    pair.assert_quiet()
+}
