@@ -50,6 +50,16 @@ struct Claim {
     consumer: ConsumerName,
 }
 
+/// What to do with the batch held.
+enum Prepared {
+    /// Apply it to the table.
+    Apply(Table),
+    /// Nothing now; the next pass sees why.
+    Over,
+    /// There has been no replay for long.
+    Lonely,
+}
+
 impl Copier {
     pub(crate) fn new(
         settings: Settings,
@@ -206,11 +216,12 @@ impl Copier {
         });
         self.watch.reset();
         self.idle = false;
+        if broken_off {
+            // The session is gone; the next pass sees why.
+            self.recover();
+            return Ok(());
+        }
         match result {
-            Err(_) if broken_off => {
-                self.recover();
-                Ok(())
-            }
             Err(error) if state::overtaken(&error) => Ok(()),
             Err(error) => Err(error),
             Ok(_) => {
@@ -220,17 +231,11 @@ impl Copier {
         }
     }
 
-    /// Decides about `batch` until it may be applied. `None` if the pass is over: the next one sees
-    /// why.
-    fn prepare(
-        &mut self,
-        claim: &Claim,
-        batch: &Batch,
-        stop: &Stop,
-    ) -> Result<Option<Table>, Error> {
+    /// Decides about `batch` until it may be applied, or not by this process.
+    fn prepare(&mut self, claim: &Claim, batch: &Batch, stop: &Stop) -> Result<Prepared, Error> {
         loop {
             let Some(table) = self.reload(claim)? else {
-                return Ok(None);
+                return Ok(Prepared::Over);
             };
             let replay = position::last_tick(
                 &mut **self.subscriber.open()?,
@@ -238,7 +243,7 @@ impl Copier {
                 &self.settings.consumer,
             )?;
             match copy_move(Some(table.state), Some(batch), self.idle, replay) {
-                CopyMove::Apply => return Ok(Some(table)),
+                CopyMove::Apply => return Ok(Prepared::Apply(table)),
                 CopyMove::AskToMeet(tick) => {
                     failpoint::step("copy.ask");
                     self.transition(&table, MergeState::WannaSync(tick))?;
@@ -249,13 +254,16 @@ impl Copier {
                         // Replay is past the batch held, and meets at the end of a later one.
                         self.force_tick()?;
                     }
-                    if self.is_lonely()? || stop.sleep(self.settings.sync_poll) {
-                        return Ok(None);
+                    if self.is_lonely()? {
+                        return Ok(Prepared::Lonely);
+                    }
+                    if stop.sleep(self.settings.sync_poll) {
+                        return Ok(Prepared::Over);
                     }
                 }
                 CopyMove::HandOver => {
                     self.hand_over(claim, &table, batch)?;
-                    return Ok(None);
+                    return Ok(Prepared::Over);
                 }
                 CopyMove::StartOver => {
                     error!(
@@ -263,9 +271,9 @@ impl Copier {
                         batch.tick, table.state
                     );
                     self.start_over(claim, &table, MergeState::New)?;
-                    return Ok(None);
+                    return Ok(Prepared::Over);
                 }
-                CopyMove::Copy | CopyMove::Idle | CopyMove::Leave => return Ok(None),
+                CopyMove::Copy | CopyMove::Idle | CopyMove::Leave => return Ok(Prepared::Over),
             }
         }
     }
@@ -326,6 +334,12 @@ impl Copier {
             self.replay_seen = Instant::now();
         }
         Ok(self.replay_seen.elapsed() > LONELY)
+    }
+
+    /// Leaves the table in its state: the next replay starts a copy that goes on from there.
+    fn give_up(&self, claim: &Claim) -> Work {
+        info!("replay does not run; leaving {} as it is", claim.table);
+        Work::Done
     }
 
     /// Applies the table's events, and stores the tick, in one transaction.
@@ -417,8 +431,7 @@ impl Worker for Copier {
             self.idle = true;
             self.force_tick()?;
             if self.is_lonely()? {
-                info!("replay does not run; leaving {} as it is", claim.table);
-                return Ok(Work::Done);
+                return Ok(self.give_up(&claim));
             }
             context.stop.sleep(self.settings.sync_poll);
             return Ok(Work::More);
@@ -426,12 +439,10 @@ impl Worker for Copier {
         let stored = position::last_tick(&mut **self.subscriber.open()?, SCHEMA, &claim.consumer)?;
         match position::check(&batch, stored) {
             Ok(Verdict::Apply) => {
-                let Some(table) = self.prepare(&claim, &batch, &context.stop)? else {
-                    if self.replay_seen.elapsed() > LONELY {
-                        info!("replay does not run; leaving {} as it is", claim.table);
-                        return Ok(Work::Done);
-                    }
-                    return Ok(Work::More);
+                let table = match self.prepare(&claim, &batch, &context.stop)? {
+                    Prepared::Apply(table) => table,
+                    Prepared::Over => return Ok(Work::More),
+                    Prepared::Lonely => return Ok(self.give_up(&claim)),
                 };
                 let counts = self.apply_or_explain(&claim, &table, &batch)?;
                 self.idle = false;

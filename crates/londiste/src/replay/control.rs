@@ -7,11 +7,12 @@ use pgq::QueueName;
 use pgq::batch::Event;
 use postgres::types::Type;
 use skytools::db::{During, Text, Tx};
+use skytools::table::TableName;
 use tracing::{info, warn};
 
 use super::apply::Routes;
 use super::stream::Control;
-use crate::Error;
+use crate::{Error, registry};
 
 /// How often an unknown type is reported.
 const REMINDER: Duration = Duration::from_secs(3600);
@@ -39,19 +40,34 @@ impl Control for ReplayControl<'_> {
         kind: &str,
         event: &Event,
     ) -> Result<bool, Error> {
+        let data = event.data.as_ref().map(Text::to_string_lossy);
+        let data = data.as_deref().unwrap_or_default();
         match kind {
-            "T" => self.tables_changed(tx, routes, event).map(|()| true),
-            _ if kind.starts_with("pgq.") || kind.starts_with("londiste.") => {
-                Err(Error::ReservedEvent {
+            "T" => self.tables_changed(tx, routes, data)?,
+            "londiste.remove-table" => self.unsubscribe(tx, routes, data)?,
+            "londiste.remove-seq" => self.unsubscribe_seq(tx, data)?,
+            "londiste.update-seq" => {
+                let name = event.extra[0].as_ref().map(Text::to_string_lossy);
+                self.sequence_moved(tx, name.as_deref().unwrap_or_default(), data)?;
+            }
+            // News for relays, and of tables that have to be subscribed by hand.
+            "londiste.add-table"
+            | "pgq.location-info"
+            | "pgq.unregister-location"
+            | "pgq.global-watermark"
+            | "pgq.tick-id" => {}
+            _ if kind == "EXECUTE" || kind.starts_with("pgq.") || kind.starts_with("londiste.") => {
+                return Err(Error::ReservedEvent {
                     kind: kind.to_owned(),
                     event: event.id,
-                })
+                });
             }
             _ => {
                 self.report(kind);
-                Ok(false)
+                return Ok(false);
             }
         }
+        Ok(true)
     }
 }
 
@@ -61,27 +77,65 @@ impl ReplayControl<'_> {
         &mut self,
         tx: &mut Tx<'_>,
         routes: &mut Routes,
-        event: &Event,
+        list: &str,
     ) -> Result<(), Error> {
-        let list = event.data.as_ref().map(Text::to_string_lossy);
-        let list = list.as_deref().unwrap_or_default();
         info!("got new table event: {list}");
         self.changed = true;
         let provided = parse_list(list);
-        let gone: Vec<String> = (self.subscribed)
-            .extract_if(.., |table| !provided.contains(table))
-            .collect();
-        for table in gone {
-            info!("Removing table {table} from set");
-            tx.query_typed(
-                "select londiste.subscriber_remove_table($1, $2)",
-                &[(self.queue, Type::TEXT), (&table, Type::TEXT)],
-            )
-            .during(format!("unsubscribe {table}"))?;
-            routes.remove(&table);
-            self.removed.push(table);
+        for table in self.subscribed.clone() {
+            if !provided.contains(&table) {
+                self.unsubscribe(tx, routes, &table)?;
+            }
         }
         Ok(())
+    }
+
+    fn unsubscribe(
+        &mut self,
+        tx: &mut Tx<'_>,
+        routes: &mut Routes,
+        table: &str,
+    ) -> Result<(), Error> {
+        let Some(place) = self.subscribed.iter().position(|other| other == table) else {
+            return Ok(());
+        };
+        info!("Removing table {table} from set");
+        tx.query_typed(
+            "select londiste.subscriber_remove_table($1, $2)",
+            &[(self.queue, Type::TEXT), (&table, Type::TEXT)],
+        )
+        .during(format!("unsubscribe {table}"))?;
+        routes.remove(table);
+        self.removed.push(self.subscribed.remove(place));
+        Ok(())
+    }
+
+    fn unsubscribe_seq(&self, tx: &mut Tx<'_>, name: &str) -> Result<(), Error> {
+        if self.follows(tx, name)? {
+            unsubscribe_seq(tx, self.queue, name)?;
+        }
+        Ok(())
+    }
+
+    /// Sets a sequence to a value that the provider published.
+    fn sequence_moved(&self, tx: &mut Tx<'_>, name: &str, value: &str) -> Result<(), Error> {
+        if self.follows(tx, name)? {
+            tx.query_typed(
+                "select pg_catalog.setval($1::text::regclass, $2::text::int8)",
+                &[
+                    (&TableName::parse(name).quoted(), Type::TEXT),
+                    (&value, Type::TEXT),
+                ],
+            )
+            .during(format!("set sequence {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the sequence is subscribed.
+    fn follows(&self, tx: &mut Tx<'_>, name: &str) -> Result<bool, Error> {
+        let names = registry::subscriber_seqs(tx, self.queue)?;
+        Ok(names.iter().any(|subscribed| subscribed == name))
     }
 
     fn report(&mut self, kind: &str) {
@@ -94,6 +148,17 @@ impl ReplayControl<'_> {
             self.reported.insert(kind.to_owned(), Instant::now());
         }
     }
+}
+
+/// Ends the subscription of a sequence.
+pub(crate) fn unsubscribe_seq(tx: &mut Tx<'_>, queue: &QueueName, name: &str) -> Result<(), Error> {
+    info!("Removing sequence {name} from set");
+    tx.query_typed(
+        "select londiste.subscriber_remove_seq($1, $2)",
+        &[(queue, Type::TEXT), (&name, Type::TEXT)],
+    )
+    .during(format!("unsubscribe the sequence {name}"))?;
+    Ok(())
 }
 
 /// Names joined by commas; one with a comma, a quote or blanks at its ends is quoted as in CSV.

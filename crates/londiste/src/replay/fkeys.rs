@@ -19,7 +19,7 @@ use crate::Error;
 const REMINDER: Duration = Duration::from_secs(600);
 
 /// Longest wait for a table lock: replay must not queue behind it for long, nor users behind replay.
-const LOCK_TIMEOUT: &str = "set local lock_timeout = '5s'";
+pub(crate) const LOCK_TIMEOUT: &str = "set local lock_timeout = '5s'";
 
 /// A dropped foreign key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -10,13 +10,13 @@ use postgres::types::Type;
 use skytools::app::chain;
 use skytools::config::CommonConfig;
 use skytools::daemon::{Context, Stop, Work, Worker};
-use skytools::db::{Database, During};
+use skytools::db::{Connection, Database, DbError, During};
 use tracing::{info, warn};
 
 use super::apply::{Route, Routes};
 use super::attach;
-use super::control::{ReplayControl, Reported};
-use super::fkeys::{self, ForeignKeys};
+use super::control::{ReplayControl, Reported, unsubscribe_seq};
+use super::fkeys::{self, ForeignKeys, LOCK_TIMEOUT};
 use super::handshake;
 use super::job::Settings;
 use super::sequences::Sequences;
@@ -400,12 +400,7 @@ impl Replay {
                 registry::provider_seqs(&mut **self.provider.open()?, &self.settings.queue)?;
             for name in registry::subscriber_seqs(&mut tx, &self.settings.queue)? {
                 if !provided.contains(&name) {
-                    info!("Removing sequence {name} from set");
-                    tx.query_typed(
-                        "select londiste.subscriber_remove_seq($1, $2)",
-                        &[(&self.settings.queue, Type::TEXT), (&name, Type::TEXT)],
-                    )
-                    .during(format!("unsubscribe the sequence {name}"))?;
+                    unsubscribe_seq(&mut tx, &self.settings.queue, &name)?;
                 }
             }
         }
@@ -423,14 +418,15 @@ impl Replay {
     /// is only warned about: the batch is applied.
     fn release(&mut self, table: &str) -> Result<(), Error> {
         let subscriber = self.subscriber.open()?;
-        let restored = subscriber
-            .query_typed(
-                "select londiste.subscriber_restore_all_table_triggers($1)",
-                &[(&table, Type::TEXT)],
-            )
-            .during(format!("restore the triggers of {table}"));
-        if let Err(error) = restored {
-            warn!("{}", chain(&error));
+        if let Err(error) = restore_triggers(subscriber, table) {
+            if error.is_connection_lost() {
+                return Err(error.into());
+            }
+            warn!(
+                "{}; they are kept in londiste.subscriber_pending_triggers, see \
+                 londiste.subscriber_restore_all_table_triggers()",
+                chain(&error)
+            );
         }
         self.fkeys.release(table, subscriber)
     }
@@ -448,6 +444,17 @@ impl Replay {
         self.careful = Some((batch.tick, first));
         self.apply(batch, tables)
     }
+}
+
+fn restore_triggers(subscriber: &mut Connection, table: &str) -> Result<(), DbError> {
+    let mut tx = subscriber.begin()?;
+    tx.batch_execute(LOCK_TIMEOUT).during("limit lock waits")?;
+    tx.query_typed(
+        "select londiste.subscriber_restore_all_table_triggers($1)",
+        &[(&table, Type::TEXT)],
+    )
+    .during(format!("restore the triggers of {table}"))?;
+    tx.commit()
 }
 
 impl Worker for Replay {

@@ -802,3 +802,41 @@ fn rewinding_makes_tables_in_copy_start_over() -> TestResult {
     assert_eq!(pair.assert_equal(ALL)?, 1);
     pair.assert_tidy()
 }
+
+#[test]
+fn control_events_of_the_later_line_are_understood() -> TestResult {
+    let pair = Pair::start(
+        "create table t (id int primary key, data text); create sequence s; create sequence gone",
+    )?;
+    let _replay = pair.replay()?;
+    pair.add(&["t"])?;
+    pair.londiste(&["provider", "add-seq", "s", "gone"])?;
+    pair.londiste(&["subscriber", "add-seq", "s", "gone"])?;
+    pair.wait_ok(&["public.t"])?;
+    let mut provider = pair.provider()?;
+    let mut event = |kind: &str, data: &str, extra1: &str| {
+        provider.execute(
+            "select pgq.insert_event('q', $1, $2, $3, null, null, null)",
+            &[&kind, &data, &extra1],
+        )
+    };
+    event("pgq.tick-id", "7", "elsewhere")?;
+    event("londiste.add-table", "public.other", "")?;
+    event("londiste.update-seq", "30000", "public.s")?;
+    event("londiste.remove-seq", "public.gone", "")?;
+    event("londiste.remove-table", "public.t", "")?;
+    pair.catch_up()?;
+    assert_eq!(pair.state("public.t")?, "");
+    let mut subscriber = pair.subscriber()?;
+    let seqs: Vec<String> = subscriber
+        .query("select londiste.subscriber_get_seq_list('q')", &[])?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(seqs, ["public.s"]);
+    let last: i64 = subscriber
+        .query_one("select last_value from s", &[])?
+        .get(0);
+    assert_eq!(last, 30000);
+    pair.assert_quiet()
+}
