@@ -106,7 +106,8 @@ grant execute on function
     pgq.maint_rotate_tables_step1(text),
     pgq.maint_rotate_tables_step2(),
     pgq.maint_tables_to_vacuum(),
-    pgq.seq_setval(text, bigint)
+    pgq.seq_setval(text, bigint),
+    pgq.upgrade_schema()
 to pgq_admin;
 
 grant select on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription to public, pgq_reader;

@@ -12,6 +12,9 @@
 \ir tables/pgq.failed_queue.sql
 \ir tables/pgq.batch_id_seq.sql
 
+\ir functions/pgq.upgrade_schema.sql
+\ir upgrade.sql
+
 \ir functions/pgq.version.sql
 \ir functions/pgq.quote_fqname.sql
 \ir functions/pgq.seq_getval.sql

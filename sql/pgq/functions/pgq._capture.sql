@@ -15,17 +15,17 @@ returns boolean as $$
 -- Changes:  the queue
 -- Used by:  pgq.sqltriga, pgq.logutriga, pgq.jsontriga, pgq.logtriga
 declare
-    v_options   record;
-    v_columns   record;
-    v_new       text[];
-    v_old       text[];
-    v_changes   record;
+    v_options   pg_catalog.record;
+    v_columns   pg_catalog.record;
+    v_new       pg_catalog.text[];
+    v_old       pg_catalog.text[];
+    v_changes   pg_catalog.record;
     v_changed   boolean[];
     v_equal     boolean[];
-    v_fields    text[];
-    v_override  record;
-    v_value     text;
-    v_type      oid;
+    v_fields    pg_catalog.text[];
+    v_override  pg_catalog.record;
+    v_value     pg_catalog.text;
+    v_type      pg_catalog.oid;
     v_wanted    boolean := true;
     v_id        bigint;
 begin

@@ -17,7 +17,7 @@ returns setof record as $$
 -- Reads:    the event tables, with the caller's rights
 -- Used by:  consumers that read large batches
 declare
-    v_sql   text;
+    v_sql   pg_catalog.text;
 begin
     if i_batch_id is null or i_cursor_name is null or i_quick_limit is null then
         return;

@@ -7,16 +7,16 @@ returns trigger as $$
 --                      is ignored. A change of the key is logged as new values where old ones
 --      NAME            not used: ev_extra1 is the name that the table has
 -- Returns:  null or the row, which an AFTER trigger does not use
--- Raises:   "pgq.logtriga must be fired AFTER"; as pgq._capture; insufficient_privilege if the writer may not insert events
+-- Raises:   "pgq.logtriga must be fired AFTER"; as pgq._capture; insufficient_privilege if the writer may
+--           not insert events
 -- Changes:  the queue; nothing while session_replication_role is local
 -- Used by:  triggers on tables of users
 declare
     v_skip  boolean := false;
 begin
     if pg_catalog.current_setting('session_replication_role') operator(pg_catalog.<>) 'local' then
-        if not pg_catalog.has_function_privilege(
-                   'pgq.insert_event(text, text, text, text, text, text, text)'::pg_catalog.regprocedure,
-                   'execute') then
+        -- Its parts are granted with it, to pgq_writer.
+        if not pg_catalog.has_function_privilege('pgq.logtriga()'::pg_catalog.regprocedure, 'execute') then
             raise exception 'permission denied for function insert_event'
                 using errcode = 'insufficient_privilege',
                       hint = pg_catalog.format('To let %I write to captured tables: grant pgq_writer to %I',
@@ -49,5 +49,5 @@ begin
         return new;
     end if;
 end;
--- Like the other triggers not security definer.
+-- Not security definer, as no trigger function is: it runs in the writer's path, so names are qualified.
 $$ language plpgsql;

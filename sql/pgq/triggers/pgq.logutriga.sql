@@ -19,9 +19,8 @@ declare
     v_skip  boolean := false;
 begin
     if pg_catalog.current_setting('session_replication_role') operator(pg_catalog.<>) 'local' then
-        if not pg_catalog.has_function_privilege(
-                   'pgq.insert_event(text, text, text, text, text, text, text)'::pg_catalog.regprocedure,
-                   'execute') then
+        -- Its parts are granted with it, to pgq_writer.
+        if not pg_catalog.has_function_privilege('pgq.logutriga()'::pg_catalog.regprocedure, 'execute') then
             raise exception 'permission denied for function insert_event'
                 using errcode = 'insufficient_privilege',
                       hint = pg_catalog.format('To let %I write to captured tables: grant pgq_writer to %I',

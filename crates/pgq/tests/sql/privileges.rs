@@ -311,7 +311,13 @@ fn a_hostile_search_path_and_temporary_objects_change_nothing() -> TestResult {
          create function evil.now() returns timestamptz language sql as 'select now() where evil.caught()';
          create function evil.nextval(regclass) returns bigint language sql as 'select 1::bigint where evil.caught()';
          create function evil.quote_ident(text) returns text language sql as 'select evil.caught()::text';
-         create temp table queue (queue_name text);
+         create domain evil.text as pg_catalog.text check (evil.caught());
+         create domain evil.regprocedure as pg_catalog.text check (evil.caught());
+         create domain evil.oid as pg_catalog.text check (evil.caught());
+         create domain evil.record as pg_catalog.text check (evil.caught());
+         create domain evil.int8 as pg_catalog.text check (evil.caught());
+         create domain evil.bool as pg_catalog.text check (evil.caught());
+         create temp table queue (queue_name pg_catalog.text);
          create temp table tick ();
          create temp table subscription ();
          set search_path = evil, pg_temp, pg_catalog",

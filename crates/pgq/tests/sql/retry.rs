@@ -32,8 +32,7 @@ fn a_retried_event_comes_back_to_its_consumer_with_a_counter() -> TestResult {
             first.get_or_insert((id.to_owned(), rest.to_owned())),
             &(id.to_owned(), rest.to_owned())
         );
-        for (again, stored) in [("1", "1"), ("0", "0")] {
-            let _ = again;
+        for stored in ["1", "0"] {
             assert_eq!(
                 row(
                     &mut db,
@@ -168,6 +167,26 @@ fn a_queue_that_takes_no_events_does_not_hold_up_the_retries_of_others() -> Test
     // Dropping the queue takes them along.
     db.batch_execute("select pgq.drop_queue('disabled', true)")?;
     assert_eq!(row(&mut db, "select count(*) from pgq.retry_queue")?, "0");
+    Ok(())
+}
+
+#[test]
+fn two_movers_at_once_move_an_event_once() -> TestResult {
+    let (cluster, mut db) = cluster_with_consumer()?;
+    db.batch_execute(
+        "select pgq.event_retry_raw('q', 'c', now(), null, now(), 1, 't', 'once', null, null, null, null)",
+    )?;
+    let mut other = cluster.connect("postgres")?;
+    let pid = crate::support::pid(&mut other)?;
+    assert_eq!(row(&mut db, "begin; select pgq.maint_retry_events()")?, "1");
+    std::thread::scope(|scope| -> TestResult {
+        let second = scope.spawn(|| row(&mut other, "select pgq.maint_retry_events()"));
+        crate::support::wait_for_lock(&mut cluster.connect("postgres")?, &pid)?;
+        db.batch_execute("commit")?;
+        assert_eq!(second.join().expect("the other mover does not panic")?, "0");
+        Ok(())
+    })?;
+    assert_eq!(arrived(&mut db)?, ["once"]);
     Ok(())
 }
 

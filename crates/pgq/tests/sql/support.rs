@@ -150,6 +150,7 @@ pub(crate) fn wait_for_lock(db: &mut Client, pid: &str) -> TestResult {
 
 /// Whether the server came with a program. Some packages hold the server alone; a test that needs
 /// more says so and ends.
+#[expect(clippy::print_stderr, reason = "the reader of the results has to know")]
 pub(crate) fn has_program(cluster: &Cluster, program: &str) -> bool {
     let present = cluster.bindir().join(program).exists();
     if !present {
