@@ -14,6 +14,8 @@ pub(crate) enum Need {
     Pgbench,
     Rsync,
     Ssh,
+    /// A connection pooler, which takes statements apart from their sessions.
+    PgBouncer,
 }
 
 /// A package manager: its program, how it installs, and what it calls the packages.
@@ -25,6 +27,7 @@ struct Manager {
     server: &'static [&'static str],
     rsync: &'static str,
     ssh: &'static str,
+    pgbouncer: &'static str,
 }
 
 const MANAGERS: [Manager; 3] = [
@@ -35,6 +38,7 @@ const MANAGERS: [Manager; 3] = [
         server: &["postgresql"],
         rsync: "rsync",
         ssh: "openssh-client",
+        pgbouncer: "pgbouncer",
     },
     Manager {
         program: "dnf",
@@ -43,6 +47,7 @@ const MANAGERS: [Manager; 3] = [
         server: &["postgresql-server", "postgresql-contrib"],
         rsync: "rsync",
         ssh: "openssh-clients",
+        pgbouncer: "pgbouncer",
     },
     Manager {
         program: "apk",
@@ -51,6 +56,7 @@ const MANAGERS: [Manager; 3] = [
         server: &["postgresql", "postgresql-contrib"],
         rsync: "rsync",
         ssh: "openssh-client",
+        pgbouncer: "pgbouncer",
     },
 ];
 
@@ -62,6 +68,11 @@ impl Need {
                 .is_ok_and(|server| server.bindir.join("pgbench").is_file()),
             Need::Rsync => process::in_path("rsync").is_some(),
             Need::Ssh => process::in_path("ssh").is_some(),
+            Need::PgBouncer => {
+                // A directory that only root has in its path.
+                process::in_path("pgbouncer").is_some()
+                    || std::path::Path::new("/usr/sbin/pgbouncer").is_file()
+            }
         }
     }
 
@@ -71,6 +82,7 @@ impl Need {
             Need::Pgbench => "pgbench",
             Need::Rsync => "rsync",
             Need::Ssh => "ssh",
+            Need::PgBouncer => "PgBouncer",
         }
     }
 }
@@ -104,14 +116,16 @@ pub(crate) fn ensure(needs: &[Need], interrupt: &Interrupt) -> Result {
     println!("Missing: {names}; installing: {typed}");
     let as_root = |arguments: &[&str]| {
         let mut command = if root {
-            Command::new(manager.program)
+            Command::new("env")
         } else {
             let mut sudo = Command::new("sudo");
-            sudo.args(["-n", "DEBIAN_FRONTEND=noninteractive", manager.program]);
+            sudo.args(["-n", "env"]);
             sudo
         };
         command
-            .env("DEBIAN_FRONTEND", "noninteractive")
+            // No questions; and no service is started at this run level, we need the programs only.
+            .args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"])
+            .arg(manager.program)
             .args(["-q", "-o", "DPkg::Lock::Timeout=300"])
             .args(arguments)
             .stdin(std::process::Stdio::null());
@@ -152,6 +166,7 @@ fn packages(manager: &Manager, missing: &[Need]) -> Vec<&'static str> {
             Need::Server | Need::Pgbench => manager.server,
             Need::Rsync => &[manager.rsync],
             Need::Ssh => &[manager.ssh],
+            Need::PgBouncer => &[manager.pgbouncer],
         };
         for package in named {
             if !packages.contains(package) {

@@ -15,7 +15,7 @@ use crate::scratch::Scratch;
 
 /// Run the whole suite and say how many tests passed
 ///
-/// Installs the PostgreSQL server programs, rsync and ssh if they are missing. Uses cargo-nextest
+/// Installs the PostgreSQL server programs, rsync, ssh and PgBouncer if they are missing. Uses cargo-nextest
 /// if it is installed, `cargo test` otherwise.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -64,7 +64,7 @@ struct Count {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
-    let mut needs = vec![Need::Rsync, Need::Ssh];
+    let mut needs = vec![Need::Rsync, Need::Ssh, Need::PgBouncer];
     let fixed = args
         .pg_bindir
         .as_deref()
