@@ -450,7 +450,8 @@ fn template(server: &Server, owner: Owner) -> TestResult<PathBuf> {
             "--encoding=UTF8",
             "--locale=C.UTF-8",
         ])
-        .args(["--no-sync", "--no-instructions", "-D"])
+        // Small WAL segments: the copy that every cluster starts with is half as large.
+        .args(["--wal-segsize=1", "--no-sync", "--no-instructions", "-D"])
         .arg(&fresh);
     owner.apply(&mut initdb);
     run(&mut initdb)?;
