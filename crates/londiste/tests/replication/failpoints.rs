@@ -165,3 +165,34 @@ fn events_that_the_copy_contains_already_are_not_applied_again() -> TestResult {
     pair.assert_tidy()?;
     pair.assert_quiet()
 }
+
+#[test]
+fn replay_can_be_stopped_while_it_waits_for_a_copy() -> TestResult {
+    let pair = Pair::start(TABLES)?;
+    pair.provider()?
+        .batch_execute("insert into parent values (1, 'before')")?;
+    let held = pair.path("held");
+    let failpoints = format!("copy.hand_over=return(hold:{})", held.display());
+    let mut replay = pair
+        .replay_program()
+        .env("FAILPOINTS", failpoints)
+        .spawn()?;
+    pair.add(&["parent"])?;
+    wait_until("the copy to be about to hand over", PATIENCE, || {
+        Ok(held.exists())
+    })?;
+    assert!(pair.state("public.parent")?.starts_with("do-sync:"));
+    pair.londiste(&["-s"])?;
+    assert!(replay.wait(PATIENCE)?.success());
+    wait_until("the copy to end", PATIENCE, || {
+        Ok(pair.copy_pid().is_none())
+    })?;
+    assert!(pair.state("public.parent")?.starts_with("do-sync:"));
+    pair.provider()?
+        .batch_execute("insert into parent values (2, 'after')")?;
+    let _replay = pair.replay()?;
+    pair.wait_ok(&["public.parent"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal("select * from parent order by id")?, 2);
+    pair.assert_tidy()
+}
