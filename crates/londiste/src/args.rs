@@ -24,6 +24,7 @@ pub struct Args {
 
 /// Options of single commands, accepted in any position.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Options of single commands")]
 pub(crate) struct Options {
     /// Take every table or sequence the command applies to
     #[arg(long, global = true)]
@@ -37,13 +38,13 @@ pub(crate) struct Options {
     /// With `subscriber add`: keep the rows of the table, copy on top of them
     #[arg(long, global = true)]
     pub(crate) skip_truncate: bool,
-    /// Print one JSON document instead of text
+    /// With `compare` and lists: print one JSON document instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Move the consumer on the provider to the position stored on the subscriber
+    /// No command: move the consumer on the provider to the position stored on the subscriber
     #[arg(long, global = true, conflicts_with = "reset")]
     pub(crate) rewind: bool,
-    /// Forget the position stored on the subscriber
+    /// No command: forget the position stored on the subscriber
     #[arg(long, global = true)]
     pub(crate) reset: bool,
 }

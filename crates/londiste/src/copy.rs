@@ -11,6 +11,7 @@ mod watch;
 mod worker;
 
 use skytools::daemon::Job;
+use skytools::table::TableName;
 
 use crate::replay::job::{Settings, copy_pidfile_suffix};
 use crate::{Config, Error, replay};
@@ -25,16 +26,16 @@ pub(crate) struct Args {
 /// Copies the table, catches up, and hands it over.
 pub(crate) fn run(job: Job<Config>, args: &Args) -> Result<(), Error> {
     let settings = Settings::new(&job)?;
-    let job = job.with_pidfile_suffix(&copy_pidfile_suffix(args.table.as_deref()));
+    let table = (args.table.as_deref())
+        .map(TableName::parse_argument)
+        .transpose()?
+        .map(|table| table.to_string());
+    let job = job.with_pidfile_suffix(&copy_pidfile_suffix(table.as_deref()));
     Ok(job.run(|job| {
         let (provider, subscriber) = replay::sessions(job, &settings)?;
         let watch = job.config.subscriber(&job.common)?;
         Ok(worker::Copier::new(
-            settings,
-            args.table.clone(),
-            provider,
-            subscriber,
-            watch,
+            settings, table, provider, subscriber, watch,
         ))
     })?)
 }

@@ -45,14 +45,11 @@ pub enum Error {
     #[error(transparent)]
     Usage(#[from] UsageError),
     /// `provider` or `subscriber` alone.
-    #[error("need subcommand")]
+    #[error("need subcommand, use --help for help")]
     NeedSubcommand,
-    /// A subcommand of `provider` that does not exist.
-    #[error("bad subcommand")]
-    BadProviderSubcommand,
-    /// A subcommand of `subscriber` that does not exist.
-    #[error("bad subcommand: {0}")]
-    BadSubscriberSubcommand(String),
+    /// A subcommand of `provider` or `subscriber` that does not exist.
+    #[error("bad subcommand: {0}, use --help for help")]
+    BadSubcommand(String),
     /// A command on tables or sequences names none.
     #[error("no names given; name some, or use --all")]
     NeedNames,

@@ -1,8 +1,9 @@
-//! The SQL of Londiste, embedded.
+//! The SQL of Londiste, embedded; is it installed?
 
 use include_dir::{Dir, include_dir};
-use skytools::db::Tx;
+use skytools::db::{Connection, Tx};
 use skytools::install::{Item, Object, Scripts};
+use skytools::table;
 
 use crate::Error;
 
@@ -23,4 +24,44 @@ pub(crate) fn install(tx: &mut Tx<'_>) -> Result<(), Error> {
         "londiste/install.sql",
     )];
     Ok(skytools::install::install(tx, &SCRIPTS, &items)?)
+}
+
+/// One of the two databases of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Changes are copied from here.
+    Provider,
+    /// Changes are copied to here.
+    Subscriber,
+}
+
+impl Side {
+    /// As in `provider_db` and `provider install`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Side::Provider => "provider",
+            Side::Subscriber => "subscriber",
+        }
+    }
+
+    const fn schemas(self) -> &'static [&'static str] {
+        match self {
+            Side::Provider => &["pgq", "londiste"],
+            Side::Subscriber => &["londiste"],
+        }
+    }
+}
+
+/// Makes sure that `provider install` or `subscriber install` has been run.
+///
+/// # Errors
+/// A schema is missing; the message says which, and the command that installs it.
+pub(crate) fn require(db: &mut Connection, side: Side) -> Result<(), Error> {
+    for &schema in side.schemas() {
+        if !table::exists_schema(&mut **db, schema)? {
+            let side = side.name();
+            return Err(Error::NotInstalled { schema, side });
+        }
+    }
+    Ok(())
 }

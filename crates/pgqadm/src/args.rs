@@ -24,6 +24,7 @@ pub struct Args {
 
 /// Options of single commands, accepted in any position.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
+#[command(next_help_heading = "Options of single commands")]
 pub(crate) struct Options {
     /// With `status` and `config`: print one JSON document instead of text
     #[arg(long, global = true)]

@@ -8,6 +8,7 @@ mod register;
 mod status;
 mod unregister;
 
+use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use skytools::app::UsageError;
 use skytools::daemon::Job;
 use skytools::db::Connection;
@@ -34,6 +35,11 @@ pub(crate) enum Command {
     Unregister(unregister::Args),
     /// Show or change the settings of queues
     Config(config::Args),
+}
+
+/// Reads the name of something new, which must not be empty.
+fn name<T: From<String> + Clone + Send + Sync + 'static>() -> impl TypedValueParser<Value = T> {
+    NonEmptyStringValueParser::new().map(T::from)
 }
 
 /// Runs the command of the command line.

@@ -79,8 +79,7 @@ pub trait Program: Parser {
 
     /// What to say about a command that the program does not have.
     fn unknown_command(name: &str) -> String {
-        let _ = name;
-        "unknown command".to_owned()
+        format!("unknown command '{name}', use --help for help")
     }
 }
 
@@ -91,7 +90,7 @@ pub enum UsageError {
     #[error("need config file, use --help for help.")]
     NeedConfigFile,
     /// A program with commands was given none.
-    #[error("need command")]
+    #[error("need command, use --help for help")]
     NeedCommand,
     /// The text of the program about a command that it does not have.
     #[error("{0}")]
@@ -133,11 +132,20 @@ where
 
 /// The command line as clap sees it, with what all programs have in common.
 fn command<P: Program>() -> clap::Command {
-    P::command()
+    let command = P::command()
         .version(env!("CARGO_PKG_VERSION"))
         .propagate_version(true)
         .infer_long_args(true)
-        .args_override_self(true)
+        .args_override_self(true);
+    if !command.has_subcommands() {
+        return command;
+    }
+    // The configuration file is optional for clap, since `--ini` needs none, and so it would leave
+    // it out of the usage of commands, which does not work without.
+    let name = P::SERVICE.name;
+    command
+        .bin_name(format!("{name} INI"))
+        .override_usage(format!("{name} [OPTIONS] INI COMMAND [ARGUMENTS]"))
 }
 
 fn parse<P: Program>(args: Vec<OsString>) -> Result<P, ExitCode> {

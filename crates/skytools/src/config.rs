@@ -107,8 +107,13 @@ pub enum ConfigError {
         problem: String,
     },
     /// The file has no section for this program.
-    #[error("Wrong config file, no section '{0}'")]
-    NoSection(String),
+    #[error("Wrong config file, no section '{section}' in {}", path.display())]
+    NoSection {
+        /// The file.
+        path: PathBuf,
+        /// The section that was looked for.
+        section: String,
+    },
     /// A key without default is not set.
     #[error("Config value not set: {0}")]
     Missing(String),
@@ -157,8 +162,8 @@ impl Settings {
             .iter()
             .find(|name| document.section(name).is_some());
         let Some(main) = found.cloned() else {
-            let wanted = candidates.into_iter().next().unwrap_or_default();
-            return Err(ConfigError::NoSection(wanted));
+            let section = candidates.into_iter().next().unwrap_or_default();
+            return Err(ConfigError::NoSection { path, section });
         };
         let section = document.open_section(&main);
         for Override { key, value } in &overrides {
@@ -231,7 +236,10 @@ impl Settings {
     /// There is no such section.
     pub fn with_main(&self, section: &str) -> Result<Settings, ConfigError> {
         if self.document.section(section).is_none() {
-            return Err(ConfigError::NoSection(section.to_owned()));
+            return Err(ConfigError::NoSection {
+                path: self.path.clone(),
+                section: section.to_owned(),
+            });
         }
         Ok(Settings {
             candidates: vec![section.to_owned()],

@@ -11,7 +11,6 @@ mod tables;
 use std::process::ExitCode;
 
 use skytools::daemon::Job;
-use tracing::debug;
 
 use super::Outcome;
 use super::setup::Setup;
@@ -47,10 +46,7 @@ enum Command {
 
 pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<ExitCode, Error> {
     let command = match args.command.ok_or(Error::NeedSubcommand)? {
-        Command::Unknown(words) => {
-            debug!(?words, "no such subcommand");
-            return Err(Error::BadProviderSubcommand);
-        }
+        Command::Unknown(words) => return Err(Error::BadSubcommand(words.join(" "))),
         known => known,
     };
     let job = match command {

@@ -9,12 +9,13 @@ use serde::Serialize;
 use skytools::app::{self, chain};
 use skytools::daemon::Job;
 use skytools::db::{Connection, Database, DbError, During, Tx};
-use skytools::table::{self, TableName};
+use skytools::table::TableName;
 use tracing::{error, info, warn};
 
 use super::Outcome;
 use crate::args::Options;
 use crate::names::{Pattern, Relation};
+use crate::schema::{self, Side};
 use crate::{Config, Error};
 
 /// A set-up command at work.
@@ -65,8 +66,7 @@ impl<'a> Setup<'a> {
     /// It does not answer, or `provider install` has not been run.
     pub(super) fn provider(&mut self) -> Result<&mut Connection, Error> {
         let db = self.bare_provider()?;
-        installed(db, "pgq", "provider")?;
-        installed(db, "londiste", "provider")?;
+        schema::require(db, Side::Provider)?;
         Ok(db)
     }
 
@@ -76,7 +76,7 @@ impl<'a> Setup<'a> {
     /// It does not answer, or `subscriber install` has not been run.
     pub(super) fn subscriber(&mut self) -> Result<&mut Connection, Error> {
         let db = self.bare_subscriber()?;
-        installed(db, "londiste", "subscriber")?;
+        schema::require(db, Side::Subscriber)?;
         Ok(db)
     }
 
@@ -87,13 +87,6 @@ impl<'a> Setup<'a> {
         }
         Ok(())
     }
-}
-
-fn installed(db: &mut Connection, schema: &'static str, side: &'static str) -> Result<(), Error> {
-    if table::exists_schema(&mut **db, schema)? {
-        return Ok(());
-    }
-    Err(Error::NotInstalled { schema, side })
 }
 
 /// Runs `body` in a transaction of its own.

@@ -58,7 +58,7 @@ enum Command {
 
 pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<ExitCode, Error> {
     let command = match args.command.ok_or(Error::NeedSubcommand)? {
-        Command::Unknown(words) => return Err(Error::BadSubscriberSubcommand(words.join(" "))),
+        Command::Unknown(words) => return Err(Error::BadSubcommand(words.join(" "))),
         known => known,
     };
     let job = match command {

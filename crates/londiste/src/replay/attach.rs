@@ -64,6 +64,9 @@ pub(crate) fn register(
     subscriber: &mut Session,
 ) -> Result<TickId, Error> {
     let queue = &settings.queue;
+    if admin::queue_info(&mut **provider.open()?, Some(queue))?.is_empty() {
+        return Err(Error::NoQueue(queue.clone()));
+    }
     position::set_last_tick(&mut **subscriber.open()?, SCHEMA, consumer, None)?;
     admin::register_consumer(&mut **provider.open()?, queue, consumer)?;
     let tick = registered_at(&mut **provider.open()?, queue, consumer)?.ok_or_else(|| {

@@ -10,6 +10,7 @@ use tracing::debug;
 
 use crate::Error;
 use crate::config::ApplyRole;
+use crate::schema::{self, Side};
 
 /// Schema on the subscriber that keeps positions, and names the lock.
 pub(crate) const SCHEMA: &str = "londiste";
@@ -33,6 +34,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A database, connected on demand and prepared whenever it is connected anew.
 pub(crate) struct Session {
+    side: Side,
     database: Database,
     settings: String,
     lock: Option<ConsumerName>,
@@ -42,6 +44,7 @@ impl Session {
     /// The side that events are read from.
     pub(crate) fn provider(database: Database) -> Session {
         Session {
+            side: Side::Provider,
             database,
             settings: format!("{SETTINGS}; set timezone = 'UTC'"),
             lock: None,
@@ -55,6 +58,7 @@ impl Session {
             ApplyRole::Replica => format!("{SETTINGS}; set session_replication_role = replica"),
         };
         Session {
+            side: Side::Subscriber,
             database,
             settings,
             lock: None,
@@ -82,7 +86,7 @@ impl Session {
     /// The prepared connection.
     ///
     /// # Errors
-    /// The server cannot be reached; another process holds the lock.
+    /// The server cannot be reached; nothing is installed there; another process holds the lock.
     pub(crate) fn open(&mut self) -> Result<&mut Connection, Error> {
         if !self.database.is_open()
             && let Err(error) = self.prepare()
@@ -111,6 +115,7 @@ impl Session {
         {
             debug!("client_connection_check_interval is not supported: {error}");
         }
+        schema::require(connection, self.side)?;
         if let Some(consumer) = &self.lock
             && !lock::try_consumer(&mut **connection, SCHEMA, consumer)?
         {

@@ -149,6 +149,15 @@ fn what_cannot_be_compared_does_not_look_equal() -> TestResult {
 }
 
 #[test]
+fn a_wrong_name_is_reported_before_the_lag_of_the_consumer() -> TestResult {
+    let pair = Pair::installed()?;
+    let run = pair.run("compare nosuch")?;
+    assert_eq!(run.code, Some(1));
+    assert_eq!(run.log, "WARNING Table not subscribed: public.nosuch\n");
+    Ok(())
+}
+
+#[test]
 fn a_table_under_write_load_compares_equal() -> TestResult {
     let set = replicating("create table t (id int primary key, v int)", &["t"])?;
     let mut writer = set.pair.cluster.connect("provider")?;

@@ -152,7 +152,8 @@ fn tables_that_the_provider_does_not_publish_are_refused() -> TestResult {
     assert_eq!(
         run.log,
         "WARNING No tables found that match public.absent\n\
-         ERROR Table public.private not attached to queue\n\
+         ERROR Table public.private not attached to queue; run: londiste INI \
+         provider add public.private\n\
          INFO Checking public.users\n\
          INFO Adding public.users\n"
     );

@@ -10,6 +10,7 @@ use crate::Error;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Queue to create
+    #[arg(value_parser = super::name::<QueueName>())]
     queue: QueueName,
 }
 

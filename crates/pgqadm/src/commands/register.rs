@@ -11,8 +11,10 @@ use crate::Error;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Queue to read
+    #[arg(value_parser = super::name::<QueueName>())]
     queue: QueueName,
     /// Consumer to register
+    #[arg(value_parser = super::name::<ConsumerName>())]
     consumer: ConsumerName,
 }
 

@@ -161,7 +161,7 @@ fn what_does_not_exist_is_an_error() -> TestResult {
             &["config", "nope", "ticker_max_lag=1"],
             "no such queue: nope",
         ),
-        (&["frobnicate"], "unknown command"),
+        (&["frobnicate"], "unknown command 'frobnicate'"),
         (&[], "need command"),
     ] {
         let said = site.fail(&[&["t.ini"], args].concat())?;
@@ -184,7 +184,13 @@ fn a_wrong_number_of_arguments_shows_the_usage() -> TestResult {
         &["ticker", "q"],
     ] {
         let said = site.fail(&[&["t.ini"], args].concat())?;
-        assert!(said.contains("Usage: pgqadm"), "{args:?}: {said}");
+        let usage = format!("Usage: pgqadm INI {}", args[0]);
+        assert!(said.contains(&usage), "{args:?}: {said}");
+    }
+    for args in [&["create", ""][..], &["register", "q", ""]] {
+        let refused = site.run(&[&["t.ini"], args].concat())?;
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+        assert!(refused.stderr.contains("none was supplied"), "{refused:?}");
     }
     assert_eq!(site.log()?, "");
     Ok(())
@@ -207,7 +213,7 @@ fn a_missing_or_wrong_configuration_is_named() -> TestResult {
     assert!(said.contains("Config value not set: db"), "{said}");
     std::fs::write(site.path("other.ini"), "[londiste]\n")?;
     let said = site.fail(&["other.ini", "status"])?;
-    assert!(said.contains("no section 'pgqadm'"), "{said}");
+    assert!(said.contains("no section 'pgqadm' in other.ini"), "{said}");
     let said = site.fail(&["t.ini", "--set", "maint_delay=soon", "status"])?;
     assert!(said.contains("maint_delay"), "{said}");
     let said = site.fail(&["t.ini", "--set", "db=host='", "status"])?;
@@ -447,7 +453,10 @@ fn help_names_every_command() -> TestResult {
             "{command}: {help}"
         );
         let own = site.succeed(&[command, "--help"])?.stdout;
-        assert!(own.contains(&format!("pgqadm {command}")), "{own}");
+        assert!(
+            own.contains(&format!("Usage: pgqadm INI {command}")),
+            "{own}"
+        );
     }
     Ok(())
 }

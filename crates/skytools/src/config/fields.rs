@@ -64,8 +64,9 @@ pub mod bytes {
     /// The value is not a number with one of the units `K M G T P E Z Y` and an optional `B`.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
         let text = String::deserialize(from)?;
-        super::parse_bytes(&text)
-            .ok_or_else(|| D::Error::custom(format_args!("cannot parse: {text}")))
+        super::parse_bytes(&text).ok_or_else(|| {
+            D::Error::custom(format_args!("expected a size such as 10M, found {text}"))
+        })
     }
 }
 

@@ -57,8 +57,14 @@ fn a_missing_or_unknown_command_is_code_1() -> TestResult {
             &["greet", "Bob"],
             "need config file, use --help for help.\n",
         ),
-        (&["job.ini", "dance"], "unknown command\n"),
-        (&["job.ini", "dance", "wildly", "-v"], "unknown command\n"),
+        (
+            &["job.ini", "dance"],
+            "unknown command 'dance', use --help for help\n",
+        ),
+        (
+            &["job.ini", "dance", "wildly", "-v"],
+            "unknown command 'dance', use --help for help\n",
+        ),
         (
             &["nowhere.ini", "count"],
             "Config file not found: nowhere.ini\n",
@@ -71,7 +77,10 @@ fn a_missing_or_unknown_command_is_code_1() -> TestResult {
     }
     let output = dir.run(&["job.ini"])?;
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(messages(&output.stderr), ["need command"]);
+    assert_eq!(
+        messages(&output.stderr),
+        ["need command, use --help for help"]
+    );
     Ok(())
 }
 
@@ -82,7 +91,7 @@ fn a_wrong_number_of_arguments_is_code_1_and_shows_the_usage() -> TestResult {
         let output = dir.run(args)?;
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         assert!(
-            output.stderr.contains("Usage: job greet"),
+            output.stderr.contains("Usage: job INI greet"),
             "{}",
             output.stderr
         );

@@ -92,7 +92,7 @@ fn choose(
         if !named(&args.tables, &name)? {
             continue;
         }
-        error!("Table {name} not attached to queue");
+        error!("Table {name} not attached to queue; run: londiste INI provider add {name}");
         if options.force {
             warn!("--force used, ignoring errors");
             chosen.push(name);
