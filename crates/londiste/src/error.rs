@@ -269,8 +269,9 @@ impl Error {
         }
     }
 
-    /// The first event of a unit of statements that failed as a whole, if sending its statements
-    /// one by one can tell which of them it was.
+    /// The first event of a unit of statements that failed, if going through the batch once more
+    /// can help: sent one by one, statements tell which of them it was; and with constraints
+    /// deferred they may hold at the end, as they did on the provider.
     pub(crate) fn worth_explaining(&self) -> Option<EventId> {
         match self {
             Error::Apply {
@@ -278,10 +279,24 @@ impl Error {
                 last,
                 source,
                 ..
-            } if first != last && !source.is_connection_lost() => Some(*first),
+            } if !source.is_connection_lost()
+                && (first != last || source.sql_state().is_some_and(is_constraint)) =>
+            {
+                Some(*first)
+            }
             _ => None,
         }
     }
+}
+
+/// Whether a constraint does not hold that may be one to be checked later.
+fn is_constraint(code: &SqlState) -> bool {
+    [
+        SqlState::UNIQUE_VIOLATION,
+        SqlState::FOREIGN_KEY_VIOLATION,
+        SqlState::EXCLUSION_VIOLATION,
+    ]
+    .contains(code)
 }
 
 fn apply_error(first: EventId, last: EventId, table: &str, source: &DbError) -> String {

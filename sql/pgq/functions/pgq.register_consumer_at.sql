@@ -9,14 +9,14 @@ returns integer as $$
 -- Raises:   "Event queue not created yet"; "cannot reposition, tick not found: ...";
 --           "No ticks for this queue.  Please run ticker on database."
 -- Changes:  pgq.consumer, pgq.subscription; moving abandons an open batch
--- Locks:    the consumer's rows
+-- Locks:    the consumer's rows; the queue against rotation, which deletes ticks nobody stands at
 -- Used by:  pgq.register_consumer, consumers that lost their position
 declare
     v_queue     integer;
     v_consumer  integer;
     v_tick      bigint;
 begin
-    select queue_id into v_queue from pgq.queue where queue_name = x_queue_name;
+    select queue_id into v_queue from pgq.queue where queue_name = x_queue_name for key share;
     if not found then
         raise exception 'Event queue not created yet';
     end if;

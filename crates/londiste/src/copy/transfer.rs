@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pgq::QueueName;
+use postgres::Client;
 use postgres::types::Type;
 use skytools::db::{Connection, DbError, During, Isolation, Tx};
 use skytools::full_copy::{Copied, FullCopy};
@@ -31,7 +32,8 @@ pub(crate) fn copy_table(
 ) -> Result<bool, Error> {
     let name = TableName::parse(&table.name);
     info!("Starting full copy of {}", table.name);
-    let columns = common_columns(provider, subscriber, &name)?;
+    // Once before anything is touched; what counts is what the snapshots show.
+    common_columns(provider, subscriber, &name)?;
     stash_triggers(subscriber, &table.name)?;
 
     // REPEATABLE READ makes storing the state fail if somebody changes it while we copy. The lock
@@ -50,7 +52,7 @@ pub(crate) fn copy_table(
     let indexes = structure::drop_indexes(&mut target, &name)?;
     truncate(&mut target, &name, table.skip_truncate)?;
 
-    let (snapshot, copied) = transfer(provider, &mut target, &name, &columns, unwanted)?;
+    let (snapshot, copied) = transfer(provider, &mut target, &name, unwanted)?;
     info!(
         "{name}: copy finished: {} bytes, {} rows",
         copied.bytes, copied.rows
@@ -78,17 +80,16 @@ pub(crate) fn copy_table(
     Ok(true)
 }
 
-/// The columns to copy: all that are not generated. Nothing is touched if one is missing.
+/// The columns to copy: all that are not generated. One that is missing is an error.
 fn common_columns(
-    provider: &mut Connection,
-    subscriber: &mut Connection,
+    provider: &mut Client,
+    subscriber: &mut Client,
     name: &TableName,
 ) -> Result<Vec<String>, Error> {
-    let source = table::relation(&mut **provider, name)?;
-    let target =
-        table::find(&mut **subscriber, name)?.ok_or_else(|| Error::NoTable(name.to_string()))?;
-    let source = table::columns(&mut **provider, source.oid)?;
-    let target = table::columns(&mut **subscriber, target.oid)?;
+    let source = table::relation(provider, name)?;
+    let target = table::find(subscriber, name)?.ok_or_else(|| Error::NoTable(name.to_string()))?;
+    let source = table::columns(provider, source.oid)?;
+    let target = table::columns(subscriber, target.oid)?;
     let mut columns = Vec::new();
     for column in source.into_iter().filter(|column| !column.generated) {
         match target.iter().find(|other| other.name == column.name) {
@@ -140,10 +141,17 @@ fn transfer(
     provider: &mut Connection,
     target: &mut Tx<'_>,
     name: &TableName,
-    columns: &[String],
     unwanted: &AtomicBool,
 ) -> Result<(Snapshot, Copied), Error> {
     let mut source = provider.begin_with(Isolation::RepeatableRead)?;
+    // Before the snapshot: a column that is added later has events for all its values, one that was
+    // added before is copied.
+    source
+        .batch_execute(&format!(
+            "lock table only {} in access share mode",
+            name.quoted()
+        ))
+        .during(format!("lock {name} on the provider"))?;
     let snapshot: String = source
         .query_typed_one("select pg_current_snapshot()::text", &[])
         .during("read the snapshot of the copy")?
@@ -152,7 +160,8 @@ fn transfer(
         table: name.to_string(),
         source,
     })?;
-    let mut copy = FullCopy::new(name).columns(columns);
+    let columns = common_columns(&mut source, target, name)?;
+    let mut copy = FullCopy::new(name).columns(&columns);
     if table::relation(&mut *source, name)?.kind == RelationKind::PartitionedTable {
         copy = copy.with_children();
     }

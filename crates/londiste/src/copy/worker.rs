@@ -353,6 +353,9 @@ impl Copier {
             Route::new(&table.name, table.snapshot.clone()),
         )]);
         let mut tx = self.subscriber.open()?.begin()?;
+        if careful.is_some() {
+            stream::defer_constraints(&mut tx)?;
+        }
         let counts = stream::apply_events(
             self.provider.open()?,
             batch,
@@ -382,6 +385,9 @@ impl Copier {
         let Some(first) = error.worth_explaining() else {
             return Err(error);
         };
+        if self.careful == Some((batch.tick, first)) {
+            return Err(error);
+        }
         self.careful = Some((batch.tick, first));
         self.apply(claim, table, batch)
     }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use pgq::QueueName;
 use pgq::batch::Event;
 use postgres::types::Type;
-use skytools::db::{During, Text, Tx};
+use skytools::db::{Connection, During, Text, Tx};
 use skytools::table::TableName;
 use tracing::{info, warn};
 
 use super::apply::Routes;
+use super::state::{self, Actor, MergeState};
 use super::stream::Control;
 use crate::{Error, registry};
 
@@ -25,8 +26,11 @@ pub(crate) struct ReplayControl<'a> {
     pub(crate) queue: &'a QueueName,
     /// Every table that is subscribed, whatever its state.
     pub(crate) subscribed: Vec<String>,
-    /// Tables whose subscription a T event ended.
+    /// Tables whose subscription has ended.
     pub(crate) removed: Vec<String>,
+    /// Tables that a T event says the provider does not have any more. By now it may have them
+    /// again.
+    pub(crate) gone: Vec<String>,
     /// The registration changed on the provider.
     pub(crate) changed: bool,
     pub(crate) reported: &'a mut Reported,
@@ -43,7 +47,7 @@ impl Control for ReplayControl<'_> {
         let data = event.data.as_ref().map(Text::to_string_lossy);
         let data = data.as_deref().unwrap_or_default();
         match kind {
-            "T" => self.tables_changed(tx, routes, data)?,
+            "T" => self.tables_changed(routes, data),
             "londiste.remove-table" => self.unsubscribe(tx, routes, data)?,
             "londiste.remove-seq" => self.unsubscribe_seq(tx, data)?,
             "londiste.update-seq" => {
@@ -72,22 +76,17 @@ impl Control for ReplayControl<'_> {
 }
 
 impl ReplayControl<'_> {
-    /// Unsubscribes tables that the provider does not have any more. Tables are never added.
-    fn tables_changed(
-        &mut self,
-        tx: &mut Tx<'_>,
-        routes: &mut Routes,
-        list: &str,
-    ) -> Result<(), Error> {
+    /// Stops applying events to tables that the provider does not have any more. Tables are never
+    /// added.
+    fn tables_changed(&mut self, routes: &mut Routes, list: &str) {
         info!("got new table event: {list}");
         self.changed = true;
         let provided = parse_list(list);
-        for table in self.subscribed.clone() {
-            if !provided.contains(&table) {
-                self.unsubscribe(tx, routes, &table)?;
-            }
+        let gone = (self.subscribed).extract_if(.., |table| !provided.contains(table));
+        for table in gone {
+            routes.remove(&table);
+            self.gone.push(table);
         }
-        Ok(())
     }
 
     fn unsubscribe(
@@ -99,12 +98,7 @@ impl ReplayControl<'_> {
         let Some(place) = self.subscribed.iter().position(|other| other == table) else {
             return Ok(());
         };
-        info!("Removing table {table} from set");
-        tx.query_typed(
-            "select londiste.subscriber_remove_table($1, $2)",
-            &[(self.queue, Type::TEXT), (&table, Type::TEXT)],
-        )
-        .during(format!("unsubscribe {table}"))?;
+        unsubscribe_table(tx, self.queue, table)?;
         routes.remove(table);
         self.removed.push(self.subscribed.remove(place));
         Ok(())
@@ -150,8 +144,56 @@ impl ReplayControl<'_> {
     }
 }
 
+/// Takes tables and sequences that the provider does not have any more out of the subscription;
+/// returns the tables. `gone` are those that were missing in a list.
+///
+/// The list is as old as its event. A table that was registered again since was not captured for a
+/// while, unless the subscription is younger than the list, which nobody can tell: it is copied again.
+pub(crate) fn follow_registration(
+    tx: &mut Tx<'_>,
+    provider: &mut Connection,
+    queue: &QueueName,
+    gone: Vec<String>,
+) -> Result<Vec<String>, Error> {
+    let provided = registry::provider_tables(provider, queue)?;
+    let (back, removed): (Vec<_>, Vec<_>) =
+        gone.into_iter().partition(|table| provided.contains(table));
+    for table in back {
+        info!("Table {table} was removed on the provider and added again: it is copied again");
+        state::store(
+            &mut **tx,
+            queue,
+            Actor::Replay,
+            &table,
+            MergeState::New,
+            None,
+        )?;
+    }
+    for table in &removed {
+        unsubscribe_table(tx, queue, table)?;
+    }
+    let provided = registry::provider_seqs(provider, queue)?;
+    for name in registry::subscriber_seqs(tx, queue)? {
+        if !provided.contains(&name) {
+            unsubscribe_seq(tx, queue, &name)?;
+        }
+    }
+    Ok(removed)
+}
+
+/// Ends the subscription of a table.
+fn unsubscribe_table(tx: &mut Tx<'_>, queue: &QueueName, table: &str) -> Result<(), Error> {
+    info!("Removing table {table} from set");
+    tx.query_typed(
+        "select londiste.subscriber_remove_table($1, $2)",
+        &[(queue, Type::TEXT), (&table, Type::TEXT)],
+    )
+    .during(format!("unsubscribe {table}"))?;
+    Ok(())
+}
+
 /// Ends the subscription of a sequence.
-pub(crate) fn unsubscribe_seq(tx: &mut Tx<'_>, queue: &QueueName, name: &str) -> Result<(), Error> {
+fn unsubscribe_seq(tx: &mut Tx<'_>, queue: &QueueName, name: &str) -> Result<(), Error> {
     info!("Removing sequence {name} from set");
     tx.query_typed(
         "select londiste.subscriber_remove_seq($1, $2)",

@@ -26,7 +26,11 @@ const SETTINGS: &str = "\
     set lc_monetary = 'C'; \
     set row_security = off; \
     set statement_timeout = 0; \
+    set idle_session_timeout = 0; \
     set idle_in_transaction_session_timeout = 0";
+
+/// The first server version that has `transaction_timeout`.
+const TRANSACTION_TIMEOUT: i32 = 170_000;
 
 /// How long a starting process waits for the lock: the server needs a moment to see that the
 /// process before was killed.
@@ -102,6 +106,11 @@ impl Session {
         connection
             .batch_execute(&self.settings)
             .during("prepare the session")?;
+        if connection.server_version() >= TRANSACTION_TIMEOUT {
+            connection
+                .batch_execute("set transaction_timeout = 0")
+                .during("prepare the session")?;
+        }
         // Such a database may hold bytes in any encoding, and they have to arrive as they are.
         connection
             .batch_execute(
@@ -131,8 +140,17 @@ impl Session {
         self.database.reset();
     }
 
-    /// Closes a connection past its lifetime; between two rounds only.
+    /// Closes a connection past its lifetime; between two rounds only. The lock is given back first:
+    /// it would outlive the connection by the moment the server needs to notice, and the next
+    /// connection would find it taken.
     pub(crate) fn expire(&mut self) {
+        if self.database.is_expired()
+            && let Some(consumer) = &self.lock
+            && let Ok(connection) = self.database.connection()
+        {
+            // A session that cannot give it back is gone, and the lock with it.
+            let _ = lock::release_consumer(&mut **connection, SCHEMA, consumer);
+        }
         self.database.expire();
     }
 }

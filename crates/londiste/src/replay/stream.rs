@@ -2,7 +2,7 @@
 
 use pgq::EventId;
 use pgq::batch::{Batch, Event, EventCursor};
-use skytools::db::{Connection, Text, Tx};
+use skytools::db::{Connection, During, Text, Tx};
 
 use super::apply::{Applier, Routes, table_of};
 use crate::Error;
@@ -38,6 +38,15 @@ pub(crate) trait Control {
         kind: &str,
         event: &Event,
     ) -> Result<bool, Error>;
+}
+
+/// Lets constraints that can be checked at the end of the transaction wait until then. What a
+/// statement on the provider did at once, `set n = n + 1` on a unique column or rows that refer to each
+/// other, comes row by row, and only the state after it is known to satisfy them.
+pub(crate) fn defer_constraints(tx: &mut Tx<'_>) -> Result<(), Error> {
+    Ok(tx
+        .batch_execute("set constraints all deferred")
+        .during("defer constraints")?)
 }
 
 /// Applies the events of a batch to the tables of `routes`, in bounded memory.

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::apply::{Route, Routes};
 use super::attach;
-use super::control::{ReplayControl, Reported, unsubscribe_seq};
+use super::control::{ReplayControl, Reported, follow_registration};
 use super::fkeys::{ForeignKeys, LOCK_TIMEOUT};
 use super::job::Settings;
 use super::sequences::Sequences;
@@ -26,7 +26,6 @@ use super::state::{self, MergeState, Table};
 use super::stream::{self, Counts};
 use super::supervisor::Supervisor;
 use crate::failpoint;
-use crate::registry;
 use crate::{Config, Error};
 
 /// How often replay says whom it waits for.
@@ -159,10 +158,14 @@ impl Replay {
             queue: &self.settings.queue,
             subscribed: tables.iter().map(|table| table.name.clone()).collect(),
             removed: Vec::new(),
+            gone: Vec::new(),
             changed: false,
             reported: &mut self.reported,
         };
         let mut tx = self.subscriber.open()?.begin()?;
+        if careful.is_some() {
+            stream::defer_constraints(&mut tx)?;
+        }
         let counts = stream::apply_events(
             self.provider.open()?,
             batch,
@@ -173,16 +176,15 @@ impl Replay {
             &mut control,
         )?;
         let ReplayControl {
-            removed, changed, ..
+            mut removed,
+            gone,
+            changed,
+            ..
         } = control;
         if changed {
-            let provided =
-                registry::provider_seqs(&mut **self.provider.open()?, &self.settings.queue)?;
-            for name in registry::subscriber_seqs(&mut tx, &self.settings.queue)? {
-                if !provided.contains(&name) {
-                    unsubscribe_seq(&mut tx, &self.settings.queue, &name)?;
-                }
-            }
+            let provider = self.provider.open()?;
+            let queue = &self.settings.queue;
+            removed.extend(follow_registration(&mut tx, provider, queue, gone)?);
         }
         position::set_last_tick(&mut *tx, SCHEMA, &self.settings.consumer, Some(batch.tick))?;
         failpoint::step("replay.before_commit");
@@ -211,8 +213,8 @@ impl Replay {
         self.fkeys.release(table, subscriber)
     }
 
-    /// Applies the batch; when a unit of statements fails, once more and with single statements from
-    /// there on, so that the error names the event.
+    /// Applies the batch; when a unit of statements fails, once more, with constraints deferred and
+    /// with single statements from there on, so that the error names the event.
     fn apply_or_explain(&mut self, batch: &Batch, tables: &[Table]) -> Result<Counts, Error> {
         let error = match self.apply(batch, tables) {
             Err(error) => error,
@@ -221,6 +223,9 @@ impl Replay {
         let Some(first) = error.worth_explaining() else {
             return Err(error);
         };
+        if self.careful == Some((batch.tick, first)) {
+            return Err(error);
+        }
         self.careful = Some((batch.tick, first));
         self.apply(batch, tables)
     }

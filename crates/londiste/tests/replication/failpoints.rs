@@ -56,17 +56,25 @@ fn survives_death_at(step: &str) -> TestResult {
         "insert into parent select i, 'old' from generate_series(1, 300) i; \
          insert into t select i, i from generate_series(1, 300) i",
     )?;
-    let died = pair.path("died");
+    let (died, held) = (pair.path("died"), pair.path("held"));
     let mut failpoints = format!("{step}=return(kill-once:{})", died.display());
     if step != "copy.registered" {
         // Replay gets ahead, so that the copy has something to catch up with.
-        failpoints.push_str(";copy.registered=sleep(700)");
+        failpoints.push_str(&format!(";copy.registered=return(hold:{})", held.display()));
     }
     let mut replay = Supervised::start(&pair, &failpoints)?;
     let load = Load::start(pair.provider()?, write);
     pair.add(&["t", "parent"])?;
+    let mut goal = None;
     wait_until("both tables to be ok", PATIENCE, || {
         replay.look()?;
+        if held.exists() {
+            let (newest, applied) = pair.force_tick()?;
+            if applied >= *goal.get_or_insert(newest + 2) {
+                goal = None;
+                std::fs::remove_file(&held)?;
+            }
+        }
         Ok(
             died.exists()
                 && pair.state("public.t")? == "ok"

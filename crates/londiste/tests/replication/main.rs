@@ -3,5 +3,6 @@
 mod copy;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod moments;
 mod replay;
 mod support;

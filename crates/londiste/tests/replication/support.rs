@@ -228,20 +228,26 @@ impl Pair {
         .map_err(|error| self.explain(error))
     }
 
+    /// Asks for a tick; returns the newest one, and the one that replay has applied.
+    pub(crate) fn force_tick(&self) -> TestResult<(i64, i64)> {
+        let newest = self
+            .provider()?
+            .query_one("select pgq.force_tick('q')", &[])?
+            .get(0);
+        let applied = self
+            .subscriber()?
+            .query_one("select coalesce(londiste.get_last_tick('replay'), 0)", &[])?
+            .get(0);
+        Ok((newest, applied))
+    }
+
     /// Waits until replay has applied what is committed, though other transactions are open.
     pub(crate) fn catch_up_to_open(&self) -> TestResult {
-        let mut provider = self.provider()?;
         let mut newest: Option<i64> = None;
         wait_until("replay to pass two new ticks", PATIENCE, || {
-            let last: i64 = provider
-                .query_one("select pgq.force_tick('q')", &[])?
-                .get(0);
+            let (last, applied) = self.force_tick()?;
             let goal = *newest.get_or_insert(last + 2);
-            let applied: Option<i64> = self
-                .subscriber()?
-                .query_one("select londiste.get_last_tick('replay')", &[])?
-                .get(0);
-            Ok(applied.is_some_and(|tick| tick >= goal))
+            Ok(applied >= goal)
         })
         .map_err(|error| self.explain(error))
     }

@@ -6,8 +6,8 @@ use postgres::Client;
 use testkit::{Cluster, TestResult};
 
 use crate::support::{
-    arrived, cluster, cluster_with_consumer, consume, eager_queue, insert, install, refusal, row,
-    rows, tick,
+    arrived, cluster, cluster_with_consumer, consume, consume_as, eager_queue, insert, install,
+    pid, refusal, row, rows, tick, wait_for_lock,
 };
 
 /// A queue whose rotation period is always over, with its consumer beyond the creation.
@@ -366,5 +366,36 @@ fn maintenance_lists_what_is_due_in_order() -> TestResult {
         rows(&mut db, list)?[..1],
         ["pgq.maint_rotate_tables_step2|NULL"]
     );
+    Ok(())
+}
+
+#[test]
+fn a_consumer_that_registers_during_rotation_gets_a_tick_that_stays() -> TestResult {
+    let (cluster, mut db) = cluster()?;
+    eager_queue(&mut db, "q")?;
+    db.batch_execute("select pgq.set_queue_config('q', 'rotation_period', '0')")?;
+    // Without ticks in between, the next switch deletes those that there are.
+    step1(&mut db)?;
+    step2(&mut db)?;
+    let mut late = cluster.connect("postgres")?;
+    let late_pid = pid(&mut late)?;
+    let mut observer = cluster.connect("postgres")?;
+    db.batch_execute("begin")?;
+    step1(&mut db)?;
+    let registering = thread::spawn(move || -> Result<Client, String> {
+        let error = refusal(&mut late, "select pgq.register_consumer('q', 'late')");
+        match error.map_err(|error| error.to_string())? {
+            text if text.starts_with("No ticks for this queue") => Ok(late),
+            text => Err(text),
+        }
+    });
+    wait_for_lock(&mut observer, &late_pid)?;
+    db.batch_execute("commit")?;
+    let mut late = registering.join().map_err(|_| "registering panicked")??;
+    tick(&mut db)?;
+    db.batch_execute("select pgq.register_consumer('q', 'late')")?;
+    insert(&mut late, "first")?;
+    tick(&mut db)?;
+    assert_eq!(consume_as(&mut db, "late")?, Some(vec!["first".to_owned()]));
     Ok(())
 }

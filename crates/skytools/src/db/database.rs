@@ -51,11 +51,16 @@ impl Database {
         self.name
     }
 
-    /// Closes a connection past its lifetime; call it between two passes only.
-    pub fn expire(&mut self) {
+    /// Whether a connection is open and past its lifetime.
+    pub fn is_expired(&self) -> bool {
         let aged =
             |connection: &Connection| !self.lifetime.is_zero() && connection.age() > self.lifetime;
-        if self.connection.as_ref().is_some_and(aged) {
+        self.connection.as_ref().is_some_and(aged)
+    }
+
+    /// Closes a connection past its lifetime; call it between two passes only.
+    pub fn expire(&mut self) {
+        if self.is_expired() {
             self.reset();
         }
     }
