@@ -111,8 +111,10 @@ impl Pair {
         self.dir.path()
     }
 
-    /// Starts the ticker.
+    /// Starts the ticker, in place of one that runs.
     pub(crate) fn start_ticker(&mut self) -> TestResult {
+        // One that still runs would make the new one refuse to start.
+        self.ticker = None;
         let ticker = Program::new("pgqadm", self.dir())
             .args(["ticker.ini", "ticker"])
             .spawn()?;
