@@ -176,7 +176,10 @@ fn tables_that_cannot_be_replicated_are_refused_and_the_others_added() -> TestRe
         "Too many options",
     )?;
     it.refused("londiste replic.ini subscriber remove nosuch", "nosuch")?;
-    it.refused("londiste replic.ini compare good", "No such consumer")?;
+    it.refused(
+        "londiste replic.ini compare good",
+        "Table not subscribed: public.good",
+    )?;
     it.typed("londiste replic.ini subscriber add good")?;
     Ok(())
 }
