@@ -129,6 +129,8 @@ fn a_table_that_was_not_captured_for_a_while_is_copied_again() -> TestResult {
     provider.batch_execute("insert into t values (2, 'captured')")?;
     let _replay = pair.replay()?;
     pair.wait_log("it is copied again")?;
+    // The state changes when the batch commits.
+    pair.catch_up()?;
     pair.wait_ok(&["public.t"])?;
     pair.catch_up()?;
     assert_eq!(pair.assert_equal(ALL)?, 2);
