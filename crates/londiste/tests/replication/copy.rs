@@ -1,6 +1,5 @@
 //! Copying a table while it is written, and handing it over.
 
-
 use postgres::Client;
 use testkit::{TestResult, wait_until};
 
