@@ -1,9 +1,16 @@
--- Who may do what: pgq_reader consumes, pgq_writer produces, pgq_admin runs queues; everybody may look
--- at the state. Queues copy the privileges of pgq.event_template when they are created.
+-- Who may do what. pgq_reader consumes, pgq_writer produces, pgq_admin runs queues; everybody may look
+-- at the state, or, where that was chosen, use everything: see newgrants.sql and oldgrants.sql. Queues copy
+-- the privileges of pgq.event_template when they are created.
 do $$
 declare
+    -- Everybody may both produce and read: the sign of the old model.
+    v_open      boolean := has_table_privilege('public', 'pgq.event_template', 'select')
+        and has_function_privilege('public', 'pgq.insert_event(text, text, text, text, text, text, text)', 'execute');
     v_function  record;
 begin
+    if v_open then
+        return;
+    end if;
     -- What another extension or an administrator put into the schema stays as it is.
     for v_function in
         select p.oid::regprocedure::text as signature
@@ -11,8 +18,13 @@ begin
           join pg_roles r on r.oid = p.proowner
          where p.pronamespace = 'pgq'::regnamespace
            and pg_has_role(r.oid, 'usage')
-           and not exists (select from pg_depend d
-                            where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+           and not exists (select
+                             from pg_depend d
+                             join pg_extension e on e.oid = d.refobjid
+                            where d.classid = 'pg_proc'::regclass
+                              and d.objid = p.oid
+                              and d.deptype = 'e'
+                              and e.extname <> 'pgq')
     loop
         execute 'revoke all on function ' || v_function.signature || ' from public';
     end loop;
@@ -127,5 +139,48 @@ begin
               pgq.event_template
            to pgq_admin;
     end if;
+end
+$$;
+
+do $$
+declare
+    v_open      boolean := has_table_privilege('public', 'pgq.event_template', 'select')
+        and has_function_privilege('public', 'pgq.insert_event(text, text, text, text, text, text, text)', 'execute');
+    v_function  record;
+begin
+    if v_open then
+        raise notice 'everybody may use PgQ, as before; to make its roles decide: newgrants_pgq.sql';
+        grant select on pgq.retry_queue, pgq.failed_queue to public;
+        -- All that some role may call, but for what makes functions.
+        for v_function in
+            select p.oid::regprocedure::text as signature,
+                   exists (select
+                             from aclexplode(p.proacl) a
+                            where a.grantee in ('pgq_reader'::regrole, 'pgq_writer'::regrole, 'pgq_admin'::regrole))
+                   and p.proname not in ('create_capture', 'drop_capture', 'refresh_captures') as open
+              from pg_proc p
+             where p.pronamespace = 'pgq'::regnamespace
+               and pg_has_role(p.proowner, 'usage')
+               and p.proname not in ('quote_fqname', 'seq_getval', 'version', 'get_queue_info', 'get_consumer_info')
+               and not exists (select
+                                 from pg_depend d
+                                 join pg_extension e on e.oid = d.refobjid
+                                where d.classid = 'pg_proc'::regclass
+                                  and d.objid = p.oid
+                                  and d.deptype = 'e'
+                                  and e.extname <> 'pgq')
+        loop
+            if v_function.open then
+                execute 'grant execute on function ' || v_function.signature || ' to public';
+            else
+                execute 'revoke all on function ' || v_function.signature || ' from public';
+            end if;
+        end loop;
+    end if;
+
+    -- Queues of an older version have other privileges, and may lack their storage options.
+    perform pgq.grant_perms(q.queue_name), pgq.tune_storage(q.queue_name)
+       from pgq.queue q
+      order by q.queue_id;
 end
 $$;

@@ -12,6 +12,7 @@
 \ir tables/pgq.failed_queue.sql
 \ir tables/pgq.batch_id_seq.sql
 
+\ir grants/keep.sql
 \ir functions/pgq.upgrade_schema.sql
 \ir upgrade.sql
 

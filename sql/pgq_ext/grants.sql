@@ -1,6 +1,13 @@
--- The tables are for the functions alone; who writes to the target may say how far it got.
+-- The tables are for the functions alone. Who writes to the target may say how far it got: pgq_writer, or
+-- everybody where version 2 was.
 do $$
 declare
+    v_open      boolean := exists (
+        select
+          from pg_proc p
+         cross join lateral aclexplode(p.proacl) a
+         where p.oid = 'pgq_ext.set_last_tick(text, bigint)'::regprocedure
+           and a.grantee = 0);
     v_function  record;
 begin
     for v_function in
@@ -9,9 +16,11 @@ begin
          where p.pronamespace = 'pgq_ext'::regnamespace
            and pg_has_role(p.proowner, 'usage')
     loop
-        execute 'revoke all on function ' || v_function.signature || ' from public';
-        execute 'grant execute on function ' || v_function.signature || ' to '
-                || case when v_function.harmless then 'public' else 'pgq_writer' end;
+        if not v_open then
+            execute 'revoke all on function ' || v_function.signature || ' from public';
+        end if;
+        execute 'grant execute on function ' || v_function.signature || ' to pgq_writer'
+                || case when v_function.harmless or v_open then ', public' else '' end;
     end loop;
 end
 $$;

@@ -7,6 +7,7 @@
 \ir tables/pgq_ext.completed_event.sql
 \ir tables/pgq_ext.partial_batch.sql
 
+\ir grants/keep.sql
 \ir functions/pgq_ext.version.sql
 \ir functions/pgq_ext.upgrade_schema.sql
 \ir upgrade.sql

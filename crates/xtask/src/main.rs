@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask test | demo`.
+//! The project's own chores: `cargo xtask test | demo | sql`.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -10,6 +10,7 @@ mod packages;
 mod postgres_versions;
 mod process;
 mod scratch;
+mod sql;
 mod test;
 
 use std::process::ExitCode;
@@ -26,12 +27,14 @@ type Result<T = (), E = Error> = std::result::Result<T, E>;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Chore {
     Demo(demo::Args),
+    Sql(sql::Args),
     Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Chore::parse() {
         Chore::Demo(args) => demo::run(&args),
+        Chore::Sql(args) => sql::run(&args),
         Chore::Test(args) => test::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -22,6 +22,15 @@ begin
          where n.nspname = src_schema
            and c.relname = src_table
            and a.grantee <> c.relowner
+           and not exists (select
+                             from pg_class t
+                             join pg_namespace s on s.oid = t.relnamespace
+                            cross join lateral aclexplode(t.relacl) o
+                            where s.nspname = dst_schema
+                              and t.relname = dst_table
+                              and o.grantee = a.grantee
+                              and o.privilege_type = a.privilege_type
+                              and o.is_grantable >= a.is_grantable)
          order by a.grantee, a.privilege_type
     loop
         execute format('grant %s on table %I.%I to %s%s',

@@ -1,0 +1,3 @@
+-- Whoever remembers in this database what a consumer applied needs pgq_writer.
+\ir grants/close.sql
+\ir grants.sql
