@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use skytools::app::{self, CommonArgs, Program, Service, UsageError};
 use skytools::config::CommonConfig;
+use skytools::conninfo::{ConnInfo, ConnInfoError};
 use skytools::daemon::{Context, Job, JobError, Work, Worker};
+use skytools::db::{Database, DbError, During};
 
 fn main() -> ExitCode {
     app::main(run)
@@ -82,6 +84,19 @@ struct Config {
     /// Length of a round, in seconds.
     #[serde(default, with = "skytools::config::seconds")]
     round: Duration,
+    /// Connect string of a database that each round asks.
+    #[serde(default)]
+    db: Option<String>,
+    /// What to ask it.
+    #[serde(default = "question")]
+    query: String,
+    /// Channel on which it says that there is something to count.
+    #[serde(default)]
+    channel: Option<String>,
+}
+
+fn question() -> String {
+    "select 1".to_owned()
 }
 
 fn counter() -> PathBuf {
@@ -98,6 +113,10 @@ enum Error {
     Output(#[source] io::Error),
     #[error("cannot go on")]
     Told(#[source] Told),
+    #[error("db is no connect string")]
+    ConnInfo(#[source] ConnInfoError),
+    #[error(transparent)]
+    Db(#[from] DbError),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +176,7 @@ fn wait(context: &mut Context) -> Result<(), Error> {
 struct Counter {
     config: Config,
     rounds: u64,
+    db: Option<Database>,
 }
 
 impl Counter {
@@ -167,8 +187,28 @@ impl Counter {
             return Err(Error::Told(Told("greeting refused".to_owned())));
         }
         tracing::info!("counting");
-        Ok(Counter { config, rounds: 0 })
+        Ok(Counter {
+            db: database(&config, &job.common)?,
+            config,
+            rounds: 0,
+        })
     }
+}
+
+fn database(config: &Config, common: &CommonConfig) -> Result<Option<Database>, Error> {
+    let Some(text) = &config.db else {
+        return Ok(None);
+    };
+    let conninfo = ConnInfo::parse(text).map_err(Error::ConnInfo)?;
+    let mut db = Database::new(
+        "db",
+        conninfo.with_application_name(&common.job_name),
+        common.connection_lifetime,
+    );
+    if let Some(channel) = &config.channel {
+        db.listen(channel);
+    }
+    Ok(Some(db))
 }
 
 impl Worker for Counter {
@@ -189,6 +229,11 @@ impl Worker for Counter {
         {
             return Err(Error::Told(Told(reason)));
         }
+        if let Some(db) = &mut self.db {
+            db.connection()?
+                .batch_execute(&self.config.query)
+                .during("ask")?;
+        }
         self.rounds += 1;
         fs::write(&self.config.counter, self.rounds.to_string()).map_err(Error::Counter)?;
         Ok(Work::Idle)
@@ -196,12 +241,31 @@ impl Worker for Counter {
 
     fn recover(&mut self) {
         tracing::info!("connections dropped");
+        if let Some(db) = &mut self.db {
+            db.reset();
+        }
     }
 
-    fn reload(&mut self, _: &CommonConfig, config: Config) -> Result<(), Error> {
+    fn between(&mut self) {
+        if let Some(db) = &mut self.db {
+            db.expire();
+        }
+    }
+
+    fn pause(&mut self, context: &Context, delay: Duration) {
+        match &mut self.db {
+            Some(db) => context.wait_for_notification(db, delay),
+            None => {
+                context.stop.pause(delay);
+            }
+        }
+    }
+
+    fn reload(&mut self, common: &CommonConfig, config: Config) -> Result<(), Error> {
         if config.greeting.as_deref() == Some("refuse") {
             return Err(Error::Told(Told("greeting refused".to_owned())));
         }
+        self.db = database(&config, common)?;
         self.config = config;
         Ok(())
     }

@@ -29,6 +29,7 @@ mod control;
 mod detach;
 mod signals;
 mod stop;
+mod wait;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -335,29 +336,35 @@ impl<C: DeserializeOwned> Job<C> {
             }
             let result = worker.work(&mut context);
             context.stats.flush();
-            let idle = matches!(result, Ok(Work::Idle));
-            let pause = match result {
-                Ok(Work::More) => None,
-                Ok(Work::Idle) => Some(self.common.loop_delay),
+            let mut idle = false;
+            let mut failed = false;
+            match result {
+                Ok(Work::More) => {}
+                Ok(Work::Idle) => idle = true,
                 Ok(Work::Done) => return Ok(()),
                 Err(error) if worker.is_fatal(&error) => {
                     error!("{}", chain(&error));
                     return Err(JobError::Failed(Reported { code: 1 }));
                 }
                 Err(error) => {
-                    let failed = self.crashed(&error);
+                    let crashed = self.crashed(&error);
                     worker.recover();
                     if self.is_once() {
-                        return Err(failed);
+                        return Err(crashed);
                     }
-                    Some(self.common.exception_sleep)
+                    failed = true;
                 }
-            };
+            }
             worker.between();
             if self.is_once() || idle && self.common.runs_until_idle() {
                 return Ok(());
             }
-            if stop.requested() || pause.is_some_and(|pause| stop.pause(pause)) {
+            if failed {
+                stop.pause(self.common.exception_sleep);
+            } else if idle && !stop.requested() {
+                worker.pause(&context, self.common.loop_delay);
+            }
+            if stop.requested() {
                 return Ok(());
             }
         }

@@ -6,6 +6,7 @@ mod connect;
 mod database;
 mod deadline;
 mod error;
+mod listen;
 mod text;
 mod transaction;
 
@@ -19,6 +20,7 @@ use postgres::Client;
 pub use self::cancel::Canceller;
 pub use self::database::Database;
 pub use self::error::{DbError, During};
+pub(crate) use self::listen::Heard;
 pub use self::text::Text;
 pub use self::transaction::{Isolation, Tx};
 use crate::conninfo::ConnInfo;

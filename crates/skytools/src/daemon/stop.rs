@@ -22,6 +22,8 @@ struct State {
     reload: bool,
     /// Reload requests so far, so that each sleeper wakes once for each.
     reloads: u64,
+    /// Someone who waits beside the work loop is done.
+    awake: bool,
 }
 
 impl Stop {
@@ -44,8 +46,26 @@ impl Stop {
     }
 
     /// Sleeps as [`Stop::sleep`] does, and not at all while a reload waits for the work loop.
-    pub(super) fn pause(&self, duration: Duration) -> bool {
+    pub fn pause(&self, duration: Duration) -> bool {
         self.wait(self.state(), duration, |state| !state.reload)
+    }
+
+    /// Forgets an earlier [`Stop::wake`].
+    pub(super) fn rest(&self) {
+        self.state().awake = false;
+    }
+
+    /// Sleeps as [`Stop::pause`] does, but not past a call of [`Stop::wake`] since [`Stop::rest`].
+    pub(super) fn pause_until_awake(&self, duration: Duration) -> bool {
+        self.wait(self.state(), duration, |state| {
+            !state.reload && !state.awake
+        })
+    }
+
+    /// Ends [`Stop::pause_until_awake`].
+    pub(super) fn wake(&self) {
+        self.state().awake = true;
+        self.shared.changed.notify_all();
     }
 
     /// Asks the work loop to read the configuration again.

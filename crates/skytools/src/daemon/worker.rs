@@ -1,5 +1,7 @@
 //! What the work loop calls.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 
 use super::Stop;
@@ -44,6 +46,13 @@ pub trait Worker {
 
     /// Closes connections past their lifetime, between two rounds.
     fn between(&mut self) {}
+
+    /// Waits after an idle round: for `delay` at most, and not past a stop or reload request.
+    ///
+    /// A worker that is told when there is work hands on to [`Context::wait_for_notification`].
+    fn pause(&mut self, context: &Context, delay: Duration) {
+        context.stop.pause(delay);
+    }
 
     /// Takes a changed configuration, between two rounds.
     ///

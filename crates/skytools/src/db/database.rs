@@ -1,9 +1,11 @@
 //! A database that a job connects to when it needs it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Connection, DbError};
+use super::{Connection, DbError, During};
 use crate::conninfo::ConnInfo;
+use crate::quote;
 
 /// A database of a job: connects when first asked, reconnects after [`Database::reset`].
 pub struct Database {
@@ -11,6 +13,10 @@ pub struct Database {
     conninfo: ConnInfo,
     lifetime: Duration,
     connection: Option<Connection>,
+    /// Channels that every connection listens on.
+    channels: BTreeSet<String>,
+    /// Channels that the open connection does listen on.
+    heard: BTreeSet<String>,
 }
 
 impl Database {
@@ -22,6 +28,8 @@ impl Database {
             conninfo,
             lifetime,
             connection: None,
+            channels: BTreeSet::new(),
+            heard: BTreeSet::new(),
         }
     }
 
@@ -30,11 +38,63 @@ impl Database {
     /// # Errors
     /// No server answers in time, or it refuses.
     pub fn connection(&mut self) -> Result<&mut Connection, DbError> {
-        let connection = match self.connection.take() {
+        let mut connection = match self.connection.take() {
             Some(open) if open.is_open() => open,
-            _ => Connection::open(self.name, &self.conninfo)?,
+            _ => {
+                self.heard.clear();
+                Connection::open(self.name, &self.conninfo)?
+            }
         };
+        if self.heard != self.channels {
+            self.tune(&mut connection)?;
+        }
         Ok(self.connection.insert(connection))
+    }
+
+    /// Listens on a channel, from the next call of [`Database::connection`] on and on every further
+    /// connection. [`Context::wait_for_notification`] waits for what is said there.
+    ///
+    /// Notifications get lost on the way through a transaction-pooling proxy.
+    ///
+    /// [`Context::wait_for_notification`]: crate::daemon::Context::wait_for_notification
+    pub fn listen(&mut self, channel: &str) {
+        self.channels.insert(channel.to_owned());
+    }
+
+    /// Listens no more on a channel, from the next call of [`Database::connection`] on.
+    pub fn unlisten(&mut self, channel: &str) {
+        self.channels.remove(channel);
+    }
+
+    /// Whether any channel is to be listened on.
+    pub fn listens(&self) -> bool {
+        !self.channels.is_empty()
+    }
+
+    /// Makes a connection listen on the channels of this database and on no other.
+    fn tune(&mut self, connection: &mut Connection) -> Result<(), DbError> {
+        let more = self.channels.difference(&self.heard);
+        let less = self.heard.difference(&self.channels);
+        let sql: String = more
+            .map(|channel| format!("listen {};", quote::ident(channel)))
+            .chain(less.map(|channel| format!("unlisten {};", quote::ident(channel))))
+            .collect();
+        connection
+            .batch_execute(&sql)
+            .during("listen")
+            .map_err(|error| error.on(self.name))?;
+        self.heard = self.channels.clone();
+        Ok(())
+    }
+
+    /// Hands the open connection out until [`Database::give_back`].
+    pub(crate) fn lend(&mut self) -> Option<Connection> {
+        self.connection.take()
+    }
+
+    /// Takes back what [`Database::lend`] gave.
+    pub(crate) fn give_back(&mut self, connection: Connection) {
+        self.connection = Some(connection);
     }
 
     /// Takes changed settings; a connection made with others is closed. Call it between two passes

@@ -4,3 +4,4 @@ mod cli;
 mod daemon;
 mod log;
 mod support;
+mod wait;
