@@ -1,10 +1,11 @@
-//! The project's own chores: `cargo xtask test | demo | sql`.
+//! The project's own chores: `cargo xtask test | demo | bench | sql`.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a person at a terminal is who it works for"
 )]
 
+mod bench;
 mod demo;
 mod packages;
 mod postgres_versions;
@@ -26,6 +27,7 @@ type Result<T = (), E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Chore {
+    Bench(bench::Args),
     Demo(demo::Args),
     Sql(sql::Args),
     Test(test::Args),
@@ -33,6 +35,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let result = match Chore::parse() {
+        Chore::Bench(args) => bench::run(&args),
         Chore::Demo(args) => demo::run(&args),
         Chore::Sql(args) => sql::run(&args),
         Chore::Test(args) => test::run(&args),

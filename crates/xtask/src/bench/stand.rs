@@ -1,0 +1,74 @@
+//! The server that everything is measured on, with ours and its peers in databases of their own.
+
+use postgres::Client;
+use skytools::db::{Isolation, Tx};
+use testkit::Cluster;
+
+use crate::Result;
+use crate::scratch::Scratch;
+
+/// A throwaway server; goes when dropped.
+#[derive(Debug)]
+pub(crate) struct Stand {
+    cluster: Cluster,
+    _scratch: Scratch,
+}
+
+impl Stand {
+    /// Starts a server that keeps what it has committed, as one in production does.
+    pub(crate) fn start() -> Result<Stand> {
+        let scratch = Scratch::new()?;
+        let cluster = Cluster::builder()
+            .below(scratch.path())
+            .setting("fsync", "on")
+            .setting("full_page_writes", "on")
+            .setting("synchronous_commit", "on")
+            .setting("shared_buffers", "256MB")
+            .setting("max_wal_size", "4GB")
+            .setting("checkpoint_timeout", "30min")
+            .start()?;
+        Ok(Stand {
+            cluster,
+            _scratch: scratch,
+        })
+    }
+
+    /// The server's version, as it gives it.
+    pub(crate) fn version(&self) -> Result<String> {
+        let mut db = self.connect("postgres")?;
+        let row = db.query_one("select current_setting('server_version')", &[])?;
+        Ok(format!("PostgreSQL {}", row.get::<_, String>(0)))
+    }
+
+    pub(crate) fn connect(&self, database: &str) -> Result<Client> {
+        self.cluster.connect(database)
+    }
+
+    /// Creates an empty database.
+    pub(crate) fn empty(&self, database: &str) -> Result<Client> {
+        self.cluster.create_database(database)
+    }
+
+    /// Creates a database with our PgQ.
+    pub(crate) fn ours(&self, database: &str) -> Result<Client> {
+        let mut db = self.empty(database)?;
+        let mut tx = Tx::begin(&mut db, Isolation::ReadCommitted)?;
+        pgq::schema::install(&mut tx)?;
+        tx.commit()?;
+        Ok(db)
+    }
+
+    /// Creates a database with the PgQ extension written in C, if the server has it.
+    pub(crate) fn extension(&self, database: &str) -> Result<Option<Client>> {
+        let mut db = self.empty(database)?;
+        let there = db.query_opt(
+            "select from pg_available_extensions where name = 'pgq' and comment is not null",
+            &[],
+        )?;
+        if there.is_none() {
+            return Ok(None);
+        }
+        db.batch_execute("create extension pgq")?;
+        Ok(Some(db))
+    }
+}
