@@ -240,17 +240,21 @@ returns integer as $$
 -- pgq.upgrade_schema(0): gives the tables of an older version the structure of this one, and removes
 -- functions that cannot be replaced because their result or the names of their arguments differ.
 -- Returns:  number of changes; 0 when there is nothing to do
--- Raises:   unique_violation if a consumer is registered twice on a queue, which version 2 allowed once
+-- Raises:   unique_violation if a consumer is registered twice on a queue, which version 2 allowed once;
+--           lock_not_available if transactions use the tables without a pause
 -- Changes:  definitions of pgq.consumer, queue, tick, subscription, retry_queue and failed_queue; deletes
 --           rows of pgq.retry_queue that belong to no subscription
--- Locks:    tables that it changes
+-- Locks:    if there is anything to change, all of them, against everybody
 -- Used by:  install.sql
 declare
-    v_change    record;
-    v_count     integer := 0;
+    v_statements    text[];
+    v_twice         text;
+    v_deadline      timestamptz := clock_timestamp() + interval '1 minute';
 begin
     -- Statements with the condition that makes each necessary, in order.
-    for v_change in
+    select array_agg(c.statement order by c.place, c.statement)
+      into v_statements
+      from (
         with attribute as (
             select a.attrelid, a.attname::text as name, a.attnotnull, a.atthasdef
               from pg_attribute a
@@ -319,14 +323,58 @@ begin
            and (t.typnamespace = 'pgq'::regnamespace and starts_with(t.typname, 'ret_')
                 or p.proname = 'next_batch' and p.proargnames[1] <> 'i_queue_name'
                 or p.proname = 'get_queue_info' and p.pronargs = 1 and p.proargnames[1] <> 'i_queue_name')
-         order by 2, 1
+    ) c;
+    if v_statements is null then
+        return 0;
+    end if;
+
+    -- Clients lock these tables in an order of their own. To wait for one while holding others could end a
+    -- client by deadlock, so the wait is short (see below), and starts over without any lock.
     loop
-        execute v_change.statement;
-        v_count := v_count + 1;
+        begin
+            lock table pgq.queue, pgq.consumer, pgq.subscription, pgq.tick, pgq.retry_queue, pgq.failed_queue
+                in access exclusive mode;
+            exit;
+        exception
+            when lock_not_available then
+                if clock_timestamp() > v_deadline then
+                    raise exception 'the tables of PgQ are in use without a pause'
+                        using errcode = 'lock_not_available',
+                              hint = 'Transactions that hold them: '
+                                     || (select string_agg(distinct l.pid::text, ', ')
+                                           from pg_locks l
+                                           join pg_class r on r.oid = l.relation
+                                          where l.database = (select oid from pg_database
+                                                               where datname = current_database())
+                                            and r.relnamespace = 'pgq'::regnamespace
+                                            and l.pid <> pg_backend_pid());
+                end if;
+                perform pg_sleep(0.05);
+        end;
     end loop;
-    return v_count;
+
+    select string_agg(format('%s on %s (sub_id %s)', t.co_name, t.queue_name, t.ids), '; ')
+      into v_twice
+      from (
+        select c.co_name, q.queue_name, string_agg(s.sub_id::text, ', ' order by s.sub_id) as ids
+          from pgq.subscription s
+          join pgq.queue q on q.queue_id = s.sub_queue
+          join pgq.consumer c on c.co_id = s.sub_consumer
+         group by c.co_name, q.queue_name
+        having count(*) > 1) t;
+    if v_twice is not null then
+        raise exception 'registered more than once: %', v_twice
+            using errcode = 'unique_violation',
+                  hint = 'Delete the rows of pgq.subscription that no consumer uses, with their rows in '
+                         'pgq.retry_queue and pgq.failed_queue; sub_active tells when each was used.';
+    end if;
+
+    for i in 1 .. cardinality(v_statements) loop
+        execute v_statements[i];
+    end loop;
+    return cardinality(v_statements);
 end;
-$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp set lock_timeout = '100ms';
 
 -- pgq/upgrade.sql
 -- Tables of an older version get what they lack before the functions need it.

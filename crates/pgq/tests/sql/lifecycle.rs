@@ -9,8 +9,10 @@ use postgres::Client;
 use skytools::db::{Isolation, Tx};
 use testkit::{Cluster, TestResult};
 
+use crate::catalogue;
 use crate::support::{
-    cluster, cluster_with_consumer, consume, has_program, insert, row, rows, run_scripts, tick,
+    cluster, cluster_with_consumer, consume, has_program, insert, refusal, row, rows, run_scripts,
+    tick,
 };
 
 /// Everything about the schemas that installing decides.
@@ -67,6 +69,22 @@ fn installing_again_changes_neither_catalogue_nor_data() -> TestResult {
     Ok(())
 }
 
+/// Runs files below `sql/` with psql, in one transaction.
+fn psql(cluster: &Cluster, database: &str, files: &[&str]) -> TestResult {
+    let mut command = Command::new(cluster.bindir().join("psql"));
+    command.args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1"]);
+    for file in files {
+        command.arg("-f").arg(sql_dir().join(file));
+    }
+    let output = command.arg(cluster.conninfo(database)).output()?;
+    assert!(
+        output.status.success(),
+        "{files:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
 #[test]
 fn psql_and_the_programs_install_the_same() -> TestResult {
     let (cluster, mut db) = cluster()?;
@@ -74,19 +92,55 @@ fn psql_and_the_programs_install_the_same() -> TestResult {
         return Ok(());
     }
     let mut other = cluster.create_database("other")?;
-    for script in ["txid", "pgq", "pgq_ext"] {
-        let output = Command::new(cluster.bindir().join("psql"))
-            .args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f"])
-            .arg(sql_dir().join(script).join("install.sql"))
-            .arg(cluster.conninfo("other"))
-            .output()?;
+    let scripts = ["txid/install.sql", "pgq/install.sql", "pgq_ext/install.sql"];
+    psql(&cluster, "other", &scripts)?;
+    assert_eq!(rows(&mut db, CATALOGUE)?, rows(&mut other, CATALOGUE)?);
+    let mut third = cluster.create_database("third")?;
+    let installers = ["dist/txid.sql", "dist/pgq.sql", "dist/pgq_ext.sql"];
+    psql(&cluster, "third", &installers)?;
+    assert_eq!(rows(&mut db, CATALOGUE)?, rows(&mut third, CATALOGUE)?);
+    Ok(())
+}
+
+#[test]
+fn each_installer_works_as_one_string_and_leaves_the_session_as_it_was() -> TestResult {
+    let (cluster, mut expected) = cluster()?;
+    let mut db = cluster.create_database("other")?;
+    let text = |name: &str| fs::read_to_string(sql_dir().join("dist").join(name));
+    let settings = "select string_agg(name || '=' || setting, ' ' order by name) from pg_settings \
+                    where name in ('search_path', 'client_min_messages', 'lock_timeout', 'check_function_bodies')";
+    let before = row(&mut db, settings)?;
+    for name in ["pgq.upgrade.sql", "pgq_ext.upgrade.sql"] {
         assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
+            refusal(&mut db, &text(name)?)?.starts_with("there is no schema"),
+            "{name}"
         );
     }
-    assert_eq!(rows(&mut db, CATALOGUE)?, rows(&mut other, CATALOGUE)?);
+    for name in [
+        "txid.sql",
+        "pgq.sql",
+        "pgq_ext.sql",
+        "pgq.upgrade.sql",
+        "pgq_pl_only.sql",
+        "pgq_pl_only.upgrade.sql",
+        "pgq_ext.upgrade.sql",
+        "oldgrants_pgq.sql",
+        "newgrants_pgq.sql",
+        "pgq_plpgsql.sql",
+        "adopt_pgq.sql",
+    ] {
+        db.batch_execute(&text(name)?)
+            .map_err(|error| format!("{name}: {error:?}"))?;
+        if name.ends_with("_ext.sql") || name.starts_with("pgq.up") {
+            catalogue::assert_same(&mut db, &mut expected)?;
+        }
+    }
+    catalogue::assert_same(&mut db, &mut expected)?;
+    assert_eq!(row(&mut db, settings)?, before);
+    for name in ["uninstall_pgq.sql", "uninstall_txid.sql"] {
+        db.batch_execute(&text(name)?)?;
+    }
+    assert_eq!(row(&mut db, "select to_regnamespace('pgq')")?, "NULL");
     Ok(())
 }
 
@@ -216,6 +270,7 @@ fn every_file_is_installed_and_every_function_has_its_file() -> TestResult {
         ] {
             assert!(present.remove(script), "{schema}/{script} is missing");
         }
+        present.remove("adopt.sql");
         // The choice between the two models of privileges; the others are in their scripts.
         present.insert("grants/keep.sql".to_owned());
         assert_eq!(installed, present, "{schema}");
@@ -310,110 +365,5 @@ fn installers_find_the_version_in_one_line() -> TestResult {
             .collect();
         assert_eq!(lines, [format!("    return '{version}';")]);
     }
-    Ok(())
-}
-
-/// Tables of version 2.1, with a queue, a consumer in a batch, and events to retry.
-const VERSION_2: &str = "
-    create schema pgq;
-    create table pgq.consumer (co_id serial, co_name text not null default 'fooz',
-        constraint consumer_pkey primary key (co_id), constraint consumer_name_uq unique (co_name));
-    create table pgq.queue (queue_id serial, queue_name text not null, queue_ntables integer not null default 3,
-        queue_cur_table integer not null default 0, queue_rotation_period interval not null default '2 hours',
-        queue_switch_step1 bigint not null default txid_current(), queue_switch_step2 bigint default txid_current(),
-        queue_switch_time timestamptz not null default now(), queue_external_ticker boolean not null default false,
-        queue_ticker_max_count integer not null default 500, queue_ticker_max_lag interval not null default '3 seconds',
-        queue_ticker_idle_period interval not null default '1 minute', queue_data_pfx text not null,
-        queue_event_seq text not null, queue_tick_seq text not null,
-        constraint queue_pkey primary key (queue_id), constraint queue_name_uq unique (queue_name));
-    create table pgq.tick (tick_queue int4 not null, tick_id bigint not null, tick_time timestamptz not null default now(),
-        tick_snapshot txid_snapshot not null default txid_current_snapshot(),
-        constraint tick_pkey primary key (tick_queue, tick_id),
-        constraint tick_queue_fkey foreign key (tick_queue) references pgq.queue (queue_id));
-    create sequence pgq.batch_id_seq;
-    create table pgq.subscription (sub_id serial not null, sub_queue int4 not null, sub_consumer int4 not null,
-        sub_last_tick bigint not null, sub_active timestamptz not null default now(), sub_batch bigint, sub_next_tick bigint,
-        constraint subscription_pkey primary key (sub_id), constraint subscription_ukey unique (sub_queue, sub_consumer),
-        constraint sub_queue_fkey foreign key (sub_queue) references pgq.queue (queue_id),
-        constraint sub_consumer_fkey foreign key (sub_consumer) references pgq.consumer (co_id));
-    create table pgq.event_template (ev_id bigint not null, ev_time timestamptz not null,
-        ev_txid bigint not null default txid_current(), ev_owner int4, ev_retry int4, ev_type text, ev_data text,
-        ev_extra1 text, ev_extra2 text, ev_extra3 text, ev_extra4 text);
-    create table pgq.retry_queue (ev_retry_after timestamptz not null, like pgq.event_template,
-        constraint rq_pkey primary key (ev_owner, ev_id),
-        constraint rq_owner_fkey foreign key (ev_owner) references pgq.subscription (sub_id));
-    alter table pgq.retry_queue alter ev_owner set not null, alter ev_txid drop not null;
-    create index rq_retry_idx on pgq.retry_queue (ev_retry_after);
-    create index rq_retry_owner_idx on pgq.retry_queue (ev_owner, ev_id);
-    create table pgq.failed_queue (ev_failed_reason text, ev_failed_time timestamptz not null, like pgq.event_template,
-        constraint fq_pkey primary key (ev_owner, ev_id),
-        constraint fq_owner_fkey foreign key (ev_owner) references pgq.subscription (sub_id));
-    alter table pgq.failed_queue alter ev_owner set not null, alter ev_txid drop not null;
-    create type pgq.ret_batch_info as (queue_name text, consumer_name text);
-    create function pgq.get_batch_info(x_batch_id bigint) returns pgq.ret_batch_info language sql as 'select null::pgq.ret_batch_info';
-    create function pgq.next_batch(x_queue_name text, x_consumer_name text) returns int8 language sql as 'select 1::int8';
-
-    insert into pgq.queue (queue_name, queue_data_pfx, queue_event_seq, queue_tick_seq)
-        values ('q', 'pgq.event_1', 'pgq.event_1_id_seq', 'pgq.event_1_tick_seq');
-    create sequence pgq.event_1_id_seq; create sequence pgq.event_1_tick_seq;
-    create table pgq.event_1 () inherits (pgq.event_template);
-    create table pgq.event_1_0 () inherits (pgq.event_1);
-    create table pgq.event_1_1 () inherits (pgq.event_1);
-    create table pgq.event_1_2 () inherits (pgq.event_1);
-    insert into pgq.tick (tick_queue, tick_id) values (1, nextval('pgq.event_1_tick_seq'));
-    insert into pgq.consumer (co_name) values ('c');
-    insert into pgq.subscription (sub_queue, sub_consumer, sub_last_tick) values (1, 1, 1)";
-
-#[test]
-fn tables_of_version_2_are_upgraded_with_their_batches_and_retries() -> TestResult {
-    let (cluster, mut fresh) = cluster()?;
-    let mut db = cluster.create_database("old")?;
-    db.batch_execute(VERSION_2)?;
-    db.batch_execute(
-        "insert into pgq.event_1_0 (ev_id, ev_time, ev_data)
-         values (nextval('pgq.event_1_id_seq'), now(), 'before')",
-    )?;
-    db.batch_execute(
-        "insert into pgq.tick (tick_queue, tick_id) values (1, nextval('pgq.event_1_tick_seq'));
-         update pgq.subscription set sub_batch = nextval('pgq.batch_id_seq'), sub_next_tick = 2;
-         insert into pgq.retry_queue (ev_retry_after, ev_id, ev_time, ev_owner, ev_data)
-         values (now(), 77, now(), 1, 'retried');
-         insert into pgq.failed_queue (ev_failed_time, ev_id, ev_time, ev_owner, ev_data)
-         values (now(), 78, now(), 1, 'failed')",
-    )?;
-    run_scripts(&mut db)?;
-    assert_eq!(row(&mut db, "select pgq.upgrade_schema()")?, "0");
-
-    // The open batch goes on; its ticks do not know how many events lie between them.
-    assert_eq!(consume(&mut db)?, Some(vec!["before".to_owned()]));
-    assert_eq!(row(&mut db, "select pgq.maint_retry_events()")?, "1");
-    assert_eq!(
-        row(
-            &mut db,
-            "select ev_data from pgq.failed_event_list('q', 'c')"
-        )?,
-        "failed"
-    );
-    db.batch_execute("select pgq.set_queue_config('q', 'ticker_max_lag', '0')")?;
-    assert_eq!(crate::support::arrived(&mut db)?, ["retried"]);
-
-    // As after a fresh installation, but for the order of columns and what a queue brings along.
-    let structure = "
-        select format('%s %s %s', c.oid::regclass, k.conname, pg_get_constraintdef(k.oid))
-          from pg_class c join pg_constraint k on k.conrelid = c.oid
-         where c.relnamespace = 'pgq'::regnamespace and k.contype <> 'n'
-        union all
-        select format('%s %s %s %s %s', c.oid::regclass, a.attname, format_type(a.atttypid, a.atttypmod),
-                      a.attnotnull and a.attname <> 'tick_event_seq', pg_get_expr(d.adbin, d.adrelid))
-          from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-          left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
-         where c.relnamespace = 'pgq'::regnamespace and c.relkind = 'r' and c.relname !~ '^event_1'
-        union all
-        select indexdef from pg_indexes where schemaname = 'pgq' and tablename !~ '^event_1'
-        union all
-        select format('%s %s', p.oid::regprocedure, pg_get_functiondef(p.oid))
-          from pg_proc p where p.pronamespace = 'pgq'::regnamespace
-        order by 1";
-    assert_eq!(rows(&mut db, structure)?, rows(&mut fresh, structure)?);
     Ok(())
 }

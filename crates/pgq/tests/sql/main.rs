@@ -1,6 +1,7 @@
 //! The SQL of PgQ against servers, called as any client calls it.
 
 mod administration;
+mod catalogue;
 mod consumption;
 mod epoch;
 mod ext;
@@ -11,4 +12,5 @@ mod rotation;
 mod support;
 mod ticker;
 mod triggers;
+mod upgrade;
 mod visibility;

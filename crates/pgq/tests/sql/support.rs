@@ -9,8 +9,16 @@ use testkit::{Cluster, TestResult, wait_until};
 
 /// Installs PgQ from the scripts, whatever is there already.
 pub(crate) fn run_scripts(db: &mut Client) -> TestResult {
+    run(
+        db,
+        &["txid/install.sql", "pgq/install.sql", "pgq_ext/install.sql"],
+    )
+}
+
+/// Runs scripts in one transaction.
+pub(crate) fn run(db: &mut Client, scripts: &[&str]) -> TestResult {
     let mut tx = Tx::begin(db, Isolation::ReadCommitted)?;
-    for script in ["txid/install.sql", "pgq/install.sql", "pgq_ext/install.sql"] {
+    for script in scripts {
         SCRIPTS.run(&mut tx, script)?;
     }
     tx.commit()?;
@@ -156,6 +164,26 @@ pub(crate) fn has_program(cluster: &Cluster, program: &str) -> bool {
     if !present {
         eprintln!(
             "skipped: PostgreSQL {} came without {program}",
+            cluster.major()
+        );
+    }
+    present
+}
+
+/// Whether the server has the extension of PgQ 3, with its libraries in C. Not every machine does; a test
+/// that needs it says so and ends.
+#[expect(clippy::print_stderr, reason = "the reader of the results has to know")]
+pub(crate) fn has_c_library(cluster: &Cluster) -> bool {
+    let present = cluster.connect("postgres").is_ok_and(|mut db| {
+        row(
+            &mut db,
+            "select exists (select from pg_available_extension_versions where name = 'pgq' and version = '3.5')",
+        )
+        .is_ok_and(|there| there == "t")
+    });
+    if !present {
+        eprintln!(
+            "skipped: PostgreSQL {} has no extension pgq of PgQ 3",
             cluster.major()
         );
     }

@@ -62,6 +62,11 @@ const INSTALLERS: &[Installer] = &[
         scripts: &["pgq/oldgrants.sql"],
     },
     Installer {
+        name: "adopt_pgq.sql",
+        title: "Takes PgQ out of the extensions it is in; to be followed by pgq.upgrade.sql.",
+        scripts: &["pgq/adopt.sql"],
+    },
+    Installer {
         name: "uninstall_pgq.sql",
         title: "Removes PgQ with its queues.",
         scripts: &["pgq/uninstall.sql"],
