@@ -118,7 +118,7 @@ where
     if let Some(form) = common.generate {
         return finish(args::generate(form, command::<P>(), P::SERVICE.name));
     }
-    match run(program) {
+    let code = match run(program) {
         Ok(value) => value.report(),
         Err(error) => match Reported::code_of(&error) {
             Some(code) => ExitCode::from(code),
@@ -127,7 +127,9 @@ where
                 ExitCode::FAILURE
             }
         },
-    }
+    };
+    crate::log::close();
+    code
 }
 
 /// The command line as clap sees it, with what all programs have in common.

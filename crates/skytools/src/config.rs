@@ -180,6 +180,20 @@ impl Settings {
         })
     }
 
+    /// Reads a file that has no main section of its own, with these variables.
+    pub(crate) fn with_variables(
+        path: &Path,
+        section: &str,
+        variables: Vec<(&'static str, String)>,
+    ) -> Result<Settings, ConfigError> {
+        let mut settings = Settings::load(path, &[section], &[])?;
+        settings.builtins = variables
+            .into_iter()
+            .map(|(name, value)| (name, Value::Text(value)))
+            .collect();
+        Ok(settings)
+    }
+
     /// Reads the same file again, from scratch.
     ///
     /// # Errors
@@ -372,6 +386,19 @@ impl<'a> Section<'a> {
             Ok(value) => Ok(Some(value)),
             Err(problem) => Err(self.error(problem)),
         }
+    }
+
+    /// A value as it is written, with its percent signs.
+    pub(crate) fn raw(&self, key: &str) -> Option<String> {
+        Some(self.scope().raw(key)?.text(key).into_owned())
+    }
+
+    /// What is wrong with a key of this section.
+    pub(crate) fn problem(&self, key: &str, problem: String) -> ConfigError {
+        self.error(Problem {
+            key: Some(key.to_owned()),
+            kind: Kind::Message(problem),
+        })
     }
 
     /// The key that fits `pattern` best: its `*`s are filled with `names` from left to right, and

@@ -136,7 +136,7 @@ impl<C: DeserializeOwned> Job<C> {
         let settings = Settings::load(path, P::SERVICE.sections, &args.set)?;
         let common: CommonConfig = settings.main()?;
         let config = settings.main()?;
-        log::open(&args, &common)?;
+        log::open(&args, &common, settings.main_section().name())?;
         let job = Job {
             pidfile: common.pidfile.clone(),
             common,
@@ -160,9 +160,6 @@ impl<C: DeserializeOwned> Job<C> {
                 }
                 None => warn!("unknown key '{key}' in section [{section}]"),
             }
-        }
-        if self.common.use_skylog {
-            warn!("use_skylog is not available yet, only logfile and stderr are used");
         }
     }
 
@@ -277,13 +274,14 @@ impl<C: DeserializeOwned> Job<C> {
             None => None,
         };
         if self.args.daemon {
-            if self.common.logfile.is_none() {
+            if self.common.logfile.is_none() && self.common.use_skylog == 0 {
                 complain("no logfile in config, the daemon will have no log");
             }
             detach::detach().map_err(JobError::Detach)?;
             log::leave_stderr();
             detach::log_panics();
         }
+        log::start();
         // With --ensure for the log only: cron would mail what a daemon says to the terminal.
         if self.args.ensure && pidfile.as_ref().is_some_and(Pidfile::was_stale) {
             warn!("Ignoring stale pidfile");
@@ -399,7 +397,7 @@ impl<C: DeserializeOwned> Job<C> {
         // Of a running process others know these.
         common.job_name.clone_from(&self.common.job_name);
         common.pidfile.clone_from(&self.common.pidfile);
-        let log = log::prepare(&common)?;
+        let log = log::prepare(&self.args, &common, settings.main_section().name())?;
         worker.reload(&common, config)?;
         log.apply();
         self.common = common;

@@ -22,6 +22,7 @@ pub mod partial;
 pub mod pidfile;
 pub mod quote;
 pub mod record;
+mod skylog;
 pub mod snapshot;
 pub mod sql;
 pub mod statement;

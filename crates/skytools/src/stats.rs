@@ -40,12 +40,38 @@ impl Stats {
     /// Adds to a counter, from zero if it is new.
     pub fn increase(&mut self, key: &str, by: i64) {
         match self.entries.iter_mut().find(|(name, _)| name == key) {
-            Some((_, Value::Int(old))) => *old += by,
+            Some((_, Value::Int(old))) => *old = old.saturating_add(by),
             Some((_, Value::Float(old))) => {
                 *old += by as f64;
             }
             None => self.entries.push((key.to_owned(), Value::Int(by))),
         }
+    }
+
+    /// Adds all values of another collection.
+    pub(crate) fn add(&mut self, more: &Stats) {
+        for (key, value) in &more.entries {
+            match (self.get(key), *value) {
+                (_, Value::Int(by)) => self.increase(key, by),
+                (Some(Value::Int(old)), Value::Float(by)) => self.put(key, old as f64 + by),
+                (Some(Value::Float(old)), Value::Float(by)) => self.put(key, old + by),
+                (None, Value::Float(by)) => self.put(key, by),
+            }
+        }
+    }
+
+    /// Reads the line that [`Stats::flush`] logs.
+    pub(crate) fn parse(line: &str) -> Option<Stats> {
+        let inner = line.strip_prefix('{')?.strip_suffix('}')?;
+        let mut stats = Stats::default();
+        for pair in inner.split(", ") {
+            let (key, value) = pair.split_once(": ")?;
+            match value.parse::<i64>() {
+                Ok(value) => stats.put(key, value),
+                Err(_) => stats.put(key, value.parse::<f64>().ok().filter(|v| v.is_finite())?),
+            }
+        }
+        Some(stats)
     }
 
     /// Reads a value.
@@ -116,6 +142,32 @@ mod tests {
         assert_eq!(stats.get("idle"), None);
         stats.flush();
         assert!(stats.is_empty());
+    }
+
+    #[test]
+    fn lines_are_read_back_and_summed_per_key() {
+        let mut sum = Stats::default();
+        for line in [
+            "{count: 12, duration: 0.5}",
+            "{count: 3, duration: 1.0, idle: 2}",
+        ] {
+            let stats = Stats::parse(line).expect(line);
+            assert_eq!(stats.to_string(), line);
+            sum.add(&stats);
+        }
+        assert_eq!(sum.to_string(), "{count: 15, duration: 1.5, idle: 2}");
+        for line in [
+            "",
+            "{",
+            "{}",
+            "{a}",
+            "{a: b}",
+            "{a: 1; b: 2}",
+            "{a: nan}",
+            "{a: 1} ",
+        ] {
+            assert!(Stats::parse(line).is_none(), "{line}");
+        }
     }
 
     #[test]

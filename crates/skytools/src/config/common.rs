@@ -27,8 +27,10 @@ pub struct CommonConfig {
     pub(crate) file_layout: Layout,
     /// Layout of records on stderr.
     pub(crate) stderr_layout: Layout,
-    /// Whether a central `skylog.ini` shall be used as well.
-    pub(crate) use_skylog: bool,
+    /// Whether a central `skylog.ini` shall be used: 0 no, 1 unless somebody is watching, 2 yes.
+    pub(crate) use_skylog: i64,
+    /// Where to look for it.
+    pub(crate) skylog_locations: Vec<PathBuf>,
     /// Pause when there was nothing to do, in seconds.
     pub loop_delay: Duration,
     /// What a pause of no length means.
@@ -82,7 +84,12 @@ impl From<Keys> for CommonConfig {
                 verbose_format: keys.logfmt_console_verbose,
                 verbose_date: keys.logdatefmt_console_verbose,
             },
-            use_skylog: keys.use_skylog != 0,
+            use_skylog: keys.use_skylog,
+            skylog_locations: keys
+                .skylog_locations
+                .iter()
+                .map(|path| crate::app::expand_home(path))
+                .collect(),
             // Too long for a `Duration` is as good as for ever.
             loop_delay: Duration::try_from_secs_f64(keys.loop_delay.max(0.0))
                 .unwrap_or(Duration::MAX),
@@ -111,8 +118,8 @@ struct Keys {
     log_count: u32,
     #[serde(default)]
     use_skylog: i64,
-    #[serde(default, rename = "skylog_locations")]
-    _skylog_locations: Option<String>,
+    #[serde(default = "skylog_locations")]
+    skylog_locations: Vec<String>,
     #[serde(default = "loop_delay")]
     loop_delay: f64,
     #[serde(default = "connection_lifetime", with = "super::seconds")]
@@ -137,6 +144,12 @@ struct Keys {
     logdatefmt_file_verbose: Option<DateFormat>,
     #[serde(default, rename = "config_format", deserialize_with = "only_format_1")]
     _config_format: (),
+}
+
+fn skylog_locations() -> Vec<String> {
+    ["skylog.ini", "~/.skylog.ini", "/etc/skylog.ini"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 fn log_size() -> u64 {

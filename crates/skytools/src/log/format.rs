@@ -4,12 +4,15 @@ use jiff::Zoned;
 use serde::de::{Deserialize, Deserializer, Error};
 use tracing::Level;
 
+use super::host;
+
 /// One record, as a layout sees it.
 pub(crate) struct Record<'a> {
     pub(crate) time: &'a Zoned,
     pub(crate) process: u32,
     pub(crate) level: Level,
     pub(crate) job: &'a str,
+    pub(crate) service: &'a str,
     pub(crate) message: &'a str,
 }
 
@@ -27,7 +30,9 @@ enum Part {
     LevelName,
     LevelNumber,
     Job,
+    Service,
     Host,
+    HostAddress,
     Message,
 }
 
@@ -46,8 +51,37 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// The layout of a handler of `skylog.ini`: without a format it is the bare message.
+    pub(crate) fn of_handler(
+        format: Option<&str>,
+        date: Option<&str>,
+    ) -> Result<Layout, (&'static str, String)> {
+        let format = match format {
+            Some(text) => Format::parse(text).map_err(|problem| ("format", problem))?,
+            None => Format(vec![Part::Message]),
+        };
+        let date = match date.filter(|pattern| !pattern.is_empty()) {
+            Some(pattern) => {
+                Some(DateFormat::parse(pattern).map_err(|error| ("datefmt", error.to_string()))?)
+            }
+            None => None,
+        };
+        Ok(Layout {
+            format: Some(format),
+            date,
+            ..Layout::default()
+        })
+    }
+
     /// The record with its line end.
     pub(crate) fn line(&self, record: &Record<'_>) -> String {
+        let mut line = self.text(record);
+        line.push('\n');
+        line
+    }
+
+    /// The record without a line end.
+    pub(crate) fn text(&self, record: &Record<'_>) -> String {
         let verbose = record.level > Level::INFO;
         let format = match &self.verbose_format {
             Some(format) if verbose => Some(format),
@@ -64,15 +98,13 @@ impl Layout {
                 format!("{seconds},{:03}", record.time.millisecond())
             }
         };
-        let mut line = match format {
+        match format {
             Some(format) => format.fill(record, &time),
             None => {
                 let level = level_name(record.level);
                 format!("{time} {} {level} {}", record.process, record.message)
             }
-        };
-        line.push('\n');
-        line
+        }
     }
 }
 
@@ -95,8 +127,8 @@ impl Format {
             let Some((name, after)) = field else {
                 return Err("expected %(field)s after '%'".to_owned());
             };
-            // Every field is printed as it is, so that `d` and `s` mean the same.
-            let Some(after) = after.strip_prefix(['s', 'd']) else {
+            // Every field is printed as it is, so that `d`, `f` and `s` mean the same.
+            let Some(after) = after.strip_prefix(['s', 'd', 'f']) else {
                 return Err(format!("expected 's' after %({name})"));
             };
             parts.push(Part::named(name).ok_or_else(|| format!("unknown field %({name})s"))?);
@@ -123,9 +155,9 @@ impl Format {
                 Part::LevelName => line.push_str(level_name(record.level)),
                 Part::LevelNumber => line.push_str(level_number(record.level)),
                 Part::Job => line.push_str(record.job),
-                Part::Host => {
-                    line.push_str(&rustix::system::uname().nodename().to_string_lossy());
-                }
+                Part::Service => line.push_str(record.service),
+                Part::Host => line.push_str(host::name()),
+                Part::HostAddress => line.push_str(host::address()),
                 Part::Message => line.push_str(record.message),
             }
         }
@@ -143,14 +175,16 @@ impl Part {
             "levelname" => Part::LevelName,
             "levelno" => Part::LevelNumber,
             "name" | "job_name" => Part::Job,
+            "service_name" => Part::Service,
             "hostname" => Part::Host,
+            "hostaddr" => Part::HostAddress,
             "message" => Part::Message,
             _ => return None,
         })
     }
 }
 
-fn level_name(level: Level) -> &'static str {
+pub(crate) fn level_name(level: Level) -> &'static str {
     match level {
         Level::ERROR => "ERROR",
         Level::WARN => "WARNING",
@@ -186,10 +220,16 @@ pub(crate) fn deserialize_date<'de, D: Deserializer<'de>>(
     if pattern.is_empty() {
         return Ok(None);
     }
-    // Whether a pattern is one does not depend on the time.
-    match jiff::fmt::strtime::format(&pattern, &Zoned::now()) {
-        Ok(_) => Ok(Some(DateFormat(pattern))),
-        Err(error) => Err(D::Error::custom(error)),
+    DateFormat::parse(&pattern)
+        .map(Some)
+        .map_err(D::Error::custom)
+}
+
+impl DateFormat {
+    fn parse(pattern: &str) -> Result<DateFormat, jiff::Error> {
+        // Whether a pattern is one does not depend on the time.
+        jiff::fmt::strtime::format(pattern, &Zoned::now())?;
+        Ok(DateFormat(pattern.to_owned()))
     }
 }
 
@@ -209,6 +249,7 @@ mod tests {
             process: 4711,
             level,
             job: "replic",
+            service: "londiste",
             message,
         })
     }
@@ -237,7 +278,7 @@ mod tests {
     fn a_layout_of_the_configuration_replaces_it_also_for_verbose_records_alone() {
         let layout = Layout {
             format: Format::parse(
-                "%(asctime)s %(name)s[%(process)d] %(levelno)s 100%%: %(message)s",
+                "%(asctime)s %(service_name)s/%(name)s[%(process)d] %(levelno)s 100%%: %(message)s",
             )
             .ok(),
             date: Some(DateFormat("%H:%M".to_owned())),
@@ -246,7 +287,7 @@ mod tests {
         };
         assert_eq!(
             line(&layout, Level::ERROR, "gone"),
-            "10:15 replic[4711] 40 100%: gone\n"
+            "10:15 londiste/replic[4711] 40 100%: gone\n"
         );
         assert_eq!(
             line(&layout, Level::DEBUG, "gone"),

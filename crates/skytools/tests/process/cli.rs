@@ -256,17 +256,6 @@ fn unknown_keys_are_warned_about_with_the_nearest_known_one() -> TestResult {
 }
 
 #[test]
-fn skylog_is_not_there_yet_and_says_so() -> TestResult {
-    let dir = Dir::new("use_skylog = 1\nskylog_locations = x")?;
-    let output = dir.job(&["job.ini", "greet", "Bob"]).succeed()?;
-    assert_eq!(
-        messages(&output.stderr),
-        ["use_skylog is not available yet, only logfile and stderr are used"]
-    );
-    Ok(())
-}
-
-#[test]
 fn a_bad_configuration_names_file_key_and_expectation() -> TestResult {
     let dir = Dir::new("round = long")?;
     let output = dir.run(&["job.ini", "count"])?;

@@ -3,5 +3,6 @@
 mod cli;
 mod daemon;
 mod log;
+mod skylog;
 mod support;
 mod wait;
