@@ -53,6 +53,17 @@ pub enum Error {
     /// Another process ticks this database.
     #[error("another ticker is running on this database")]
     AnotherTicker,
+    /// The server cannot be written to.
+    #[error("the server is a standby")]
+    Standby,
+    /// Of many databases, some could not be served; the log says why.
+    #[error("{failed} of {all} databases failed")]
+    SomeDatabases {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        all: usize,
+    },
     /// The database has no PgQ.
     #[error("PgQ is not installed in this database; run: pgqadm INI install")]
     NotInstalled,
@@ -65,6 +76,16 @@ pub enum Error {
     /// The results cannot be written, or a thread cannot be started.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl Error {
+    /// What a server or a connection said.
+    pub(crate) fn as_db(&self) -> Option<&DbError> {
+        match self {
+            Error::Db(error) | Error::Queue(pgq::Error::Db(error)) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 impl From<pgq::Error> for Error {

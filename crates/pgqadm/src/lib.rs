@@ -2,13 +2,12 @@
 //!
 //! * [`Args`], [`Config`], [`Error`]: what the user says, and what goes wrong
 //! * `commands`: one file per command
-//! * `ticker`, `maintenance`: the two halves of the daemon, each with a connection of its own
+//! * `ticker`: the daemon, for one database or many
 
 mod args;
 mod commands;
 mod config;
 mod error;
-mod maintenance;
 mod ticker;
 
 use skytools::daemon::Job;

@@ -32,6 +32,10 @@ pub struct ConnInfo {
     text: String,
     settings: Vec<Setting>,
     application_name: Option<String>,
+    /// Counts before what the text says.
+    dbname: Option<String>,
+    /// Settings that nothing else sets.
+    defaults: Vec<(&'static str, String)>,
     environment: Option<Arc<Environment>>,
 }
 
@@ -113,8 +117,32 @@ impl ConnInfo {
             text: text.to_owned(),
             settings,
             application_name: None,
+            dbname: None,
+            defaults: Vec::new(),
             environment: None,
         })
+    }
+
+    /// Names the database, whatever the text says: one of many on the same server.
+    #[must_use]
+    pub fn with_dbname(mut self, dbname: &str) -> ConnInfo {
+        self.dbname = Some(dbname.to_owned());
+        self
+    }
+
+    /// Sets an option where neither string, service file nor environment does: a program that has to
+    /// notice a dead server soon sets `tcp_user_timeout`.
+    ///
+    /// # Errors
+    /// There is no such option, or the value does not suit it.
+    pub fn with_default(
+        mut self,
+        name: &'static str,
+        value: &str,
+    ) -> Result<ConnInfo, ConnInfoError> {
+        options::check(name, value)?;
+        self.defaults.push((name, value.to_owned()));
+        Ok(self)
     }
 
     /// Sets `application_name` where neither string nor environment does.
@@ -143,7 +171,11 @@ impl ConnInfo {
         };
         resolve::resolve(
             &self.settings,
-            self.application_name.as_deref(),
+            resolve::Given {
+                application_name: self.application_name.as_deref(),
+                dbname: self.dbname.as_deref(),
+                defaults: &self.defaults,
+            },
             environment,
         )
     }
@@ -152,7 +184,10 @@ impl ConnInfo {
 /// Two are equal if they were written the same.
 impl PartialEq for ConnInfo {
     fn eq(&self, other: &ConnInfo) -> bool {
-        self.text == other.text && self.application_name == other.application_name
+        self.text == other.text
+            && self.application_name == other.application_name
+            && self.dbname == other.dbname
+            && self.defaults == other.defaults
     }
 }
 
@@ -172,7 +207,15 @@ impl fmt::Display for ConnInfo {
             write!(f, "{}[...]", &self.text[done..span.start])?;
             done = span.end;
         }
-        f.write_str(&self.text[done..])
+        f.write_str(&self.text[done..])?;
+        match &self.dbname {
+            None => Ok(()),
+            Some(dbname) => {
+                let separator = if self.text.is_empty() { "" } else { " " };
+                let setting = merge_connect_string(&[("dbname", dbname)]);
+                write!(f, "{separator}{setting}")
+            }
+        }
     }
 }
 
@@ -217,6 +260,33 @@ mod tests {
             assert_eq!(conninfo.to_string(), shown);
             assert_eq!(format!("{conninfo:?}"), format!("ConnInfo(\"{shown}\")"));
         }
+    }
+
+    #[test]
+    fn a_database_of_the_program_counts_before_the_text() {
+        for (text, shown) in [
+            ("", r"dbname='it\'s'"),
+            ("host=h dbname=x", r"host=h dbname=x dbname='it\'s'"),
+            ("postgresql://u@h/x", r"postgresql://u@h/x dbname='it\'s'"),
+        ] {
+            let conninfo = ConnInfo::parse(text).expect(text).with_dbname("it's");
+            assert_eq!(conninfo.to_string(), shown);
+            assert_eq!(conninfo.resolve().expect("settings").dbname, "it's");
+        }
+    }
+
+    #[test]
+    fn a_default_of_the_program_counts_last() {
+        let timeout = |text: &str| {
+            let conninfo = ConnInfo::parse(text).expect(text);
+            let conninfo = conninfo.with_default("tcp_user_timeout", "3000");
+            let settings = conninfo.expect("an option").resolve().expect("settings");
+            settings.tcp_user_timeout.map(|timeout| timeout.as_secs())
+        };
+        assert_eq!(timeout("host=h"), Some(3));
+        assert_eq!(timeout("host=h tcp_user_timeout=7000"), Some(7));
+        let conninfo = ConnInfo::parse("").expect("nothing");
+        assert!(conninfo.with_default("nonsense", "1").is_err());
     }
 
     #[test]

@@ -25,21 +25,33 @@ struct Sources<'a> {
     environment: &'a Environment,
 }
 
+/// What the program says beside the connect string.
+#[derive(Default)]
+pub(super) struct Given<'a> {
+    pub(super) application_name: Option<&'a str>,
+    pub(super) dbname: Option<&'a str>,
+    pub(super) defaults: &'a [(&'static str, String)],
+}
+
 pub(super) fn resolve(
     explicit: &[Setting],
-    application_name: Option<&str>,
+    given: Given<'_>,
     environment: &Environment,
 ) -> Result<Settings, ConnInfoError> {
-    let sources = Sources::collect(explicit, environment)?;
+    let mut sources = Sources::collect(explicit, environment)?;
+    for (name, value) in given.defaults {
+        sources.add(name, value);
+    }
     let user = match sources.text("user") {
         Some(user) => user.to_owned(),
         None => environment.user().ok_or(ConnInfoError::NoUser)?.to_owned(),
     };
-    let dbname = sources.text("dbname").unwrap_or(&user).to_owned();
+    let dbname = given.dbname.or_else(|| sources.text("dbname"));
+    let dbname = dbname.unwrap_or(&user).to_owned();
     let application_name = sources
         .text("application_name")
         .or_else(|| sources.text("fallback_application_name"))
-        .or(application_name)
+        .or(given.application_name)
         .map(str::to_owned);
     let count = sources
         .number("keepalives_count")
