@@ -86,6 +86,19 @@ impl Error {
             _ => None,
         }
     }
+
+    /// Whether the database is not there, or not for us any more.
+    pub(crate) fn is_database_gone(&self) -> bool {
+        let refused = self.as_db().filter(|db| db.is_connection_lost());
+        matches!(
+            refused.and_then(DbError::sql_state),
+            Some(
+                &SqlState::INVALID_CATALOG_NAME
+                    | &SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
+                    | &SqlState::DATABASE_DROPPED
+            )
+        )
+    }
 }
 
 impl From<pgq::Error> for Error {

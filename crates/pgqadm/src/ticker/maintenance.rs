@@ -12,6 +12,7 @@ use skytools::stats::Stats;
 use tracing::{debug, error, info};
 
 use super::older;
+use super::session::guarded;
 use super::task::{Label, Plan, Task};
 use crate::Error;
 
@@ -72,13 +73,18 @@ pub(super) struct Round<'a> {
 
 impl Round<'_> {
     fn database(&self) -> Database {
-        Database::new("db", self.plan.conninfo.clone(), Duration::ZERO)
+        Database::new("db", guarded(&self.plan.conninfo), Duration::ZERO)
     }
 
     /// Logs a failure, unless the round was to end.
     fn complain(&self, error: &Error) {
-        if !self.stop.requested() {
-            error!("{}Maintenance failed: {}", self.label, chain(error));
+        let text = format!("{}Maintenance failed: {}", self.label, chain(error));
+        // The ticker notices it too, and of many databases one may go.
+        let is_gone = self.plan.is_one_of_many && error.is_database_gone();
+        if self.stop.requested() || is_gone {
+            debug!("{text}");
+        } else {
+            error!("{text}");
         }
     }
 

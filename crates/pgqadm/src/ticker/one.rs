@@ -44,12 +44,10 @@ impl Trouble {
         };
         match db.sql_state() {
             None if db.is_connection_lost() => Trouble::Outage,
-            Some(&SqlState::INVALID_CATALOG_NAME) => Trouble::Gone,
-            Some(
-                &SqlState::READ_ONLY_SQL_TRANSACTION
-                | &SqlState::TOO_MANY_CONNECTIONS
-                | &SqlState::DATABASE_DROPPED,
-            ) => Trouble::Outage,
+            _ if error.is_database_gone() => Trouble::Gone,
+            Some(&SqlState::READ_ONLY_SQL_TRANSACTION | &SqlState::TOO_MANY_CONNECTIONS) => {
+                Trouble::Outage
+            }
             // Shutdown, crash, start-up; broken connections.
             Some(state) if state.code().starts_with("57P") || state.code().starts_with("08") => {
                 Trouble::Outage

@@ -17,6 +17,15 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(20);
 /// The first rounds of many databases are spread over so long.
 const SPREAD: Duration = Duration::from_secs(30);
 
+/// Time for a statement to end by itself when the program shall end; then it is cancelled.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Time for it to end after that; then its thread is left behind.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is looked at meanwhile.
+const GLANCE: Duration = Duration::from_millis(5);
+
 /// What a round is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -67,12 +76,23 @@ impl Rounds {
         self.retry.start(&self.task, plan, plan.retry_period);
     }
 
-    /// Ends the rounds: VACUUM at once, anything else with its statement.
+    /// Ends the rounds: VACUUM at once, anything else with its statement, in bounded time.
     pub(super) fn end(&mut self) {
         for schedule in [&mut self.maintain, &mut self.retry] {
-            if let Some(running) = schedule.running.take() {
-                running.stop.request();
-                running.current.cancel(false);
+            let Some(running) = schedule.running.take() else {
+                continue;
+            };
+            running.stop.request();
+            running.current.cancel(false);
+            let started = Instant::now();
+            let mut is_cancelled = false;
+            while !running.thread.is_finished() && started.elapsed() < PATIENCE + CANCEL_PATIENCE {
+                if started.elapsed() >= PATIENCE && !std::mem::replace(&mut is_cancelled, true) {
+                    running.current.cancel(true);
+                }
+                std::thread::park_timeout(GLANCE);
+            }
+            if running.thread.is_finished() {
                 running.join();
             }
         }

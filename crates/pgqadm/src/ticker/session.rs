@@ -14,6 +14,14 @@ use crate::Error;
 /// after this many milliseconds, unless the connect string says otherwise.
 const TCP_USER_TIMEOUT: &str = "15000";
 
+/// The settings, with which a dead server is noticed.
+pub(super) fn guarded(conninfo: &ConnInfo) -> ConnInfo {
+    let guarded = conninfo
+        .clone()
+        .with_default("tcp_user_timeout", TCP_USER_TIMEOUT);
+    guarded.expect("the value suits the option")
+}
+
 /// The same on the server's side, where the session would hold the ticker's lock for hours.
 const NOTICE_DEAD_CLIENTS: &str = "select pg_catalog.set_config('tcp_keepalives_idle', '10', false), \
      pg_catalog.set_config('tcp_keepalives_interval', '5', false), \
@@ -57,13 +65,8 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(conninfo: &ConnInfo, lifetime: Duration, lock: bool) -> Session {
-        let conninfo = conninfo.clone();
-        // The value suits the option.
-        let guarded = conninfo
-            .clone()
-            .with_default("tcp_user_timeout", TCP_USER_TIMEOUT);
         Session {
-            database: Database::new("db", guarded.unwrap_or(conninfo), lifetime),
+            database: Database::new("db", guarded(conninfo), lifetime),
             lock,
             ready: false,
             older: None,

@@ -1,5 +1,8 @@
 //! The program as users run it.
 
 mod commands;
+mod many;
+mod outage;
+mod relay;
 mod site;
 mod ticker;
