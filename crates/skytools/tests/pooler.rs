@@ -1,82 +1,16 @@
 //! Through a transaction-pooling proxy, where a session is not a session.
 
-use std::fs;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{MetadataExt, chown};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use skytools::conninfo::ConnInfo;
 use skytools::db::Connection;
 use skytools::full_copy::FullCopy;
 use skytools::table::{self, TableName};
-use tempfile::TempDir;
-use testkit::{Cluster, TestResult, wait_until};
+use testkit::{Cluster, Pooler, TestResult};
 
-/// A PgBouncer with one server connection per database.
-struct Pooler {
-    dir: TempDir,
-    child: Child,
-}
-
-impl Pooler {
-    /// Nothing, if the program is not installed.
-    fn start(cluster: &Cluster) -> TestResult<Option<Pooler>> {
-        let dir = tempfile::tempdir()?;
-        let server = fs::metadata(cluster.data_dir())?;
-        chown(dir.path(), Some(server.uid()), Some(server.gid()))?;
-        let ini = dir.path().join("pgbouncer.ini");
-        fs::write(
-            &ini,
-            format!(
-                "[databases]\n* = host={} port={} user=postgres\n[pgbouncer]\nlisten_addr =\n\
-                 unix_socket_dir = {}\nlisten_port = 6432\nauth_type = any\n\
-                 pool_mode = transaction\ndefault_pool_size = 1\n",
-                cluster.socket_dir().display(),
-                cluster.port(),
-                dir.path().display(),
-            ),
-        )?;
-        let started = ["pgbouncer", "/usr/sbin/pgbouncer"]
-            .iter()
-            .find_map(|program| {
-                let mut command = Command::new(program);
-                command
-                    .arg(&ini)
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null());
-                if rustix::process::geteuid().is_root() {
-                    command.uid(server.uid()).gid(server.gid()).current_dir("/");
-                }
-                command.spawn().ok()
-            });
-        let Some(child) = started else {
-            return Ok(None);
-        };
-        let pooler = Pooler { dir, child };
-        wait_until("the pooler to listen", Duration::from_secs(60), || {
-            Ok(pooler.open("postgres").is_ok())
-        })?;
-        Ok(Some(pooler))
-    }
-
-    fn open(&self, dbname: &str) -> TestResult<Connection> {
-        let text = format!(
-            "host={} port=6432 user=postgres dbname={dbname}",
-            self.dir.path().display()
-        );
-        Ok(Connection::open("test_db", &ConnInfo::parse(&text)?)?)
-    }
-}
-
-impl Drop for Pooler {
-    fn drop(&mut self) {
-        // It has nothing to lose.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn open(pooler: &Pooler, dbname: &str) -> TestResult<Connection> {
+    let conninfo = ConnInfo::parse(&pooler.conninfo(dbname))?;
+    Ok(Connection::open("test_db", &conninfo)?)
 }
 
 #[test]
@@ -98,7 +32,7 @@ fn clients_share_a_server_session_without_noticing() -> TestResult {
     };
     let name = TableName::parse("t");
     let mut clients = (0..3)
-        .map(|_| Ok((pooler.open("source")?, pooler.open("target")?)))
+        .map(|_| Ok((open(&pooler, "source")?, open(&pooler, "target")?)))
         .collect::<TestResult<Vec<_>>>()?;
     for round in 0..2 {
         for (source, target) in &mut clients {

@@ -18,6 +18,7 @@
 mod cluster;
 mod compare;
 mod job;
+mod pooler;
 mod program;
 mod server;
 mod watcher;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 pub use cluster::{Cluster, ClusterBuilder, Shutdown};
 pub use compare::{Comparison, compare};
 pub use job::{Job, log_problems};
+pub use pooler::Pooler;
 pub use program::{Output, Program, Running, bin};
 pub use server::{BINDIR_VARIABLE, Server, find_server, server_in};
 
