@@ -38,6 +38,17 @@ impl Context {
     /// cut to a second; one that was closed for its age is replaced, and the round that follows at
     /// once finds what was said in between. A reload leaves the connection to close by itself.
     pub fn wait_for_notification(&self, database: &mut Database, delay: Duration) {
+        self.wait_for_payload(database, delay, |_| true);
+    }
+
+    /// As [`Context::wait_for_notification`], but sleeps on over notifications whose payload is not
+    /// wanted.
+    pub fn wait_for_payload(
+        &self,
+        database: &mut Database,
+        delay: Duration,
+        is_wanted: impl Fn(&str) -> bool + Send + 'static,
+    ) {
         if !database.listens() {
             self.stop.pause(delay);
             return;
@@ -54,7 +65,7 @@ impl Context {
         }
         let start = Instant::now();
         let heard = match database.lend() {
-            Some(connection) => self.listen(connection, delay),
+            Some(connection) => self.listen(connection, delay, is_wanted),
             None => None,
         };
         match heard {
@@ -73,7 +84,12 @@ impl Context {
 
     /// Lets a thread listen, since the driver cannot be interrupted, and waits for it. `None` if a
     /// request came first; the thread then closes the connection when its time is over.
-    fn listen(&self, mut connection: Connection, delay: Duration) -> Option<(Connection, Heard)> {
+    fn listen(
+        &self,
+        mut connection: Connection,
+        delay: Duration,
+        is_wanted: impl Fn(&str) -> bool + Send + 'static,
+    ) -> Option<(Connection, Heard)> {
         let result = Arc::new(Mutex::new(None));
         let theirs = Arc::clone(&result);
         let stop = self.stop.clone();
@@ -81,7 +97,7 @@ impl Context {
         let listener = std::thread::Builder::new()
             .name("listen".to_owned())
             .spawn(move || {
-                let heard = connection.wait_for_notification(delay);
+                let heard = connection.wait_for_notification(delay, is_wanted);
                 let mut result = theirs.lock().unwrap_or_else(PoisonError::into_inner);
                 *result = Some((connection, heard));
                 drop(result);

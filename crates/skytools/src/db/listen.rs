@@ -1,6 +1,6 @@
 //! Notifications of a connection.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::fallible_iterator::FallibleIterator;
 
@@ -18,18 +18,31 @@ pub(crate) enum Heard {
 }
 
 impl Connection {
-    /// Waits until a notification is there, but not longer than `delay`, which cannot be cut short.
-    pub(crate) fn wait_for_notification(&mut self, delay: Duration) -> Heard {
+    /// Waits until a notification with a payload that `is_wanted` is there, but not longer than
+    /// `delay`, which cannot be cut short. Others are dropped on the way.
+    pub(crate) fn wait_for_notification(
+        &mut self,
+        delay: Duration,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Heard {
+        let end = Instant::now() + delay;
         let mut notifications = self.notifications();
-        let first = notifications.timeout_iter(delay).next();
-        if let Ok(Some(notification)) = first {
-            tracing::trace!("notified on {}", notification.channel());
-            let mut rest = notifications.iter();
-            // Whether the connection is lost is for the next statement to find out.
-            while let Ok(Some(_)) = rest.next() {}
-            return Heard::Notification;
-        }
-        let failed = first.is_err();
+        let failed = loop {
+            let rest = end.saturating_duration_since(Instant::now());
+            let next = notifications.timeout_iter(rest).next();
+            match next {
+                Ok(Some(notification)) if is_wanted(notification.payload()) => {
+                    tracing::trace!("notified on {}", notification.channel());
+                    // Whether the connection is lost is for the next statement to find out.
+                    let mut more = notifications.iter();
+                    while let Ok(Some(_)) = more.next() {}
+                    return Heard::Notification;
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break false,
+                Err(_) => break true,
+            }
+        };
         drop(notifications);
         if failed || !self.is_open() {
             Heard::Lost
