@@ -111,6 +111,64 @@ pub fn register_consumer_at(
     Ok(row.get::<_, i32>(0) == 1)
 }
 
+/// Moves a consumer to a tick where `register_consumer_at` is missing: 2.1 refuses it while a batch
+/// is open, so that is finished first.
+pub(crate) fn reposition_idle(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+    consumer: &ConsumerName,
+    tick: TickId,
+) -> Result<(), Error> {
+    if register_consumer(db, queue, consumer)? {
+        // It has no batch.
+    } else if let Some(open) = open_batch(db, queue, consumer)? {
+        crate::batch::finish_batch(db, open)?;
+    }
+    db.query_typed_one(
+        "select pgq.register_consumer($1, $2, $3)",
+        &[
+            (queue, Type::TEXT),
+            (consumer, Type::TEXT),
+            (&tick, Type::INT8),
+        ],
+    )
+    .during("move the consumer to a tick")?;
+    Ok(())
+}
+
+/// The open batch of a consumer, in all generations of PgQ.
+fn open_batch(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+    consumer: &ConsumerName,
+) -> Result<Option<BatchId>, Error> {
+    let row = db
+        .query_typed_opt(
+            "select current_batch from pgq.get_consumer_info($1, $2)",
+            &[(queue, Type::TEXT), (consumer, Type::TEXT)],
+        )
+        .during("look for an open batch")?;
+    Ok(row.and_then(|row| row.get(0)))
+}
+
+/// The last tick that a consumer has finished; `None` if it is not registered.
+///
+/// # Errors
+/// The statement failed.
+pub fn consumer_position(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+    consumer: &ConsumerName,
+) -> Result<Option<TickId>, Error> {
+    let row = db
+        .query_typed_opt(
+            "select last_tick from pgq.get_consumer_info($1, $2)",
+            &[(queue, Type::TEXT), (consumer, Type::TEXT)],
+        )
+        .during("read the consumer's position")?;
+    Ok(row.and_then(|row| row.get(0)))
+}
+
 /// Removes a consumer with its retry and failed events. False if it was not registered.
 ///
 /// # Errors

@@ -1,11 +1,32 @@
 //! Batches: taking, reading in bounded memory, finishing.
+//!
+//! What a consumer of [`crate::consumer`] does in a round, by hand:
+//!
+//! ```no_run
+//! # use pgq::{ConsumerName, Error, QueueName, batch};
+//! # fn round(db: &mut postgres::Client) -> Result<(), Error> {
+//! let (queue, consumer) = (QueueName::from("orders"), ConsumerName::from("mailer"));
+//! if let Some(open) = batch::next_batch(db, &queue, &consumer)? {
+//!     for event in batch::events(db, open.id, None)? {
+//!         if event.data.is_none() {
+//!             batch::event_failed(db, open.id, event.id, "no data")?;
+//!         }
+//!     }
+//!     batch::finish_batch(db, open.id)?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod read;
 
 use std::time::Duration;
 
-use postgres::types::{FromSql, Type};
+use postgres::types::Type;
 use postgres::{GenericClient, Row};
-use skytools::db::{During, Text, Tx};
+use skytools::db::During;
 
+pub use self::read::{Event, EventCursor, EventTime, events};
 use crate::{BatchId, ConsumerName, Error, EventId, QueueName, TickId};
 
 /// A consumer's open batch: what committed between two ticks.
@@ -17,25 +38,6 @@ pub struct Batch {
     pub prev_tick: TickId,
     /// Tick that ends it.
     pub tick: TickId,
-}
-
-/// An event of a batch. Text is carried as bytes: a SQL_ASCII database may hold anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// Number of the event.
-    pub id: EventId,
-    /// When it was put in, in UTC, with microseconds and offset: what the server reads back exactly.
-    pub time: String,
-    /// Transaction that put it in.
-    pub txid: i64,
-    /// `None` on first delivery, else the number of redeliveries.
-    pub retry: Option<i32>,
-    /// `ev_type`.
-    pub kind: Option<Text>,
-    /// `ev_data`.
-    pub data: Option<Text>,
-    /// `ev_extra1` to `ev_extra4`.
-    pub extra: [Option<Text>; 4],
 }
 
 /// What became of an event.
@@ -54,6 +56,23 @@ pub enum Disposition {
         reason: String,
     },
 }
+
+impl Disposition {
+    /// To be delivered once more after a minute.
+    pub fn retry() -> Disposition {
+        Disposition::Retry { after: RETRY_AFTER }
+    }
+
+    /// Put aside, for this reason.
+    pub fn failed(reason: impl Into<String>) -> Disposition {
+        Disposition::Failed {
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Time until a redelivery that nobody has set.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Which batches a consumer wants: small ones may wait until they have grown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -110,6 +129,75 @@ pub fn next_batch_like(
     batch(&row)
 }
 
+/// As [`next_batch`], with functions that PgQ 2.1 has, too.
+pub(crate) fn next_batch_by_id(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+    consumer: &ConsumerName,
+) -> Result<Option<Batch>, Error> {
+    let row = db
+        .query_typed_one(
+            "select pgq.next_batch($1, $2)",
+            &[(queue, Type::TEXT), (consumer, Type::TEXT)],
+        )
+        .during("ask for the next batch")?;
+    match row.get(0) {
+        Some(id) => with_ticks(db, id).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// An open batch, by its id.
+pub(crate) fn with_ticks(db: &mut impl GenericClient, id: BatchId) -> Result<Batch, Error> {
+    let info = info(db, id)?.ok_or(Error::BatchGone(id))?;
+    Ok(info.batch)
+}
+
+/// What the server knows of an open batch; durations in seconds.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct BatchInfo {
+    /// The batch.
+    pub batch: Batch,
+    /// Its queue.
+    pub queue: QueueName,
+    /// Whose it is; of a cooperating one `CONSUMER.SUBCONSUMER`.
+    pub consumer: ConsumerName,
+    /// When it was that the batch begins.
+    pub start: EventTime,
+    /// When it was that the batch ends.
+    pub end: EventTime,
+    /// Time since then.
+    pub lag_seconds: f64,
+}
+
+/// Looks an open batch up; `None` if it is not open (any more).
+///
+/// # Errors
+/// The statement failed.
+pub fn info(db: &mut impl GenericClient, batch: BatchId) -> Result<Option<BatchInfo>, Error> {
+    let row = db
+        .query_typed_opt(
+            "select queue_name, consumer_name, batch_start, batch_end, prev_tick_id, tick_id, \
+             extract(epoch from lag)::float8 \
+             from pgq.get_batch_info($1) where queue_name is not null",
+            &[(&batch, Type::INT8)],
+        )
+        .during("look at the batch")?;
+    Ok(row.map(|row| BatchInfo {
+        batch: Batch {
+            id: batch,
+            prev_tick: row.get(4),
+            tick: row.get(5),
+        },
+        queue: row.get(0),
+        consumer: row.get(1),
+        start: row.get(2),
+        end: row.get(3),
+        lag_seconds: row.get(6),
+    }))
+}
+
 fn batch(row: &Row) -> Result<Option<Batch>, Error> {
     let id: Option<BatchId> = row.get(0);
     Ok(id.map(|id| Batch {
@@ -141,8 +229,7 @@ pub fn event_retry(
     event: EventId,
     after: Duration,
 ) -> Result<bool, Error> {
-    let whole = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-    let seconds = i32::try_from(whole).unwrap_or(i32::MAX);
+    let seconds = whole_seconds(after);
     let row = db
         .query_typed_one(
             "select pgq.event_retry($1, $2, $3)",
@@ -154,6 +241,30 @@ pub fn event_retry(
         )
         .during("schedule the event for a retry")?;
     Ok(row.get::<_, i32>(0) == 1)
+}
+
+/// Schedules all events of an open batch for redelivery to this consumer; returns how many were not
+/// scheduled already.
+///
+/// # Errors
+/// The batch is not open.
+pub fn batch_retry(
+    db: &mut impl GenericClient,
+    batch: BatchId,
+    after: Duration,
+) -> Result<i32, Error> {
+    let row = db
+        .query_typed_one(
+            "select pgq.batch_retry($1, $2)",
+            &[(&batch, Type::INT8), (&whole_seconds(after), Type::INT4)],
+        )
+        .during("schedule the batch for a retry")?;
+    Ok(row.get(0))
+}
+
+fn whole_seconds(time: Duration) -> i32 {
+    let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    i32::try_from(whole).unwrap_or(i32::MAX)
 }
 
 /// Copies an event of an open batch to the failed queue. False if it is there already.
@@ -177,182 +288,4 @@ pub fn event_failed(
         )
         .during("put the event into the failed queue")?;
     Ok(row.get::<_, i32>(0) == 1)
-}
-
-/// All events of a batch at once, in order of their ids. `filter` is a trusted SQL condition on the
-/// event columns. Takes memory for the whole batch: see [`EventCursor`].
-///
-/// # Errors
-/// The batch is not open, or the filter does not parse.
-pub fn events(
-    db: &mut impl GenericClient,
-    batch: BatchId,
-    filter: Option<&str>,
-) -> Result<Vec<Event>, Error> {
-    let condition = filter.map_or_else(String::new, |filter| format!(" where ({filter}\n)"));
-    let rows = db
-        .query_typed(
-            &format!("select * from pgq.get_batch_events($1){condition} order by ev_id"),
-            &[(&batch, Type::INT8)],
-        )
-        .during("read the events of the batch")?;
-    parse(&rows)
-}
-
-/// The events of a batch in order of their ids, a chunk at a time, through a server-side cursor.
-///
-/// Lives in a transaction on the source, which must not be used for anything else meanwhile.
-#[derive(Debug)]
-pub struct EventCursor {
-    chunk: u32,
-    first: Option<Vec<Event>>,
-    ended: bool,
-}
-
-impl EventCursor {
-    /// Declares the cursor and reads the first events; `chunk` events are fetched at a time, 0
-    /// reads the whole batch at once. `filter` is a trusted SQL condition on the event columns.
-    ///
-    /// # Errors
-    /// The batch is not open, or the filter does not parse.
-    pub fn open(
-        tx: &mut Tx<'_>,
-        batch: BatchId,
-        chunk: u32,
-        filter: Option<&str>,
-    ) -> Result<EventCursor, Error> {
-        if chunk == 0 {
-            return Ok(EventCursor {
-                chunk,
-                first: Some(events(&mut **tx, batch, filter)?),
-                ended: true,
-            });
-        }
-        let limit = i32::try_from(chunk).unwrap_or(i32::MAX);
-        let rows = tx
-            .query_typed(
-                "select * from pgq.get_batch_cursor($1, 'batch_walker', $2, $3)",
-                &[
-                    (&batch, Type::INT8),
-                    (&limit, Type::INT4),
-                    (&filter, Type::TEXT),
-                ],
-            )
-            .during("open a cursor on the batch")?;
-        let mut cursor = EventCursor {
-            chunk,
-            first: Some(parse(&rows)?),
-            ended: false,
-        };
-        cursor.close_after(tx, rows.len())?;
-        Ok(cursor)
-    }
-
-    /// Fetches so many events at a time from now on: a caller bounds its memory by their size.
-    /// Without effect on a batch that was read at once.
-    pub fn set_chunk(&mut self, chunk: u32) {
-        self.chunk = chunk.max(1);
-    }
-
-    /// The next events; empty at the end, when the cursor is closed.
-    ///
-    /// # Errors
-    /// The statement failed.
-    pub fn fetch(&mut self, tx: &mut Tx<'_>) -> Result<Vec<Event>, Error> {
-        if let Some(events) = self.first.take() {
-            return Ok(events);
-        }
-        if self.ended {
-            return Ok(Vec::new());
-        }
-        let rows = tx
-            .query_typed(&format!("fetch {} from batch_walker", self.chunk), &[])
-            .during("fetch events of the batch")?;
-        self.close_after(tx, rows.len())?;
-        parse(&rows)
-    }
-
-    /// Closes the cursor after a chunk that was not full.
-    fn close_after(&mut self, tx: &mut Tx<'_>, rows: usize) -> Result<(), Error> {
-        self.ended = u32::try_from(rows).is_ok_and(|rows| rows < self.chunk);
-        if self.ended {
-            tx.batch_execute("close batch_walker")
-                .during("close the cursor on the batch")?;
-        }
-        Ok(())
-    }
-}
-
-fn parse(rows: &[Row]) -> Result<Vec<Event>, Error> {
-    let event = |row: &Row| {
-        Ok(Event {
-            id: row.try_get(0)?,
-            time: row.try_get::<_, Timestamp>(1)?.0,
-            txid: row.try_get(2)?,
-            retry: row.try_get(3)?,
-            kind: row.try_get(4)?,
-            data: row.try_get(5)?,
-            extra: [
-                row.try_get(6)?,
-                row.try_get(7)?,
-                row.try_get(8)?,
-                row.try_get(9)?,
-            ],
-        })
-    };
-    let events: Result<Vec<Event>, postgres::Error> = rows.iter().map(event).collect();
-    Ok(events.during("read an event")?)
-}
-
-/// A `timestamptz` as text. A cursor's rows arrive in the binary format, and casting them would need
-/// a query of our own around that of the server.
-struct Timestamp(String);
-
-/// Microseconds from 1970 to 2000, where the server's clock starts.
-const SERVER_EPOCH_MICROS: i64 = 946_684_800_000_000;
-
-impl FromSql<'_> for Timestamp {
-    fn from_sql(
-        ty: &Type,
-        raw: &[u8],
-    ) -> Result<Timestamp, Box<dyn std::error::Error + Sync + Send>> {
-        let micros = i64::from_sql(&Type::INT8, raw)
-            .map_err(|error| format!("bad {ty} of the server: {error}"))?;
-        let text = match micros {
-            i64::MAX => "infinity".to_owned(),
-            i64::MIN => "-infinity".to_owned(),
-            _ => {
-                let micros = micros
-                    .checked_add(SERVER_EPOCH_MICROS)
-                    .ok_or("event time out of range")?;
-                jiff::Timestamp::from_microsecond(micros)?
-                    .strftime("%Y-%m-%d %H:%M:%S%.6f+00")
-                    .to_string()
-            }
-        };
-        Ok(Timestamp(text))
-    }
-
-    fn accepts(ty: &Type) -> bool {
-        *ty == Type::TIMESTAMPTZ
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn event_times_keep_their_microseconds() {
-        let text = |micros: i64| {
-            Timestamp::from_sql(&Type::TIMESTAMPTZ, &micros.to_be_bytes())
-                .map(|time| time.0)
-                .map_err(|error| error.to_string())
-        };
-        assert_eq!(text(0).unwrap(), "2000-01-01 00:00:00.000000+00");
-        assert_eq!(text(1).unwrap(), "2000-01-01 00:00:00.000001+00");
-        assert_eq!(text(-1).unwrap(), "1999-12-31 23:59:59.999999+00");
-        assert_eq!(text(i64::MAX).unwrap(), "infinity");
-        assert!(text(i64::MAX - 1).is_err());
-    }
 }

@@ -5,11 +5,13 @@
 //! | [`Consumer`] | on the source, or outside | exactly once on the source's connection |
 //! | [`RemoteConsumer`] | on a target that remembers the last batch | exactly once, but for a lost position |
 //! | [`SerialConsumer`] | on a target that remembers the last tick | exactly once, in order, or an error |
+//! | [`LocalConsumer`] | outside, a file remembers the last tick | at least once, in order, or an error |
+//! | [`CoopConsumer`] | as [`Consumer`], shared by several processes | the same, in no order |
 //!
 //! A kind holds its connections and the order of its transactions; the program brings a closure that
-//! handles the events, and hands on [`recover`](SerialConsumer::recover) and
-//! [`between`](SerialConsumer::between). Targets are handed over as a borrowed transaction, which
-//! cannot be committed: that happens together with the position.
+//! handles the events, and hands on [`pause`](SerialConsumer::pause),
+//! [`recover`](SerialConsumer::recover) and [`between`](SerialConsumer::between). Targets are handed
+//! over as a borrowed transaction, which cannot be committed: that happens together with the position.
 //!
 //! ```no_run
 //! # use pgq::consumer::{ConsumerConfig, SerialConsumer};
@@ -42,6 +44,10 @@
 //!         })
 //!     }
 //!
+//!     fn pause(&mut self, context: &Context, delay: Duration) {
+//!         self.consumer.pause(context, delay);
+//!     }
+//!
 //!     fn recover(&mut self) {
 //!         self.consumer.recover();
 //!     }
@@ -61,15 +67,20 @@
 
 mod args;
 mod config;
+mod coop;
+mod local;
 mod plain;
 mod remote;
 mod serial;
 mod source;
 mod tags;
 mod target;
+mod tracking;
 
 pub use args::{ConsumerArgs, SerialArgs};
-pub use config::{ConsumerConfig, LockLevel};
+pub use config::{ConsumerConfig, FailedEventAction, LockLevel};
+pub use coop::CoopConsumer;
+pub use local::LocalConsumer;
 pub use plain::Consumer;
 pub use remote::RemoteConsumer;
 pub use serial::SerialConsumer;

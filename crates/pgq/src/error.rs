@@ -1,4 +1,6 @@
-use crate::{BatchId, ConsumerName, TickId};
+use std::path::PathBuf;
+
+use crate::{BatchId, ConsumerName, EventId, TickId};
 
 /// What can go wrong between a consumer and its queue.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,28 @@ pub enum Error {
     /// The batch was finished or abandoned by somebody else.
     #[error("batch {0} is not open any more")]
     BatchGone(BatchId),
+    /// A handler has given an event up, and the server has no place for it.
+    #[error("event {event} has failed, and pgq has no queue of failed events: {reason}")]
+    NoFailedQueue {
+        /// The event.
+        event: EventId,
+        /// Why it was given up.
+        reason: String,
+    },
+    /// A setting that this kind of consumer needs.
+    #[error("Config value not set: {0}")] // text fixed by the reference
+    NotSet(&'static str),
+    /// The consumer was unregistered by somebody else.
+    #[error("the consumer is not registered any more")]
+    Unregistered,
+    /// The file with the position cannot be used.
+    #[error("cannot keep the position in {}", path.display())]
+    Tracking {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A field that events do not have, or that is not for producers.
     #[error("events have no field {0}")]
     UnknownField(String),

@@ -87,3 +87,7 @@ name! {
     /// Name of a consumer, any text.
     ConsumerName
 }
+name! {
+    /// Name of a member of a cooperative consumer, without that of the consumer; without dots.
+    SubconsumerName
+}

@@ -13,7 +13,9 @@
 pub mod admin;
 pub mod batch;
 pub mod consumer;
+pub mod coop;
 mod error;
+mod features;
 pub mod id;
 pub mod lock;
 pub mod maintenance;
@@ -23,4 +25,5 @@ pub mod row;
 pub mod schema;
 
 pub use error::Error;
-pub use id::{BatchId, ConsumerName, EventId, QueueName, TickId};
+pub use features::Features;
+pub use id::{BatchId, ConsumerName, EventId, QueueName, SubconsumerName, TickId};

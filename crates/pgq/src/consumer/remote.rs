@@ -8,7 +8,7 @@ use super::source::Source;
 use super::tags::Tags;
 use super::target::Target;
 use super::{ConsumerArgs, ConsumerConfig, crash_point};
-use crate::batch::{Disposition, Event, EventCursor};
+use crate::batch::{Disposition, Event};
 use crate::{Error, position};
 
 /// Applies each batch in one transaction of another database, which remembers the last batch.
@@ -69,21 +69,17 @@ impl RemoteConsumer {
             info!("batch {} is applied already", batch.id);
             dst.rollback().map_err(Error::from)?;
         } else {
-            let (mut src, config) = self.source.begin()?;
-            let filter = config.filter.as_deref();
-            let mut cursor = EventCursor::open(&mut src, batch.id, config.lazy_fetch, filter)?;
-            loop {
-                let events = cursor.fetch(&mut src)?;
-                if events.is_empty() {
-                    break;
-                }
-                for event in &events {
-                    count += 1;
-                    tags.note(event.id, handle(&mut dst, event)?);
-                }
+            let mut events = self.source.events(&batch)?;
+            while let Some(event) = events.next()? {
+                tags.note(event.id, handle(&mut dst, &event)?);
             }
-            tags.write(&mut *src, &batch)?;
-            src.commit().map_err(Error::from)?;
+            count = events.close()?;
+            if !tags.is_empty() {
+                let features = self.source.features()?;
+                let (mut src, config) = self.source.begin()?;
+                tags.write(&mut *src, &batch, features, config.failed_event_action)?;
+                src.commit().map_err(Error::from)?;
+            }
             position::set_batch_done(&mut *dst, &consumer, batch.id)?;
             crash_point!("consumer.before_target_commit");
             dst.commit().map_err(Error::from)?;
@@ -91,14 +87,21 @@ impl RemoteConsumer {
         }
         self.source.finish(&batch)?;
         crash_point!("consumer.after_finish");
-        self.source.count(&mut context.stats, count, start);
+        self.source.count(&mut context.stats, &batch, count, start);
         tags.count(&mut context.stats);
         Ok(Work::More)
     }
 
+    /// Waits after an idle round until the queue ticks, `delay` at most.
+    ///
+    /// Ticks are heard of queues whose setting `notify` is on; see `pgq_listen`.
+    pub fn pause(&mut self, context: &Context, delay: Duration) {
+        self.source.pause(context, delay);
+    }
+
     /// Drops the connections after a failed round.
     pub fn recover(&mut self) {
-        self.source.db.reset();
+        self.source.recover();
         self.target.recover();
     }
 

@@ -8,7 +8,7 @@ use super::source::{Events, Source};
 use super::target::Target;
 use super::{ConsumerConfig, SerialArgs, crash_point};
 use crate::position::{self, Verdict};
-use crate::{Error, TickId, admin};
+use crate::{Error, TickId};
 
 /// Applies batch after batch in another database, which remembers the tick it has reached.
 ///
@@ -71,8 +71,7 @@ impl SerialConsumer {
             warn!("No tick found on dst side");
             return Ok(None);
         };
-        let (mut src, config) = self.source.begin()?;
-        admin::register_consumer_at(&mut *src, &config.queue, &consumer, tick)?;
+        let src = self.source.reposition(tick)?;
         dst.commit()?;
         src.commit()?;
         Ok(Some(tick))
@@ -86,7 +85,7 @@ impl SerialConsumer {
     pub fn work<E: From<Error>>(
         &mut self,
         context: &mut Context,
-        apply: impl FnOnce(&mut Events<'_, '_>, &mut Tx<'_>) -> Result<(), E>,
+        apply: impl FnOnce(&mut Events<'_>, &mut Tx<'_>) -> Result<(), E>,
     ) -> Result<Work, E> {
         let start = Instant::now();
         let Self { source, target } = self;
@@ -106,13 +105,9 @@ impl SerialConsumer {
                 dst.rollback().map_err(Error::from)?;
             }
             Verdict::Apply => {
-                {
-                    let (mut src, config) = source.begin()?;
-                    let mut events = Events::open(&mut src, &batch, config)?;
-                    apply(&mut events, &mut dst)?;
-                    count = events.count();
-                    src.rollback().map_err(Error::from)?;
-                }
+                let mut events = source.events(&batch)?;
+                apply(&mut events, &mut dst)?;
+                count = events.close()?;
                 position::set_last_tick(&mut *dst, &schema, &consumer, Some(batch.tick))?;
                 crash_point!("consumer.before_target_commit");
                 dst.commit().map_err(Error::from)?;
@@ -121,13 +116,20 @@ impl SerialConsumer {
         }
         source.finish(&batch)?;
         crash_point!("consumer.after_finish");
-        source.count(&mut context.stats, count, start);
+        source.count(&mut context.stats, &batch, count, start);
         Ok(Work::More)
+    }
+
+    /// Waits after an idle round until the queue ticks, `delay` at most.
+    ///
+    /// Ticks are heard of queues whose setting `notify` is on; see `pgq_listen`.
+    pub fn pause(&mut self, context: &Context, delay: Duration) {
+        self.source.pause(context, delay);
     }
 
     /// Drops the connections after a failed round.
     pub fn recover(&mut self) {
-        self.source.db.reset();
+        self.source.recover();
         self.target.recover();
     }
 

@@ -1,7 +1,10 @@
 use postgres::GenericClient;
 use skytools::stats::Stats;
+use tracing::error;
 
-use crate::batch::{self, Batch, Disposition};
+use super::FailedEventAction;
+use crate::batch::{self, Batch, Disposition, RETRY_AFTER};
+use crate::features::Features;
 use crate::{Error, EventId};
 
 /// Events of a batch that are not done: memory is taken for these only.
@@ -22,16 +25,42 @@ impl Tags {
         self.events.push((event, disposition));
     }
 
-    /// Tells the source, in the caller's transaction.
-    pub(super) fn write(&self, db: &mut impl GenericClient, batch: &Batch) -> Result<(), Error> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Tells the source, in the caller's transaction. `action` is for servers without a queue of
+    /// failed events.
+    pub(super) fn write(
+        &self,
+        db: &mut impl GenericClient,
+        batch: &Batch,
+        features: Features,
+        action: FailedEventAction,
+    ) -> Result<(), Error> {
         for (event, disposition) in &self.events {
             match disposition {
                 Disposition::Done => {}
                 Disposition::Retry { after } => {
                     batch::event_retry(db, batch.id, *event, *after)?;
                 }
-                Disposition::Failed { reason } => {
+                Disposition::Failed { reason } if features.failed_queue => {
                     batch::event_failed(db, batch.id, *event, reason)?;
+                }
+                Disposition::Failed { reason } => {
+                    error!("event {event} has failed: {reason}");
+                    match action {
+                        FailedEventAction::Refuse => {
+                            return Err(Error::NoFailedQueue {
+                                event: *event,
+                                reason: reason.clone(),
+                            });
+                        }
+                        FailedEventAction::Retry => {
+                            batch::event_retry(db, batch.id, *event, RETRY_AFTER)?;
+                        }
+                        FailedEventAction::Drop => {}
+                    }
                 }
             }
         }

@@ -54,7 +54,7 @@ fn an_event_arrives_as_it_was_put_in() -> TestResult {
     assert_eq!(event.extra, extra);
     let row = db.query_typed_one(
         "select ev_id, ev_txid from pgq.event_template where ev_time = $1::timestamptz",
-        &[(&event.time, Type::TEXT)],
+        &[(&event.time.to_string(), Type::TEXT)],
     )?;
     assert_eq!((row.get(0), row.get(1)), (event.id, event.txid));
     Ok(())
@@ -265,7 +265,7 @@ fn a_bulk_insert_arrives_with_its_microseconds() -> TestResult {
     let batch = next(&mut db)?;
     let events = batch::events(&mut *db, batch.id, None)?;
     assert_eq!(events[0].data, Some("a\tb\\".into()));
-    assert_eq!(events[0].time, "2024-02-29 06:30:00.123456+00");
+    assert_eq!(events[0].time.to_string(), "2024-02-29 06:30:00.123456+00");
     assert_eq!(
         (&events[1].data, &events[1].extra[3]),
         (&None, &Some("x".into()))

@@ -1,7 +1,7 @@
 //! The keys of consumers.
 
 use pgq::batch::BatchWish;
-use pgq::consumer::{ConsumerConfig, LockLevel};
+use pgq::consumer::{ConsumerConfig, FailedEventAction, LockLevel};
 use skytools::config::{ConfigError, Settings};
 use testkit::TestResult;
 
@@ -20,6 +20,9 @@ fn a_queue_is_all_a_consumer_needs() -> TestResult {
         ("q", "job")
     );
     assert_eq!((config.lazy_fetch, config.filter), (300, None));
+    assert!(config.listen && !config.autocommit);
+    assert_eq!(config.failed_event_action, FailedEventAction::Refuse);
+    assert_eq!((config.subconsumer, config.tracking_file), (None, None));
     assert_eq!(
         (config.wish, config.lock),
         (BatchWish::default(), LockLevel::Session)
@@ -57,9 +60,16 @@ fn every_key_is_read() -> TestResult {
         "pgq_queue_name = q\nconsumer_name = c\npgq_lazy_fetch = 0\n\
          pgq_batch_collect_events = 100\npgq_batch_collect_interval = 1 minute\n\
          pgq_keep_lag = 2 hours\nconsumer_lock = transaction\nkeepalive_stats = 2.5\n\
+         failed_event_action = retry\nsubconsumer_name = s1\nsubconsumer_timeout = 5 minutes\n\
+         local_tracking_file = /var/lib/tick\npgq_listen = off\npgq_autocommit = 1\n\
          table_filter = users, s.it's\nconsumer_filter = ev_type = 'I' or ev_type = 'U'",
     )?;
-    assert_eq!(config.lazy_fetch, 0);
+    assert_eq!((config.lazy_fetch, config.autocommit), (0, true));
+    assert!(!config.listen);
+    assert_eq!(config.failed_event_action, FailedEventAction::Retry);
+    assert_eq!(config.subconsumer, Some("s1".into()));
+    assert_eq!(config.subconsumer_timeout.as_deref(), Some("5 minutes"));
+    assert_eq!(config.tracking_file, Some("/var/lib/tick".into()));
     let wish = BatchWish {
         min_count: Some(100),
         min_interval: Some("1 minute".to_owned()),
@@ -80,7 +90,23 @@ fn wrong_values_are_refused() {
         "pgq_lazy_fetch = -1",
         "consumer_lock = none",
         "keepalive_stats = often",
+        "failed_event_action = refuse",
     ] {
         assert!(read(&format!("queue_name = q\n{keys}")).is_err(), "{keys}");
     }
+}
+
+#[test]
+fn autocommit_needs_batches_that_are_read_at_once() -> TestResult {
+    for keys in ["", "pgq_lazy_fetch = 10"] {
+        let error = read(&format!("queue_name = q\npgq_autocommit = 1\n{keys}"))
+            .expect_err("the two do not go together");
+        let message = error.to_string();
+        assert!(
+            message.contains("pgq_autocommit is not compatible with pgq_lazy_fetch"),
+            "{message}"
+        );
+    }
+    assert!(read("queue_name = q\npgq_autocommit = 1\npgq_lazy_fetch = 0")?.autocommit);
+    Ok(())
 }

@@ -153,6 +153,51 @@ fn a_consumer_registers_itself_and_commits_its_work_with_the_batch() -> TestResu
 }
 
 #[test]
+fn with_autocommit_each_event_is_committed_by_itself() -> TestResult {
+    let cluster = Cluster::start()?;
+    let mut db = with_consumer(&cluster, "src")?;
+    db.batch_execute("create table applied (data text)")?;
+    produce(&mut db, &["a", "b", "c"])?;
+    let mut config = config(LockLevel::Session);
+    (config.autocommit, config.lazy_fetch) = (true, 0);
+    let mut consumer = Consumer::new(database(&cluster.conninfo("src"))?, config);
+    let mut context = context();
+    let mut seen = 0;
+    let failed = consumer.work(&mut context, |tx, event| {
+        // Nothing of the consumer is open but this event.
+        assert_eq!(crate::support::count(&mut db, "applied")?, seen);
+        insert(tx, event)?;
+        seen += 1;
+        match seen {
+            3 => Err("no".into()),
+            _ => Ok(Disposition::Done),
+        }
+    });
+    let failed: Result<Work, Whatever> = failed;
+    assert!(failed.is_err());
+    consumer.recover();
+    assert_eq!(crate::support::applied(&mut db)?, ["a", "b"]);
+    let work = consumer.work(&mut context, |tx, event| {
+        insert(tx, event)?;
+        Ok::<_, Error>(Disposition::retry())
+    })?;
+    assert_eq!(work, Work::More);
+    assert_eq!(crate::support::applied(&mut db)?, ["a", "b", "a", "b", "c"]);
+    assert_eq!(count(&mut db, "pgq.retry_queue")?, 3);
+    Ok(())
+}
+
+/// Any error at all.
+#[derive(Debug)]
+struct Whatever;
+
+impl<T: std::fmt::Display> From<T> for Whatever {
+    fn from(_: T) -> Whatever {
+        Whatever
+    }
+}
+
+#[test]
 fn events_are_retried_and_failed_as_the_handler_says() -> TestResult {
     let pair = &mut Pair::new()?;
     let mut consumer = pair.remote()?;

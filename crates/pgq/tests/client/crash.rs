@@ -1,15 +1,16 @@
 //! The process dies at each step of a serial or remote consumer: nothing is lost, nothing comes twice.
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
 
 use pgq::Error;
 use pgq::batch::Disposition;
-use pgq::consumer::{Consumer, LockLevel, RemoteConsumer, SerialConsumer};
+use pgq::consumer::{Consumer, LocalConsumer, LockLevel, RemoteConsumer, SerialConsumer};
 use skytools::daemon::Work;
 use testkit::{Cluster, TestResult};
 
 use crate::support::{
-    applied, apply, config, consumer, context, database, install, produce, queue, with_queue,
+    applied, apply, config, consumer, context, database, install, open, produce, queue, with_queue,
 };
 
 const STEPS: [&str; 4] = [
@@ -53,6 +54,22 @@ fn drain(kind: &str, src: &str, dst: &str) -> TestResult {
             })? == Work::More
             {}
         }
+        "local" => {
+            let mut config = config;
+            config.tracking_file = Some(std::env::var("PGQ_TEST_FILE")?.into());
+            let mut consumer = LocalConsumer::new(database(src)?, config)?;
+            // Not a part of what the consumer commits.
+            let mut outside = open(dst)?;
+            while consumer.work(&mut context, |events| {
+                while let Some(event) = events.next()? {
+                    let mut tx = outside.begin()?;
+                    apply(&mut tx, &event)?;
+                    tx.commit()?;
+                }
+                Ok::<_, Error>(())
+            })? == Work::More
+            {}
+        }
         _ => {
             let mut consumer =
                 SerialConsumer::new(database(src)?, database(dst)?, "pgq_ext", config);
@@ -68,17 +85,35 @@ fn drain(kind: &str, src: &str, dst: &str) -> TestResult {
     Ok(())
 }
 
-fn crash_at(step: &str, kind: &str, src: &str, dst: &str) -> TestResult {
-    let output = Command::new(std::env::current_exe()?)
+/// Runs a consumer in a process that dies at a step.
+fn child_at(
+    step: &str,
+    kind: &str,
+    src: &str,
+    dst: &str,
+    file: Option<&Path>,
+) -> TestResult<ExitStatus> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
         .args(["--exact", "crash::child", "--ignored", "--nocapture"])
         .env("PGQ_TEST_KIND", kind)
         .env("PGQ_TEST_STEP", step)
         .env("PGQ_TEST_SRC", src)
-        .env("PGQ_TEST_DST", dst)
-        .output()?;
+        .env("PGQ_TEST_DST", dst);
+    if let Some(file) = file {
+        command.env("PGQ_TEST_FILE", file);
+    }
+    let output = command.output()?;
+    if output.status.code().is_some_and(|code| code != 0) {
+        return Err(String::from_utf8_lossy(&output.stdout).into());
+    }
+    Ok(output.status)
+}
+
+fn crash_at(step: &str, kind: &str, src: &str, dst: &str) -> TestResult {
     // SIGABRT, and not a failure of the child by itself.
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), None, "{step} was not reached: {text}");
+    let status = child_at(step, kind, src, dst, None)?;
+    assert_eq!(status.code(), None, "{step} was not reached");
     Ok(())
 }
 
@@ -103,6 +138,34 @@ fn survives(kind: &str, steps: &[&str]) -> TestResult {
         drain(kind, &src_info, &dst_info)?;
         let place = if kind == "plain" { &mut src } else { &mut dst };
         assert_eq!(applied(place)?, expected, "after a crash at {step}");
+    }
+    Ok(())
+}
+
+/// As [`survives`], for a consumer whose effects are not in its transactions. They run in a process
+/// of their own, since the place of the file is in the environment.
+#[test]
+fn a_local_consumer_loses_nothing_and_repeats_a_batch_only_before_its_file_is_written() -> TestResult
+{
+    let cluster = Cluster::start()?;
+    let mut src = with_queue(&cluster, "src")?;
+    let mut dst = install(&cluster, "dst")?;
+    dst.batch_execute("create table applied (data text)")?;
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("tick");
+    let (src_info, dst_info) = (cluster.conninfo("src"), cluster.conninfo("dst"));
+    let run = |step: &str| child_at(step, "local", &src_info, &dst_info, Some(&file));
+    assert_eq!(run("none")?.code(), Some(0), "registers");
+    for step in STEPS {
+        dst.batch_execute("truncate applied")?;
+        produce(&mut src, &["a", "b", "c"])?;
+        assert_eq!(run(step)?.code(), None, "{step} was not reached");
+        assert_eq!(run("none")?.code(), Some(0));
+        let expected: &[&str] = match step {
+            "consumer.before_target_commit" => &["a", "b", "c", "a", "b", "c"],
+            _ => &["a", "b", "c"],
+        };
+        assert_eq!(applied(&mut dst)?, expected, "after a crash at {step}");
     }
     Ok(())
 }

@@ -4,4 +4,7 @@ mod batch;
 mod config;
 mod consumer;
 mod crash;
+mod generations;
+mod local;
 mod support;
+mod wake;
