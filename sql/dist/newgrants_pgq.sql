@@ -89,6 +89,7 @@ grant execute on function
     pgq.get_batch_cursor(bigint, text, integer, text),
     pgq.batch_event_sql(bigint),
     pgq.batch_event_tables(bigint),
+    pgq._batch_place(bigint),
     pgq._batch_sql(bigint, bigint),
     pgq.finish_batch(bigint),
     pgq.event_retry(bigint, bigint, timestamptz),

@@ -115,7 +115,8 @@ create table if not exists pgq.tick (
 
 -- pgq/tables/pgq.subscription.sql
 -- Consumers of a queue and where they are. A consumer without an open batch has neither sub_batch
--- nor sub_next_tick; an idle member of a cooperative group has no ticks at all.
+-- nor sub_next_tick; an idle member of a cooperative group has no ticks at all. A consumer has one row
+-- per queue: pgq._one_subscription sees to it.
 create table if not exists pgq.subscription (
     -- owner of retry and failed events; members of a cooperative group share it
     sub_id          serial not null,
@@ -127,7 +128,12 @@ create table if not exists pgq.subscription (
     sub_batch       bigint,
     sub_next_tick   bigint,
 
-    constraint subscription_pkey primary key (sub_queue, sub_consumer),
+    -- Raised by every change. While somebody holds an old snapshot, the versions that a row leaves behind
+    -- cannot be removed; with a key of its own each is met by nobody who asks for the highest one, and
+    -- storing the next version need not check whether they are gone.
+    sub_version     bigint not null default 0,
+
+    constraint subscription_pkey primary key (sub_queue, sub_consumer, sub_version),
     constraint subscription_batch_idx unique (sub_batch),
     constraint sub_queue_fkey foreign key (sub_queue) references pgq.queue (queue_id),
     constraint sub_consumer_fkey foreign key (sub_consumer) references pgq.consumer (co_id)
@@ -258,7 +264,8 @@ begin
                        (4, 'pgq.queue', 'queue_extra_maint', 'queue_extra_maint text[]'),
                        -- Ticks of the past do not know their position.
                        (5, 'pgq.tick', 'tick_event_seq', 'tick_event_seq bigint'),
-                       (6, 'pgq.retry_queue', 'ev_queue', 'ev_queue integer')
+                       (6, 'pgq.retry_queue', 'ev_queue', 'ev_queue integer'),
+                       (6, 'pgq.subscription', 'sub_version', 'sub_version bigint not null default 0')
                    ) c (place, relation, name, definition)
              where not exists (select from attribute a
                                 where a.attrelid = c.relation::regclass and a.name = c.name)
@@ -271,7 +278,7 @@ begin
                        (9, 'alter table pgq.retry_queue alter ev_queue set not null, add constraint rq_queue_id_fkey'
                            ' foreign key (ev_queue) references pgq.queue (queue_id)')
                    ) s (place, statement)
-             where exists (select from column_missing where place = 6)
+             where exists (select from column_missing where starts_with(statement, 'alter table pgq.retry_queue'))
         ), constraint_gone (statement, place) as (
             -- Members of a cooperative group share a sub_id, so nothing can refer to it.
             select format('alter table %s drop constraint %I', k.conrelid::regclass, k.conname), 10
@@ -279,7 +286,7 @@ begin
              where k.conrelid in ('pgq.retry_queue'::regclass, 'pgq.failed_queue'::regclass,
                                   'pgq.subscription'::regclass)
                and (k.conname in ('rq_owner_fkey', 'fq_owner_fkey', 'subscription_ukey')
-                    or k.conname = 'subscription_pkey' and cardinality(k.conkey) = 1)
+                    or k.conname = 'subscription_pkey' and cardinality(k.conkey) < 3)
         )
         select * from column_missing
         union all
@@ -290,9 +297,10 @@ begin
         select 'drop index pgq.rq_retry_owner_idx', 10
          where to_regclass('pgq.rq_retry_owner_idx') is not null
         union all
-        select 'alter table pgq.subscription add constraint subscription_pkey primary key (sub_queue, sub_consumer)', 11
+        select 'alter table pgq.subscription add constraint subscription_pkey'
+               ' primary key (sub_queue, sub_consumer, sub_version)', 11
          where not exists (select from pg_constraint
-                            where conrelid = 'pgq.subscription'::regclass and contype = 'p' and cardinality(conkey) = 2)
+                            where conrelid = 'pgq.subscription'::regclass and contype = 'p' and cardinality(conkey) = 3)
         union all
         select 'alter table pgq.subscription add constraint subscription_batch_idx unique (sub_batch)', 11
          where to_regclass('pgq.subscription_batch_idx') is null
@@ -880,6 +888,45 @@ begin
 end;
 $$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
 
+-- pgq/triggers/pgq._one_subscription.sql
+create or replace function pgq._one_subscription()
+returns trigger as $$
+-- pgq._one_subscription(0): sees to it that a consumer has one row per queue, which the primary key
+-- of pgq.subscription does not say.
+-- Raises:   unique_violation; a transaction whose snapshot is too old to see the other row gets
+--           serialization_failure
+-- Reads:    pgq.subscription
+-- Locks:    the row of pgq.consumer, by an update that changes nothing: who adds a row for the same
+--           consumer waits, and notices in every isolation level
+-- Used by:  trigger of pgq.subscription, for what adds rows or moves them; not for hot updates
+begin
+    update pgq.consumer set co_name = co_name where co_id = new.sub_consumer;
+    if (select count(*)
+          from pgq.subscription
+         where sub_queue = new.sub_queue
+           and sub_consumer = new.sub_consumer) > 1 then
+        raise exception 'consumer % is registered on queue % already', new.sub_consumer, new.sub_queue
+            using errcode = 'unique_violation', schema = 'pgq', table = 'subscription',
+                  constraint = 'subscription_once';
+    end if;
+    return null;
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/tables/pgq.subscription_once.sql
+-- One row per queue and consumer; see pgq._one_subscription. After, not before: a trigger before an
+-- update would lock the row a second time, whatever columns it waits for.
+do $$
+begin
+    if not exists (select from pg_trigger
+                    where tgrelid = 'pgq.subscription'::regclass and tgname = 'subscription_once') then
+        create trigger subscription_once
+            after insert or update of sub_queue, sub_consumer on pgq.subscription
+            for each row execute function pgq._one_subscription();
+    end if;
+end
+$$;
+
 -- pgq/functions/pgq._is_subconsumer.sql
 create or replace function pgq._is_subconsumer(i_queue_id integer, i_consumer_id integer)
 returns boolean as $$
@@ -887,20 +934,38 @@ returns boolean as $$
 -- Parameters:
 --      i_queue_id, i_consumer_id      a row of pgq.subscription
 -- Returns:  true if another row with its sub_id has a name that this one's extends by a dot
--- Reads:    pgq.subscription, pgq.consumer
+-- Reads:    pgq.consumer, pgq.subscription; the latter only if the name has a dot, and by its key, so
+--           that dead versions of its rows are not met
 -- Used by:  pgq.finish_batch, pgq.unregister_consumer
-    select exists (
-        select
-          from pgq.subscription s
-          join pgq.consumer c on c.co_id = s.sub_consumer
-          join pgq.subscription m on m.sub_queue = s.sub_queue
-                                 and m.sub_id = s.sub_id
-                                 and m.sub_consumer <> s.sub_consumer
-          join pgq.consumer mc on mc.co_id = m.sub_consumer
-         where s.sub_queue = i_queue_id
-           and s.sub_consumer = i_consumer_id
-           and starts_with(c.co_name, mc.co_name || '.'));
-$$ language sql stable set search_path = pg_catalog, pgq, pg_temp;
+declare
+    v_name          text;
+    v_subscription  integer;
+    v_length        integer := 0;
+begin
+    select c.co_name into v_name from pgq.consumer c where c.co_id = i_consumer_id;
+    while strpos(substr(v_name, v_length + 1), '.') > 0 loop
+        v_length := v_length + strpos(substr(v_name, v_length + 1), '.');
+        if v_subscription is null then
+            select s.sub_id into v_subscription
+              from pgq.subscription s
+             where s.sub_queue = i_queue_id
+               and s.sub_consumer = i_consumer_id
+             order by s.sub_version desc
+             limit 1;
+        end if;
+        if v_subscription = (select s.sub_id
+                               from pgq.consumer c
+                               join pgq.subscription s on s.sub_consumer = c.co_id
+                              where c.co_name = left(v_name, v_length - 1)
+                                and s.sub_queue = i_queue_id
+                              order by s.sub_version desc
+                              limit 1) then
+            return true;
+        end if;
+    end loop;
+    return false;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp set enable_seqscan = off;
 
 -- pgq/functions/pgq.register_consumer_at.sql
 create or replace function pgq.register_consumer_at(x_queue_name text, x_consumer_name text, x_tick_pos bigint)
@@ -945,7 +1010,8 @@ begin
                set sub_last_tick = x_tick_pos,
                    sub_batch = null,
                    sub_next_tick = null,
-                   sub_active = now()
+                   sub_active = now(),
+                   sub_version = sub_version + 1
              where sub_queue = v_queue
                and sub_consumer = v_consumer;
         end if;
@@ -962,9 +1028,8 @@ begin
         raise exception 'No ticks for this queue.  Please run ticker on database.';
     end if;
     insert into pgq.subscription (sub_queue, sub_consumer, sub_last_tick)
-    values (v_queue, v_consumer, v_tick)
-        on conflict (sub_queue, sub_consumer) do nothing;
-    return case when found then 1 else 0 end;
+    values (v_queue, v_consumer, v_tick);
+    return 1;
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
 
@@ -1145,19 +1210,20 @@ declare
     v_consumer  integer;
     v_sub       record;
 begin
-    select s.sub_queue, s.sub_consumer
+    select q.queue_id, c.co_id
       into v_queue, v_consumer
-      from pgq.queue q
-      join pgq.subscription s on s.sub_queue = q.queue_id
-      join pgq.consumer c on c.co_id = s.sub_consumer
+      from pgq.queue q, pgq.consumer c
      where q.queue_name = i_queue_name
        and c.co_name = i_consumer_name;
     if found then
-        -- A statement of its own: joined ticks would not be looked up again after a wait.
+        -- A statement of its own: joined ticks would not be looked up again after a wait. The live
+        -- row comes first in this order, before the dead versions that an old snapshot may hold.
         select * into v_sub
           from pgq.subscription s
          where s.sub_queue = v_queue
            and s.sub_consumer = v_consumer
+         order by s.sub_version desc
+         limit 1
            for update;
     end if;
     if not found then
@@ -1215,11 +1281,14 @@ begin
     update pgq.subscription
        set sub_batch = batch_id,
            sub_next_tick = cur_tick_id,
-           sub_active = now()
+           sub_active = now(),
+           sub_version = sub_version + 1
      where sub_queue = v_queue
-       and sub_consumer = v_consumer;
+       and sub_consumer = v_consumer
+       and sub_version = v_sub.sub_version;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+-- Plans are kept from the time when the tables were small.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp set enable_seqscan = off;
 
 -- pgq/functions/pgq.next_batch_info.sql
 create or replace function pgq.next_batch_info(
@@ -1260,6 +1329,60 @@ begin
 end;
 $$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
 
+-- pgq/functions/pgq._batch_place.sql
+create or replace function pgq._batch_place(
+    i_batch_id bigint,
+    out owner_id integer, out queue_id integer, out last_tick bigint, out next_tick bigint,
+    out last_snapshot txid_snapshot, out next_snapshot txid_snapshot, out tables text[])
+as $$
+-- pgq._batch_place(1): where an open batch lies: between which ticks, and in which tables.
+-- Parameters:
+--      i_batch_id      an open batch
+-- Returns:  the sub_id that its retried events have; its queue; the ticks that it lies between and their
+--           snapshots; one or two names of event tables, unquoted, the older first. All null if the
+--           batch or a tick of it is unknown
+-- Reads:    pgq.subscription, pgq.queue, pgq.tick; one after the other, each by its key: a plan for all
+--           of them, made while the tables were small and kept, would read them whole
+-- Used by:  pgq._batch_sql, pgq.batch_event_tables, pgq._batch_event
+declare
+    v_queue     record;
+    v_previous  text;
+    v_current   text;
+begin
+    select s.sub_id, s.sub_queue, s.sub_last_tick, s.sub_next_tick
+      into owner_id, queue_id, last_tick, next_tick
+      from pgq.subscription s
+     where s.sub_batch = i_batch_id;
+    select last.tick_snapshot, next.tick_snapshot
+      into last_snapshot, next_snapshot
+      from pgq.tick last, pgq.tick next
+     where last.tick_queue = queue_id
+       and last.tick_id = last_tick
+       and next.tick_queue = queue_id
+       and next.tick_id = next_tick;
+    if not found then
+        owner_id := null;
+        queue_id := null;
+        last_tick := null;
+        next_tick := null;
+        return;
+    end if;
+
+    select q.queue_data_pfx, q.queue_ntables, q.queue_cur_table, q.queue_switch_step1, q.queue_switch_step2
+      into v_queue
+      from pgq.queue q
+     where q.queue_id = _batch_place.queue_id;
+    v_previous := v_queue.queue_data_pfx || '_'
+                  || (v_queue.queue_cur_table + v_queue.queue_ntables - 1) % v_queue.queue_ntables;
+    v_current := v_queue.queue_data_pfx || '_' || v_queue.queue_cur_table;
+    tables := case
+        when txid_snapshot_xmax(next_snapshot) < v_queue.queue_switch_step1 then array[v_previous]
+        when txid_snapshot_xmin(last_snapshot) > v_queue.queue_switch_step2 then array[v_current]
+        else array[v_previous, v_current]
+    end;
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp set enable_seqscan = off;
+
 -- pgq/functions/pgq.batch_event_tables.sql
 create or replace function pgq.batch_event_tables(x_batch_id bigint)
 returns setof text as $$
@@ -1269,33 +1392,14 @@ returns setof text as $$
 -- Returns:  one or two names, unquoted, the older table first
 -- Raises:   "Cannot find data for batch ..."
 -- Reads:    pgq.queue, pgq.subscription, pgq.tick
--- Used by:  pgq.batch_event_sql
+-- Used by:  clients
 declare
-    v_batch     record;
-    v_previous  integer;
+    v_tables    text[] := (select p.tables from pgq._batch_place(x_batch_id) p);
 begin
-    select q.queue_data_pfx, q.queue_ntables, q.queue_cur_table, q.queue_switch_step1, q.queue_switch_step2,
-           txid_snapshot_xmin(last.tick_snapshot) as low,
-           txid_snapshot_xmax(cur.tick_snapshot) as high
-      into v_batch
-      from pgq.subscription s
-      join pgq.queue q on q.queue_id = s.sub_queue
-      join pgq.tick last on last.tick_queue = s.sub_queue and last.tick_id = s.sub_last_tick
-      join pgq.tick cur on cur.tick_queue = s.sub_queue and cur.tick_id = s.sub_next_tick
-     where s.sub_batch = x_batch_id;
-    if not found then
+    if v_tables is null then
         raise exception 'Cannot find data for batch %', x_batch_id;
     end if;
-
-    v_previous := (v_batch.queue_cur_table + v_batch.queue_ntables - 1) % v_batch.queue_ntables;
-    if v_batch.high < v_batch.queue_switch_step1 then
-        return next v_batch.queue_data_pfx || '_' || v_previous;
-    elsif v_batch.low > v_batch.queue_switch_step2 then
-        return next v_batch.queue_data_pfx || '_' || v_batch.queue_cur_table;
-    else
-        return next v_batch.queue_data_pfx || '_' || v_previous;
-        return next v_batch.queue_data_pfx || '_' || v_batch.queue_cur_table;
-    end if;
+    return query select unnest(v_tables);
 end;
 $$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
 
@@ -1322,14 +1426,8 @@ declare
     v_table     text;
     v_parts     text[] := '{}';
 begin
-    select s.sub_id, s.sub_queue, s.sub_last_tick, s.sub_next_tick,
-           last.tick_snapshot as last_snapshot, cur.tick_snapshot as cur_snapshot
-      into v_batch
-      from pgq.subscription s
-      join pgq.tick last on last.tick_queue = s.sub_queue and last.tick_id = s.sub_last_tick
-      join pgq.tick cur on cur.tick_queue = s.sub_queue and cur.tick_id = s.sub_next_tick
-     where s.sub_batch = i_batch_id;
-    if not found then
+    v_batch := pgq._batch_place(i_batch_id);
+    if v_batch.queue_id is null then
         raise exception 'batch not found';
     end if;
 
@@ -1340,7 +1438,7 @@ begin
     for v_txid in
         select x from txid_snapshot_xip(v_batch.last_snapshot) x
         except
-        select x from txid_snapshot_xip(v_batch.cur_snapshot) x
+        select x from txid_snapshot_xip(v_batch.next_snapshot) x
         order by 1 desc
     loop
         if v_txid >= v_low - 100 then
@@ -1350,11 +1448,12 @@ begin
         end if;
     end loop;
 
-    v_filter := format(' and (ev.ev_owner is null or ev.ev_owner = %s)', v_batch.sub_id);
+    v_filter := format(' and (ev.ev_owner is null or ev.ev_owner = %s)', v_batch.owner_id);
     if i_event_id is not null then
         v_filter := v_filter || format(' and ev.ev_id = %s', i_event_id);
     end if;
-    for v_table in select pgq.quote_fqname(t) from pgq.batch_event_tables(i_batch_id) t loop
+    foreach v_table in array v_batch.tables loop
+        v_table := pgq.quote_fqname(v_table);
         v_parts := v_parts || format(
             'select %1$s from pgq.tick cur, pgq.tick last, %2$s ev'
             ' where cur.tick_queue = %3$s and cur.tick_id = %4$s'
@@ -1362,8 +1461,8 @@ begin
             ' and ev.ev_txid >= %6$s and ev.ev_txid <= %7$s'
             ' and pg_catalog.txid_visible_in_snapshot(ev.ev_txid, cur.tick_snapshot)'
             ' and not pg_catalog.txid_visible_in_snapshot(ev.ev_txid, last.tick_snapshot)%8$s',
-            c_columns, v_table, v_batch.sub_queue, v_batch.sub_next_tick, v_batch.sub_last_tick,
-            v_low, txid_snapshot_xmax(v_batch.cur_snapshot), v_filter);
+            c_columns, v_table, v_batch.queue_id, v_batch.next_tick, v_batch.last_tick,
+            v_low, txid_snapshot_xmax(v_batch.next_snapshot), v_filter);
         if v_late <> '{}' then
             v_parts := v_parts || format('select %s from %s ev where ev.ev_txid in (%s)%s',
                                          c_columns, v_table, array_to_string(v_late, ', '), v_filter);
@@ -1483,7 +1582,8 @@ returns integer as $$
 declare
     v_sub   record;
 begin
-    select s.sub_queue, s.sub_consumer into v_sub
+    select s.sub_queue, s.sub_consumer, s.sub_version
+      into v_sub
       from pgq.subscription s
      where s.sub_batch = x_batch_id
        for update;
@@ -1498,12 +1598,15 @@ begin
                                 then null else s.sub_next_tick end,
            sub_next_tick = null,
            sub_batch = null,
-           sub_active = now()
+           sub_active = now(),
+           sub_version = s.sub_version + 1
      where s.sub_queue = v_sub.sub_queue
-       and s.sub_consumer = v_sub.sub_consumer;
+       and s.sub_consumer = v_sub.sub_consumer
+       and s.sub_version = v_sub.sub_version;
     return 1;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+-- Plans are kept from the time when the tables were small.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp set enable_seqscan = off;
 
 -- pgq/functions/pgq._batch_event.sql
 create or replace function pgq._batch_event(
@@ -1522,11 +1625,10 @@ as $$
 -- Reads:    pgq.subscription, the event tables; does not read the whole batch
 -- Used by:  pgq.event_retry, pgq.event_failed
 begin
-    select s.sub_queue, s.sub_id
+    select p.queue_id, p.owner_id
       into queue_id, owner_id
-      from pgq.subscription s
-     where s.sub_batch = i_batch_id;
-    if not found or i_event_id is null then
+      from pgq._batch_place(i_batch_id) p;
+    if queue_id is null or i_event_id is null then
         raise exception 'event not found';
     end if;
     -- An event that came twice, by retry, has one content.
@@ -3585,6 +3687,7 @@ grant execute on function
     pgq.get_batch_cursor(bigint, text, integer, text),
     pgq.batch_event_sql(bigint),
     pgq.batch_event_tables(bigint),
+    pgq._batch_place(bigint),
     pgq._batch_sql(bigint, bigint),
     pgq.finish_batch(bigint),
     pgq.event_retry(bigint, bigint, timestamptz),

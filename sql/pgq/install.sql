@@ -33,6 +33,8 @@
 \ir functions/pgq.insert_event.sql
 \ir functions/pgq.current_event_table.sql
 
+\ir triggers/pgq._one_subscription.sql
+\ir tables/pgq.subscription_once.sql
 \ir functions/pgq._is_subconsumer.sql
 \ir functions/pgq.register_consumer_at.sql
 \ir functions/pgq.register_consumer.sql
@@ -42,6 +44,7 @@
 \ir functions/pgq.next_batch_custom.sql
 \ir functions/pgq.next_batch_info.sql
 \ir functions/pgq.next_batch.sql
+\ir functions/pgq._batch_place.sql
 \ir functions/pgq.batch_event_tables.sql
 \ir functions/pgq._batch_sql.sql
 \ir functions/pgq.batch_event_sql.sql

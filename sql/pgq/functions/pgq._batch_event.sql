@@ -14,11 +14,10 @@ as $$
 -- Reads:    pgq.subscription, the event tables; does not read the whole batch
 -- Used by:  pgq.event_retry, pgq.event_failed
 begin
-    select s.sub_queue, s.sub_id
+    select p.queue_id, p.owner_id
       into queue_id, owner_id
-      from pgq.subscription s
-     where s.sub_batch = i_batch_id;
-    if not found or i_event_id is null then
+      from pgq._batch_place(i_batch_id) p;
+    if queue_id is null or i_event_id is null then
         raise exception 'event not found';
     end if;
     -- An event that came twice, by retry, has one content.

@@ -20,14 +20,8 @@ declare
     v_table     text;
     v_parts     text[] := '{}';
 begin
-    select s.sub_id, s.sub_queue, s.sub_last_tick, s.sub_next_tick,
-           last.tick_snapshot as last_snapshot, cur.tick_snapshot as cur_snapshot
-      into v_batch
-      from pgq.subscription s
-      join pgq.tick last on last.tick_queue = s.sub_queue and last.tick_id = s.sub_last_tick
-      join pgq.tick cur on cur.tick_queue = s.sub_queue and cur.tick_id = s.sub_next_tick
-     where s.sub_batch = i_batch_id;
-    if not found then
+    v_batch := pgq._batch_place(i_batch_id);
+    if v_batch.queue_id is null then
         raise exception 'batch not found';
     end if;
 
@@ -38,7 +32,7 @@ begin
     for v_txid in
         select x from txid_snapshot_xip(v_batch.last_snapshot) x
         except
-        select x from txid_snapshot_xip(v_batch.cur_snapshot) x
+        select x from txid_snapshot_xip(v_batch.next_snapshot) x
         order by 1 desc
     loop
         if v_txid >= v_low - 100 then
@@ -48,11 +42,12 @@ begin
         end if;
     end loop;
 
-    v_filter := format(' and (ev.ev_owner is null or ev.ev_owner = %s)', v_batch.sub_id);
+    v_filter := format(' and (ev.ev_owner is null or ev.ev_owner = %s)', v_batch.owner_id);
     if i_event_id is not null then
         v_filter := v_filter || format(' and ev.ev_id = %s', i_event_id);
     end if;
-    for v_table in select pgq.quote_fqname(t) from pgq.batch_event_tables(i_batch_id) t loop
+    foreach v_table in array v_batch.tables loop
+        v_table := pgq.quote_fqname(v_table);
         v_parts := v_parts || format(
             'select %1$s from pgq.tick cur, pgq.tick last, %2$s ev'
             ' where cur.tick_queue = %3$s and cur.tick_id = %4$s'
@@ -60,8 +55,8 @@ begin
             ' and ev.ev_txid >= %6$s and ev.ev_txid <= %7$s'
             ' and pg_catalog.txid_visible_in_snapshot(ev.ev_txid, cur.tick_snapshot)'
             ' and not pg_catalog.txid_visible_in_snapshot(ev.ev_txid, last.tick_snapshot)%8$s',
-            c_columns, v_table, v_batch.sub_queue, v_batch.sub_next_tick, v_batch.sub_last_tick,
-            v_low, txid_snapshot_xmax(v_batch.cur_snapshot), v_filter);
+            c_columns, v_table, v_batch.queue_id, v_batch.next_tick, v_batch.last_tick,
+            v_low, txid_snapshot_xmax(v_batch.next_snapshot), v_filter);
         if v_late <> '{}' then
             v_parts := v_parts || format('select %s from %s ev where ev.ev_txid in (%s)%s',
                                          c_columns, v_table, array_to_string(v_late, ', '), v_filter);

@@ -4,17 +4,35 @@ returns boolean as $$
 -- Parameters:
 --      i_queue_id, i_consumer_id      a row of pgq.subscription
 -- Returns:  true if another row with its sub_id has a name that this one's extends by a dot
--- Reads:    pgq.subscription, pgq.consumer
+-- Reads:    pgq.consumer, pgq.subscription; the latter only if the name has a dot, and by its key, so
+--           that dead versions of its rows are not met
 -- Used by:  pgq.finish_batch, pgq.unregister_consumer
-    select exists (
-        select
-          from pgq.subscription s
-          join pgq.consumer c on c.co_id = s.sub_consumer
-          join pgq.subscription m on m.sub_queue = s.sub_queue
-                                 and m.sub_id = s.sub_id
-                                 and m.sub_consumer <> s.sub_consumer
-          join pgq.consumer mc on mc.co_id = m.sub_consumer
-         where s.sub_queue = i_queue_id
-           and s.sub_consumer = i_consumer_id
-           and starts_with(c.co_name, mc.co_name || '.'));
-$$ language sql stable set search_path = pg_catalog, pgq, pg_temp;
+declare
+    v_name          text;
+    v_subscription  integer;
+    v_length        integer := 0;
+begin
+    select c.co_name into v_name from pgq.consumer c where c.co_id = i_consumer_id;
+    while strpos(substr(v_name, v_length + 1), '.') > 0 loop
+        v_length := v_length + strpos(substr(v_name, v_length + 1), '.');
+        if v_subscription is null then
+            select s.sub_id into v_subscription
+              from pgq.subscription s
+             where s.sub_queue = i_queue_id
+               and s.sub_consumer = i_consumer_id
+             order by s.sub_version desc
+             limit 1;
+        end if;
+        if v_subscription = (select s.sub_id
+                               from pgq.consumer c
+                               join pgq.subscription s on s.sub_consumer = c.co_id
+                              where c.co_name = left(v_name, v_length - 1)
+                                and s.sub_queue = i_queue_id
+                              order by s.sub_version desc
+                              limit 1) then
+            return true;
+        end if;
+    end loop;
+    return false;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp set enable_seqscan = off;

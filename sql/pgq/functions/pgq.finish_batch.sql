@@ -9,7 +9,8 @@ returns integer as $$
 declare
     v_sub   record;
 begin
-    select s.sub_queue, s.sub_consumer into v_sub
+    select s.sub_queue, s.sub_consumer, s.sub_version
+      into v_sub
       from pgq.subscription s
      where s.sub_batch = x_batch_id
        for update;
@@ -24,9 +25,12 @@ begin
                                 then null else s.sub_next_tick end,
            sub_next_tick = null,
            sub_batch = null,
-           sub_active = now()
+           sub_active = now(),
+           sub_version = s.sub_version + 1
      where s.sub_queue = v_sub.sub_queue
-       and s.sub_consumer = v_sub.sub_consumer;
+       and s.sub_consumer = v_sub.sub_consumer
+       and s.sub_version = v_sub.sub_version;
     return 1;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+-- Plans are kept from the time when the tables were small.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp set enable_seqscan = off;

@@ -22,19 +22,20 @@ declare
     v_consumer  integer;
     v_sub       record;
 begin
-    select s.sub_queue, s.sub_consumer
+    select q.queue_id, c.co_id
       into v_queue, v_consumer
-      from pgq.queue q
-      join pgq.subscription s on s.sub_queue = q.queue_id
-      join pgq.consumer c on c.co_id = s.sub_consumer
+      from pgq.queue q, pgq.consumer c
      where q.queue_name = i_queue_name
        and c.co_name = i_consumer_name;
     if found then
-        -- A statement of its own: joined ticks would not be looked up again after a wait.
+        -- A statement of its own: joined ticks would not be looked up again after a wait. The live
+        -- row comes first in this order, before the dead versions that an old snapshot may hold.
         select * into v_sub
           from pgq.subscription s
          where s.sub_queue = v_queue
            and s.sub_consumer = v_consumer
+         order by s.sub_version desc
+         limit 1
            for update;
     end if;
     if not found then
@@ -92,8 +93,11 @@ begin
     update pgq.subscription
        set sub_batch = batch_id,
            sub_next_tick = cur_tick_id,
-           sub_active = now()
+           sub_active = now(),
+           sub_version = sub_version + 1
      where sub_queue = v_queue
-       and sub_consumer = v_consumer;
+       and sub_consumer = v_consumer
+       and sub_version = v_sub.sub_version;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+-- Plans are kept from the time when the tables were small.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp set enable_seqscan = off;

@@ -40,7 +40,8 @@ begin
                set sub_last_tick = x_tick_pos,
                    sub_batch = null,
                    sub_next_tick = null,
-                   sub_active = now()
+                   sub_active = now(),
+                   sub_version = sub_version + 1
              where sub_queue = v_queue
                and sub_consumer = v_consumer;
         end if;
@@ -57,8 +58,7 @@ begin
         raise exception 'No ticks for this queue.  Please run ticker on database.';
     end if;
     insert into pgq.subscription (sub_queue, sub_consumer, sub_last_tick)
-    values (v_queue, v_consumer, v_tick)
-        on conflict (sub_queue, sub_consumer) do nothing;
-    return case when found then 1 else 0 end;
+    values (v_queue, v_consumer, v_tick);
+    return 1;
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;

@@ -32,7 +32,8 @@ begin
                        (4, 'pgq.queue', 'queue_extra_maint', 'queue_extra_maint text[]'),
                        -- Ticks of the past do not know their position.
                        (5, 'pgq.tick', 'tick_event_seq', 'tick_event_seq bigint'),
-                       (6, 'pgq.retry_queue', 'ev_queue', 'ev_queue integer')
+                       (6, 'pgq.retry_queue', 'ev_queue', 'ev_queue integer'),
+                       (6, 'pgq.subscription', 'sub_version', 'sub_version bigint not null default 0')
                    ) c (place, relation, name, definition)
              where not exists (select from attribute a
                                 where a.attrelid = c.relation::regclass and a.name = c.name)
@@ -45,7 +46,7 @@ begin
                        (9, 'alter table pgq.retry_queue alter ev_queue set not null, add constraint rq_queue_id_fkey'
                            ' foreign key (ev_queue) references pgq.queue (queue_id)')
                    ) s (place, statement)
-             where exists (select from column_missing where place = 6)
+             where exists (select from column_missing where starts_with(statement, 'alter table pgq.retry_queue'))
         ), constraint_gone (statement, place) as (
             -- Members of a cooperative group share a sub_id, so nothing can refer to it.
             select format('alter table %s drop constraint %I', k.conrelid::regclass, k.conname), 10
@@ -53,7 +54,7 @@ begin
              where k.conrelid in ('pgq.retry_queue'::regclass, 'pgq.failed_queue'::regclass,
                                   'pgq.subscription'::regclass)
                and (k.conname in ('rq_owner_fkey', 'fq_owner_fkey', 'subscription_ukey')
-                    or k.conname = 'subscription_pkey' and cardinality(k.conkey) = 1)
+                    or k.conname = 'subscription_pkey' and cardinality(k.conkey) < 3)
         )
         select * from column_missing
         union all
@@ -64,9 +65,10 @@ begin
         select 'drop index pgq.rq_retry_owner_idx', 10
          where to_regclass('pgq.rq_retry_owner_idx') is not null
         union all
-        select 'alter table pgq.subscription add constraint subscription_pkey primary key (sub_queue, sub_consumer)', 11
+        select 'alter table pgq.subscription add constraint subscription_pkey'
+               ' primary key (sub_queue, sub_consumer, sub_version)', 11
          where not exists (select from pg_constraint
-                            where conrelid = 'pgq.subscription'::regclass and contype = 'p' and cardinality(conkey) = 2)
+                            where conrelid = 'pgq.subscription'::regclass and contype = 'p' and cardinality(conkey) = 3)
         union all
         select 'alter table pgq.subscription add constraint subscription_batch_idx unique (sub_batch)', 11
          where to_regclass('pgq.subscription_batch_idx') is null

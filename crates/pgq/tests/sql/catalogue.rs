@@ -47,6 +47,8 @@ const LINES: &str = "
       from pg_constraint k join relation r on r.oid = k.conrelid
      where k.contype <> 'n'
     union all
+    select pg_get_triggerdef(t.oid) from pg_trigger t join relation r on r.oid = t.tgrelid where not t.tgisinternal
+    union all
     select pg_get_indexdef(i.indexrelid) from pg_index i join relation r on r.oid = i.indrelid
     union all
     select format('function %s: %s %s', p.oid::regprocedure, a.text, pg_get_functiondef(p.oid))
