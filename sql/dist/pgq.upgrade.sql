@@ -106,6 +106,9 @@ create table if not exists pgq.queue (
     -- functions that maintenance calls with the queue name
     queue_extra_maint           text[],
 
+    -- whether the ticker wakes up who listens on the channel pgq_tick
+    queue_notify                boolean not null default false,
+
     constraint queue_pkey primary key (queue_id),
     constraint queue_name_uq unique (queue_name)
 );
@@ -275,6 +278,7 @@ begin
                        (4, 'pgq.queue', 'queue_extra_maint', 'queue_extra_maint text[]'),
                        -- Ticks of the past do not know their position.
                        (5, 'pgq.tick', 'tick_event_seq', 'tick_event_seq bigint'),
+                       (4, 'pgq.queue', 'queue_notify', 'queue_notify boolean not null default false'),
                        (6, 'pgq.retry_queue', 'ev_queue', 'ev_queue integer'),
                        (6, 'pgq.subscription', 'sub_version', 'sub_version bigint not null default 0')
                    ) c (place, relation, name, definition)
@@ -472,14 +476,18 @@ returns bigint as $$
 -- Reads:    the sequence
 -- Used by:  pgq.ticker, pgq.get_queue_info
 declare
-    v_value bigint;
+    v_name  text := pgq.quote_fqname(i_seq_name);
+    v_value bigint := pg_sequence_last_value(v_name::regclass);
 begin
-    execute 'select case when is_called then last_value else last_value - 1 end from '
-            || pgq.quote_fqname(i_seq_name)
-       into v_value;
+    if v_value is null then
+        -- Also after setval(..., false).
+        execute 'select case when is_called then last_value else last_value - 1 end from ' || v_name
+           into v_value;
+    end if;
     return v_value;
 end;
-$$ language plpgsql strict set search_path = pg_catalog, pgq, pg_temp;
+-- A sequence is read whole, and callers may have switched that off.
+$$ language plpgsql strict set search_path = pg_catalog, pgq, pg_temp set jit = off;
 
 -- pgq/functions/pgq.create_queue.sql
 create or replace function pgq.create_queue(i_queue_name text)
@@ -627,6 +635,7 @@ begin
         when 'external_ticker' then 'boolean'
         when 'disable_insert' then 'boolean'
         when 'per_tx_limit' then 'integer'
+        when 'notify' then 'boolean'
     end;
     if v_type is null then
         raise exception 'cannot change parameter "%"', x_param_name;
@@ -1957,6 +1966,23 @@ begin
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
 
+-- pgq/functions/pgq._notify_tick.sql
+create or replace function pgq._notify_tick(i_queue_name text, i_tick_id bigint)
+returns void as $$
+-- pgq._notify_tick(2): tells who listens on the channel pgq_tick of a new tick, when the transaction
+-- commits. A hint that may get lost: consumers poll all the same. A transaction that notifies cannot be
+-- prepared for a commit in two phases.
+-- Parameters:
+--      i_queue_name      queue
+--      i_tick_id         its new tick
+-- Returns:  nothing; the payload is "ID NAME", the name as it is, to the end. A name of some 8000 bytes
+--           does not fit, and is left out with the blank before it: a bare "ID" may be any queue's
+-- Used by:  pgq.ticker, for queues with queue_notify
+    select pg_notify('pgq_tick', case when octet_length(i_queue_name) < 7900
+                                      then i_tick_id || ' ' || i_queue_name
+                                      else i_tick_id::text end);
+$$ language sql set search_path = pg_catalog, pgq, pg_temp;
+
 -- pgq/functions/pgq.ticker.sql
 create or replace function pgq.ticker(i_queue_name text)
 returns bigint as $$
@@ -1968,7 +1994,7 @@ returns bigint as $$
 --           queue"; "Invalid PgQ state: ..." if transaction ids went back, as after a restore into
 --           another cluster
 -- Reads:    pgq.queue, the queue's sequences
--- Changes:  pgq.tick
+-- Changes:  pgq.tick; wakes up who waits for it, if the queue is set to
 -- Locks:    transaction-level advisory lock (pgqT, queue_id); not the row of pgq.queue, which rotation
 --           and foreign keys lock
 -- Used by:  pgq.ticker(0), pgq.create_queue, daemons
@@ -2084,9 +2110,14 @@ begin
     v_tick := nextval(pgq.quote_fqname(v_queue.queue_tick_seq)::regclass);
     insert into pgq.tick (tick_queue, tick_id, tick_event_seq, tick_snapshot)
     values (v_queue.queue_id, v_tick, v_position, v_snapshot);
+    if v_queue.queue_notify then
+        perform pgq._notify_tick(i_queue_name, v_tick);
+    end if;
     return v_tick;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+-- Plans are kept from the time when the tables were small.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp
+   set enable_seqscan = off set jit = off;
 
 create or replace function pgq.ticker()
 returns bigint as $$
@@ -2099,24 +2130,63 @@ returns bigint as $$
 -- Locks:    as pgq.ticker(1)
 -- Used by:  daemons
 declare
+    v_next_xid  bigint := txid_snapshot_xmax(txid_current_snapshot());
+    v_names     text[];
     v_name      text;
     v_ticks     bigint := 0;
-    v_done      integer := 0;
     v_failed    integer := 0;
     v_error     text;
 begin
-    for v_name in
-        select queue_name
-          from pgq.queue
-         where not queue_external_ticker
-           and not queue_ticker_paused
-         order by queue_name
-    loop
+    -- Most queues are not due most of the time: one plain query finds those that may be, and about
+    -- which there is something to say. What it does not know for sure it leaves to pgq.ticker(1).
+    begin
+        v_names := array(
+            select q.queue_name
+              from pgq.queue q
+              left join lateral (
+                    select t.tick_id, t.tick_time, t.tick_event_seq, t.tick_snapshot, now() - t.tick_time as age,
+                           -- Null for a sequence that has given nothing out: idle.
+                           pg_sequence_last_value(to_regclass(q.queue_event_seq)) - t.tick_event_seq as new
+                      from pgq.tick t
+                     where t.tick_queue = q.queue_id
+                     order by t.tick_queue desc, t.tick_id desc
+                     limit 1
+                   ) last on true
+             where not q.queue_external_ticker
+               and not q.queue_ticker_paused
+               and case
+                       when last.tick_id is null
+                            or last.tick_event_seq is null
+                            or last.new < 0
+                            or txid_snapshot_xmax(last.tick_snapshot) > v_next_xid then true
+                       when last.new > 0 then
+                           last.new >= q.queue_ticker_max_count or last.age >= q.queue_ticker_max_lag
+                       else
+                           last.age >= q.queue_ticker_idle_period and last.age >= q.queue_ticker_max_lag / 2
+                           or coalesce((select last.age >= greatest(2 * (last.tick_time - t.tick_time),
+                                                                    q.queue_ticker_max_lag / 2)
+                                          from pgq.tick t
+                                         where t.tick_queue = q.queue_id
+                                           and t.tick_id < last.tick_id
+                                         order by t.tick_queue desc, t.tick_id desc
+                                         limit 1), true)
+                   end
+             order by q.queue_name);
+    exception
+        when others then
+            -- Of one queue a name or a sequence is not as it should be.
+            v_names := array(select q.queue_name
+                               from pgq.queue q
+                              where not q.queue_external_ticker
+                                and not q.queue_ticker_paused
+                              order by q.queue_name);
+    end;
+
+    foreach v_name in array v_names loop
         begin
             if pgq.ticker(v_name) is not null then
                 v_ticks := v_ticks + 1;
             end if;
-            v_done := v_done + 1;
         exception
             when others then
                 raise warning 'cannot tick queue "%": %', v_name, sqlerrm;
@@ -2124,12 +2194,18 @@ begin
                 v_error := coalesce(v_error, sqlerrm);
         end;
     end loop;
-    if v_failed > 0 and v_done = 0 then
+    if v_failed > 0
+       and v_failed >= (select count(*)
+                          from pgq.queue q
+                         where not q.queue_external_ticker
+                           and not q.queue_ticker_paused) then
         raise exception '%', v_error;
     end if;
     return v_ticks;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+-- Plans are kept from the time when the tables were small.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp
+   set enable_seqscan = off set jit = off;
 
 create or replace function pgq.ticker(i_queue_name text, i_tick_id bigint, i_orig_timestamp timestamptz, i_event_seq bigint)
 returns bigint as $$
@@ -2142,13 +2218,14 @@ returns bigint as $$
 -- Returns:  the id
 -- Raises:   "queue not found or ticker disabled: ..."; unique_violation if the tick exists
 -- Changes:  pgq.tick; moves both sequences of the queue up to the tick. Its snapshot is the current
---           one: the events must have been committed before
+--           one: the events must have been committed before. Wakes up who waits for it, if the queue is
+--           set to
 -- Locks:    as pgq.ticker(1), but waits
 -- Used by:  movers that copy ticks
 declare
     v_queue     record;
 begin
-    select q.queue_id, q.queue_tick_seq, q.queue_event_seq
+    select q.queue_id, q.queue_tick_seq, q.queue_event_seq, q.queue_notify
       into v_queue
       from pgq.queue q
      where q.queue_name = i_queue_name
@@ -2163,6 +2240,9 @@ begin
     values (v_queue.queue_id, i_tick_id, i_orig_timestamp, i_event_seq);
     perform pgq.seq_setval(v_queue.queue_tick_seq, i_tick_id);
     perform pgq.seq_setval(v_queue.queue_event_seq, i_event_seq);
+    if v_queue.queue_notify then
+        perform pgq._notify_tick(i_queue_name, i_tick_id);
+    end if;
     return i_tick_id;
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;

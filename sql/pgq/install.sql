@@ -64,6 +64,7 @@
 \ir functions/pgq.failed_event_delete.sql
 \ir functions/pgq.failed_event_retry.sql
 
+\ir functions/pgq._notify_tick.sql
 \ir functions/pgq.ticker.sql
 \ir functions/pgq.force_tick.sql
 \ir functions/pgq.maint_rotate_tables_step1.sql

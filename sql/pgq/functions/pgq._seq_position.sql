@@ -8,11 +8,15 @@ returns bigint as $$
 -- Reads:    the sequence
 -- Used by:  pgq.ticker, pgq.get_queue_info
 declare
-    v_value bigint;
+    v_name  text := pgq.quote_fqname(i_seq_name);
+    v_value bigint := pg_sequence_last_value(v_name::regclass);
 begin
-    execute 'select case when is_called then last_value else last_value - 1 end from '
-            || pgq.quote_fqname(i_seq_name)
-       into v_value;
+    if v_value is null then
+        -- Also after setval(..., false).
+        execute 'select case when is_called then last_value else last_value - 1 end from ' || v_name
+           into v_value;
+    end if;
     return v_value;
 end;
-$$ language plpgsql strict set search_path = pg_catalog, pgq, pg_temp;
+-- A sequence is read whole, and callers may have switched that off.
+$$ language plpgsql strict set search_path = pg_catalog, pgq, pg_temp set jit = off;

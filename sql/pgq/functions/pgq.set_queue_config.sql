@@ -29,6 +29,7 @@ begin
         when 'external_ticker' then 'boolean'
         when 'disable_insert' then 'boolean'
         when 'per_tx_limit' then 'integer'
+        when 'notify' then 'boolean'
     end;
     if v_type is null then
         raise exception 'cannot change parameter "%"', x_param_name;

@@ -32,6 +32,7 @@ begin
                        (4, 'pgq.queue', 'queue_extra_maint', 'queue_extra_maint text[]'),
                        -- Ticks of the past do not know their position.
                        (5, 'pgq.tick', 'tick_event_seq', 'tick_event_seq bigint'),
+                       (4, 'pgq.queue', 'queue_notify', 'queue_notify boolean not null default false'),
                        (6, 'pgq.retry_queue', 'ev_queue', 'ev_queue integer'),
                        (6, 'pgq.subscription', 'sub_version', 'sub_version bigint not null default 0')
                    ) c (place, relation, name, definition)

@@ -32,6 +32,9 @@ create table if not exists pgq.queue (
     -- functions that maintenance calls with the queue name
     queue_extra_maint           text[],
 
+    -- whether the ticker wakes up who listens on the channel pgq_tick
+    queue_notify                boolean not null default false,
+
     constraint queue_pkey primary key (queue_id),
     constraint queue_name_uq unique (queue_name)
 );

@@ -161,6 +161,7 @@ fn settings_are_checked_and_null_means_the_default() -> TestResult {
         ("disable_insert", "'on'", "t", "f"),
         ("per_tx_limit", "'3'", "3", "NULL"),
         ("queue_per_tx_limit", "'4'", "4", "NULL"),
+        ("notify", "'1'", "t", "f"),
     ] {
         let read = format!(
             "select queue_{} from pgq.queue",

@@ -1,5 +1,8 @@
 //! When a tick is made, and that ticks never go back.
 
+use std::time::Duration;
+
+use postgres::fallible_iterator::FallibleIterator;
 use testkit::TestResult;
 
 use crate::support::{
@@ -41,22 +44,28 @@ fn a_queue_ticks_when_the_table_of_decisions_says_so() -> TestResult {
                  select queue_id, 100, now() - interval '{age} s' - interval '{gap} s', 500 from pgq.queue;"
             )
         });
-        let made = row(
-            &mut db,
-            &format!(
-                "begin;
-                 alter table pgq.tick alter tick_event_seq drop not null;
-                 delete from pgq.tick;
-                 select setval('pgq.event_1_id_seq', 1000), setval('pgq.event_1_tick_seq', 101);
-                 {before}
-                 insert into pgq.tick (tick_queue, tick_id, tick_time, tick_event_seq)
-                 select queue_id, 101, now() - interval '{age} s', 1000 - {new} from pgq.queue;
-                 select pgq.ticker('q');
-                 rollback"
-            ),
-        )?;
-        let expected = if due { "102" } else { "NULL" };
-        assert_eq!(made, expected, "new {new}, age {age} s, gap {gap:?}");
+        // The one that ticks all queues looks at them in another way.
+        for (function, yes, no) in [("ticker('q')", "102", "NULL"), ("ticker()", "1", "0")] {
+            let made = row(
+                &mut db,
+                &format!(
+                    "begin;
+                     alter table pgq.tick alter tick_event_seq drop not null;
+                     delete from pgq.tick;
+                     select setval('pgq.event_1_id_seq', 1000), setval('pgq.event_1_tick_seq', 101);
+                     {before}
+                     insert into pgq.tick (tick_queue, tick_id, tick_time, tick_event_seq)
+                     select queue_id, 101, now() - interval '{age} s', 1000 - {new} from pgq.queue;
+                     select pgq.{function};
+                     rollback"
+                ),
+            )?;
+            let expected = if due { yes } else { no };
+            assert_eq!(
+                made, expected,
+                "{function}: new {new}, age {age} s, gap {gap:?}"
+            );
+        }
     }
     Ok(())
 }
@@ -149,7 +158,17 @@ fn a_queue_that_may_not_tick_says_why_and_does_not_stop_the_others() -> TestResu
         );
     }
     assert_eq!(row(&mut db, "select pgq.ticker()")?, "1");
-    db.batch_execute("select pgq.drop_queue('works')")?;
+    // Nor does a name that nobody can read.
+    for name in ["pgq.\"event", "", "nowhere", "pgq.event_1"] {
+        db.batch_execute(&format!(
+            "update pgq.queue set queue_event_seq = '{name}' where queue_name = 'a broken'"
+        ))?;
+        assert_eq!(row(&mut db, "select pgq.ticker()")?, "1", "{name}");
+    }
+    db.batch_execute(
+        "update pgq.queue set queue_event_seq = 'pgq.event_1_id_seq' where queue_name = 'a broken';
+         select pgq.drop_queue('works')",
+    )?;
     assert!(refusal(&mut db, "select pgq.ticker()")?.contains("pgq.event_1_tick_seq"));
     Ok(())
 }
@@ -219,6 +238,39 @@ fn force_tick_makes_the_next_run_tick() -> TestResult {
 }
 
 #[test]
+fn who_listens_is_told_of_every_tick_if_the_queue_is_set_to() -> TestResult {
+    let (cluster, mut db) = cluster()?;
+    let long = "x".repeat(8100);
+    for queue in ["a queue, 1", "silent", "external", &long] {
+        eager_queue(&mut db, queue)?;
+        if queue != "silent" {
+            db.batch_execute(&format!(
+                "select pgq.set_queue_config('{queue}', 'notify', 'true')"
+            ))?;
+        }
+    }
+    db.batch_execute("select pgq.set_queue_config('external', 'external_ticker', 'true')")?;
+    let mut listener = cluster.connect("postgres")?;
+    listener.batch_execute("listen pgq_tick")?;
+    db.batch_execute("select pgq.ticker('a queue, 1')")?;
+    db.batch_execute("select pgq.ticker('silent')")?;
+    // Not what is rolled back.
+    db.batch_execute("begin; select pgq.ticker('a queue, 1'); rollback")?;
+    db.batch_execute("select pgq.ticker('external', 7, now(), 0)")?;
+    db.batch_execute("select pgq.ticker()")?;
+    let mut heard = Vec::new();
+    let mut notifications = listener.notifications();
+    let mut waiting = notifications.timeout_iter(Duration::from_secs(30));
+    while heard.len() < 4 {
+        let notice = waiting.next()?.ok_or("not told within 30 seconds")?;
+        assert_eq!(notice.channel(), "pgq_tick");
+        heard.push(notice.payload().to_owned());
+    }
+    assert_eq!(heard, ["2 a queue, 1", "7 external", "4 a queue, 1", "2"]);
+    Ok(())
+}
+
+#[test]
 fn a_database_that_went_back_in_time_does_not_tick() -> TestResult {
     let (_cluster, mut db) = cluster_with_consumer()?;
     db.batch_execute("update pgq.tick set tick_snapshot = '90000000000:90000000000:'")?;
@@ -227,6 +279,7 @@ fn a_database_that_went_back_in_time_does_not_tick() -> TestResult {
             "Invalid PgQ state: old xmin=90000000000, old xmax=90000000000, cur txid="
         )
     );
+    assert!(refusal(&mut db, "select pgq.ticker()")?.starts_with("Invalid PgQ state: "));
     assert!(rows(&mut db, "select from pgq.tick where tick_id > 1")?.is_empty());
     Ok(())
 }
