@@ -7,7 +7,7 @@ begin
         select t.tgrelid::regclass as name, t.tgname
           from pg_trigger t
           join pg_proc p on p.oid = t.tgfoid
-         where p.pronamespace = to_regnamespace('pgq')
+         where p.pronamespace in (to_regnamespace('pgq'), to_regnamespace('pgq_gen'))
            and not t.tgisinternal
          order by 1, 2
     loop
@@ -16,4 +16,4 @@ begin
 end
 $$;
 
-drop schema if exists pgq cascade;
+drop schema if exists pgq, pgq_gen cascade;

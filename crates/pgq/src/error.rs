@@ -58,6 +58,32 @@ pub enum Error {
     /// Events could not be sent; the server's reason may follow when the copy ends.
     #[error("cannot copy events into the queue")]
     Copy(#[source] std::io::Error),
+    /// The database has no schema of PgQ.
+    #[error("PgQ is not installed in this database")]
+    NoSchema,
+    /// The schema is newer than what this program brings.
+    #[error("{schema} is of version {found}, newer than {bundled}, and there is no way back")]
+    NewerSchema {
+        /// The schema.
+        schema: String,
+        /// Its version.
+        found: String,
+        /// Version of the scripts.
+        bundled: String,
+    },
+    /// The schema belongs to an extension, which alone may change it.
+    #[error(
+        "{schema} belongs to the extension {extension}{}",
+        if *.ours { "" } else { ", which is not this program's: it may lack functions and fixes" }
+    )]
+    InExtension {
+        /// The schema.
+        schema: String,
+        /// Name and version of the extension.
+        extension: String,
+        /// Whether the extension was made of this program's scripts.
+        ours: bool,
+    },
     /// A schema could not be installed.
     #[error(transparent)]
     Install(Box<skytools::install::InstallError>),

@@ -1,9 +1,17 @@
-//! The SQL of PgQ, embedded: installing `pgq`, `pgq_ext` and `txid`.
+//! The SQL of PgQ, embedded: installing, upgrading and removing `pgq`, `pgq_ext` and `txid`.
+
+mod removal;
+mod upgrade;
 
 use include_dir::{Dir, include_dir};
-use skytools::db::Tx;
+use postgres::GenericClient;
+use postgres::types::Type;
+use skytools::db::{DbError, During, Tx};
 use skytools::install::{Item, Object, Scripts};
+use tracing::warn;
 
+pub use self::removal::{Contents, contents, uninstall};
+pub use self::upgrade::{Grants, Upgrade, upgrade};
 use crate::Error;
 
 static PGQ: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/pgq");
@@ -17,7 +25,8 @@ pub static SCRIPTS: Scripts = Scripts {
 };
 
 /// Installs what is missing of `pgq`, `pgq_ext` and `txid`, logging each piece, in the caller's
-/// transaction. An existing schema is left alone.
+/// transaction. An existing schema is left alone; if it is older, or belongs to an extension, a warning
+/// says what to do.
 ///
 /// # Errors
 /// The role may not create schemas, or a file fails.
@@ -30,5 +39,143 @@ pub fn install(tx: &mut Tx<'_>) -> Result<(), Error> {
         Item::new(Object::Schema("pgq"), "pgq/install.sql"),
         Item::new(Object::Schema("pgq_ext"), "pgq_ext/install.sql"),
     ];
-    Ok(skytools::install::install(tx, &SCRIPTS, &items)?)
+    skytools::install::install(tx, &SCRIPTS, &items)?;
+    for schema in ["pgq", "pgq_ext"] {
+        let installed = Installed::look(&mut **tx, schema)?;
+        let bundled = bundled_version(schema);
+        if installed.extension.is_some() && !installed.ours {
+            warn!("to take {schema} over with all that it holds: pgqadm INI upgrade --adopt");
+        } else if installed.is_older_than(&bundled) {
+            let found = installed.version_text();
+            warn!(
+                "{schema} is of version {found}, older than {bundled}; to upgrade it: pgqadm INI upgrade"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Version of a schema in [`SCRIPTS`]: `3.6.0`.
+pub fn bundled_version(schema: &str) -> String {
+    SCRIPTS
+        .files(&format!("{schema}/functions/{schema}.version.sql"))
+        .ok()
+        .and_then(|files| {
+            files.iter().find_map(|file| {
+                file.text.lines().find_map(|line| {
+                    let version = line.trim().strip_prefix("return '")?.strip_suffix("';")?;
+                    Some(version.to_owned())
+                })
+            })
+        })
+        .unwrap_or_default()
+}
+
+/// What a database has under the name of a schema.
+#[derive(Debug, Clone, Default)]
+struct Installed {
+    /// Whether the schema is there.
+    present: bool,
+    /// What its function `version` says; that of PgQ 3 says nothing outside its extension.
+    version: Option<String>,
+    /// Whether that function is from these scripts.
+    ours: bool,
+    /// Name and version of the extension that the schema belongs to.
+    extension: Option<String>,
+}
+
+impl Installed {
+    fn look(db: &mut impl GenericClient, schema: &str) -> Result<Installed, DbError> {
+        let row = db
+            .query_typed_opt(
+                "select p.oid is not null, coalesce(position($2 in p.prosrc) > 0, false), \
+                 (select concat(e.extname, ' ', e.extversion) \
+                    from pg_catalog.pg_depend d join pg_catalog.pg_extension e on e.oid = d.refobjid \
+                   where d.classid = 'pg_catalog.pg_namespace'::regclass and d.objid = n.oid \
+                     and d.refclassid = 'pg_catalog.pg_extension'::regclass and d.deptype = 'e') \
+                 from pg_catalog.pg_namespace n \
+                 left join pg_catalog.pg_proc p on p.pronamespace = n.oid and p.proname = 'version' \
+                  and p.pronargs = 0 \
+                 where n.nspname = $1",
+                &[
+                    (&schema, Type::TEXT),
+                    (&format!("-- {schema}.version(0)"), Type::TEXT),
+                ],
+            )
+            .during(format!("look for {schema}"))?;
+        let Some(row) = row else {
+            return Ok(Installed::default());
+        };
+        let version = match row.get(0) {
+            true => db
+                .query_typed_one(&format!("select {schema}.version()"), &[])
+                .during(format!("ask {schema} for its version"))?
+                .get(0),
+            false => None,
+        };
+        Ok(Installed {
+            present: true,
+            version,
+            ours: row.get(1),
+            extension: row.get(2),
+        })
+    }
+
+    fn version_text(&self) -> &str {
+        self.version.as_deref().unwrap_or("unknown")
+    }
+
+    /// A version that nobody knows is older than any, and so is the same one from elsewhere.
+    fn is_older_than(&self, bundled: &str) -> bool {
+        self.present
+            && match &self.version {
+                None => true,
+                Some(version) => match numbers(version).cmp(&numbers(bundled)) {
+                    std::cmp::Ordering::Less => true,
+                    std::cmp::Ordering::Equal => !self.ours,
+                    std::cmp::Ordering::Greater => false,
+                },
+            }
+    }
+
+    fn is_newer_than(&self, bundled: &str) -> bool {
+        self.version
+            .as_ref()
+            .is_some_and(|version| numbers(version) > numbers(bundled))
+    }
+}
+
+/// The numbers of `3.6.0`; trailing zeroes do not count.
+fn numbers(version: &str) -> Vec<u64> {
+    let mut numbers: Vec<u64> = version
+        .split('.')
+        .map(|part| {
+            let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse().unwrap_or(0)
+        })
+        .collect();
+    while numbers.last() == Some(&0) {
+        numbers.pop();
+    }
+    numbers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_their_numbers() {
+        assert!(numbers("2.1.13") < numbers("3.5"));
+        assert!(numbers("3.10") > numbers("3.6.0"));
+        assert_eq!(numbers("3.6"), numbers("3.6.0"));
+        assert!(numbers("3.6.1") > numbers("3.6"));
+    }
+
+    #[test]
+    fn the_scripts_know_their_versions() {
+        assert!(numbers(&bundled_version("pgq")) >= numbers("3.6"));
+        assert!(numbers(&bundled_version("pgq_ext")) >= numbers("3.1"));
+        assert_eq!(bundled_version("txid"), "");
+    }
 }

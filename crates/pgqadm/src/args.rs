@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// With `status` and `config`: print one JSON document instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// With `drop`: unregister the queue's consumers first
+    /// With `drop`: unregister the queue's consumers first; with `uninstall`: remove PgQ though it is in use
     #[arg(long, global = true)]
     pub(crate) force: bool,
 }

@@ -6,7 +6,9 @@ mod drop;
 mod install;
 mod register;
 mod status;
+mod uninstall;
 mod unregister;
+mod upgrade;
 
 use clap::builder::{NonEmptyStringValueParser, TypedValueParser};
 use skytools::app::UsageError;
@@ -25,6 +27,10 @@ pub(crate) enum Command {
     Status,
     /// Install PgQ in the database
     Install,
+    /// Bring an older PgQ up to date
+    Upgrade(upgrade::Args),
+    /// Remove PgQ from the database
+    Uninstall,
     /// Create a queue
     Create(create::Args),
     /// Drop a queue
@@ -49,6 +55,8 @@ pub(crate) fn dispatch(job: Job<Config>, args: Args) -> Result<(), Error> {
         Command::Ticker => ticker::run(job, &args),
         Command::Status => look(job, |db| status::run(db, options.json)),
         Command::Install => change(job, install::run),
+        Command::Upgrade(args) => change(job, |db| upgrade::run(db, args)),
+        Command::Uninstall => change(job, |db| uninstall::run(db, options.force)),
         Command::Create(args) => change(job, |db| create::run(db, args)),
         Command::Drop(args) => change(job, |db| drop::run(db, args, options.force)),
         Command::Register(args) => change(job, |db| register::run(db, args)),

@@ -67,6 +67,17 @@ pub enum Error {
     /// The database has no PgQ.
     #[error("PgQ is not installed in this database; run: pgqadm INI install")]
     NotInstalled,
+    /// PgQ would take something with it.
+    #[error("PgQ is in use, see above; to remove it all the same: pgqadm INI uninstall --force")]
+    InUse,
+    /// Something else has to be typed.
+    #[error("{error}; {advice}")]
+    Advice {
+        /// What is wrong.
+        error: pgq::Error,
+        /// What to do.
+        advice: &'static str,
+    },
     /// The queue cannot be read or changed.
     #[error(transparent)]
     Queue(pgq::Error),
@@ -104,6 +115,7 @@ impl Error {
 impl From<pgq::Error> for Error {
     fn from(error: pgq::Error) -> Error {
         match &error {
+            pgq::Error::NoSchema => Error::NotInstalled,
             pgq::Error::Db(db) if db.sql_state() == Some(&SqlState::INVALID_SCHEMA_NAME) => {
                 Error::NotInstalled
             }

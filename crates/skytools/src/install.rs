@@ -310,7 +310,7 @@ pub fn install(tx: &mut Tx<'_>, scripts: &Scripts, items: &[Item]) -> Result<(),
             if let Some(extension) = extension_of(tx, item.object)? {
                 warn!(
                     "{name} belongs to the extension {extension}, which is not this program's: \
-                     it may lack functions and fixes; drop the extension to install ours"
+                     it may lack functions and fixes"
                 );
             }
             continue;

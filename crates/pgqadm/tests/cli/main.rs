@@ -4,5 +4,6 @@ mod commands;
 mod many;
 mod outage;
 mod relay;
+mod schema;
 mod site;
 mod ticker;
