@@ -11,7 +11,9 @@ begin
         select t.tgrelid::regclass as name, t.tgname
           from pg_trigger t
           join pg_proc p on p.oid = t.tgfoid
+          join pg_class c on c.oid = t.tgrelid
          where p.pronamespace in (to_regnamespace('pgq'), to_regnamespace('pgq_gen'))
+           and c.relnamespace <> p.pronamespace
            and not t.tgisinternal
          order by 1, 2
     loop

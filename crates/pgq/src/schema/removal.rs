@@ -45,7 +45,9 @@ pub fn contents(db: &mut impl GenericClient) -> Result<Contents, DbError> {
              from pg_catalog.pg_trigger t \
              join pg_catalog.pg_proc p on p.oid = t.tgfoid \
              join pg_catalog.pg_namespace n on n.oid = p.pronamespace \
-             where n.nspname in ('pgq', 'pgq_gen') and not t.tgisinternal order by 1",
+             join pg_catalog.pg_class c on c.oid = t.tgrelid \
+             where n.nspname in ('pgq', 'pgq_gen') and not t.tgisinternal \
+             and c.relnamespace <> n.oid order by 1",
         )?,
         dependents: texts(
             "look for views",

@@ -110,7 +110,7 @@ fn say_who_is_locked_out(tx: &mut Tx<'_>) -> Result<(), DbError> {
              cross join lateral pg_catalog.aclexplode( \
                 coalesce(c.relacl, pg_catalog.acldefault('r', c.relowner))) a \
              left join pg_catalog.pg_roles r on r.oid = a.grantee \
-             where n.nspname = $1 and not t.tgisinternal \
+             where n.nspname = $1 and not t.tgisinternal and c.relnamespace <> n.oid \
              and a.privilege_type in ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE') \
              and not pg_catalog.has_function_privilege(coalesce(r.rolname, 'public'), p.oid, 'execute') \
              order by 2, 1",
