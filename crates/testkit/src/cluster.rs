@@ -11,6 +11,7 @@ use std::time::Duration;
 use postgres::{Client, NoTls};
 use tempfile::TempDir;
 
+use crate::installation;
 use crate::watcher::Watcher;
 use crate::{Server, TestResult, find_server, wait_until};
 
@@ -338,6 +339,30 @@ impl Cluster {
         self.connect("postgres")?
             .batch_execute("select pg_reload_conf()")?;
         Ok(())
+    }
+
+    /// Restarts the server from a copy of its installation that offers more extensions: control files
+    /// and scripts, name and text of each. The installation itself stays as it is.
+    ///
+    /// # Errors
+    /// The installation cannot be copied, or the copy does not start.
+    pub fn offer_extensions(&mut self, files: &[(String, String)]) -> TestResult {
+        let mut db = self.connect("postgres")?;
+        let mut setting = |name: &str| -> TestResult<PathBuf> {
+            let row = db.query_one("select setting from pg_config where name = $1", &[&name])?;
+            Ok(PathBuf::from(row.get::<_, String>(0)))
+        };
+        let (bin, share, lib) = (
+            setting("BINDIR")?,
+            setting("SHAREDIR")?,
+            setting("PKGLIBDIR")?,
+        );
+        drop(db);
+        // A server finds its files by where its program lies; links do not count.
+        let copy = installation::copy(&self.dir.path().join("copy"), &bin, &share, &lib, files)?;
+        self.stop(Shutdown::Fast)?;
+        self.server.bindir = copy;
+        self.start_again()
     }
 
     /// A program of the server's installation, run as the server's user: `pg_resetwal`.

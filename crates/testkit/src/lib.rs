@@ -17,6 +17,7 @@
 
 mod cluster;
 mod compare;
+mod installation;
 mod job;
 mod pooler;
 mod program;

@@ -5,6 +5,7 @@ mod catalogue;
 mod consumption;
 mod epoch;
 mod ext;
+mod extension;
 mod held_snapshot;
 mod lifecycle;
 mod privileges;
