@@ -194,10 +194,8 @@ returns boolean as $$
 --      a_batch_id      batch
 -- Returns:  false for an unknown consumer
 -- Used by:  consumers
-begin
-    return pgq_ext.is_batch_done(a_consumer, '', a_batch_id);
-end;
-$$ language plpgsql;
+    select pgq_ext.is_batch_done($1, '', $2);
+$$ language sql;
 
 -- pgq_ext/functions/pgq_ext.set_batch_done.sql
 create or replace function pgq_ext.set_batch_done(a_consumer text, a_subconsumer text, a_batch_id bigint)
@@ -235,10 +233,8 @@ returns boolean as $$
 -- Returns:  false if it was the last one applied already
 -- Changes:  pgq_ext.completed_batch
 -- Used by:  consumers
-begin
-    return pgq_ext.set_batch_done(a_consumer, '', a_batch_id);
-end;
-$$ language plpgsql;
+    select pgq_ext.set_batch_done($1, '', $2);
+$$ language sql;
 
 -- pgq_ext/functions/pgq_ext.is_event_done.sql
 create or replace function pgq_ext.is_event_done(a_consumer text, a_subconsumer text, a_batch_id bigint, a_event_id bigint)
@@ -268,10 +264,8 @@ returns boolean as $$
 --      a_batch_id, a_event_id      event
 -- Returns:  false for an unknown consumer
 -- Used by:  consumers, also in conditions of queries over events
-begin
-    return pgq_ext.is_event_done(a_consumer, '', a_batch_id, a_event_id);
-end;
-$$ language plpgsql;
+    select pgq_ext.is_event_done($1, '', $2, $3);
+$$ language sql;
 
 -- pgq_ext/functions/pgq_ext.set_event_done.sql
 create or replace function pgq_ext.set_event_done(a_consumer text, a_subconsumer text, a_batch_id bigint, a_event_id bigint)
@@ -323,10 +317,8 @@ returns boolean as $$
 -- Returns:  false if it was applied already
 -- Changes:  pgq_ext.completed_event, pgq_ext.partial_batch
 -- Used by:  consumers
-begin
-    return pgq_ext.set_event_done(a_consumer, '', a_batch_id, a_event_id);
-end;
-$$ language plpgsql;
+    select pgq_ext.set_event_done($1, '', $2, $3);
+$$ language sql;
 
 -- pgq_ext/functions/pgq_ext.get_last_tick.sql
 create or replace function pgq_ext.get_last_tick(a_consumer text, a_subconsumer text)
@@ -352,10 +344,8 @@ returns bigint as $$
 --      a_consumer      who
 -- Returns:  id of the tick; null if none is stored
 -- Used by:  consumers
-begin
-    return pgq_ext.get_last_tick(a_consumer, '');
-end;
-$$ language plpgsql;
+    select pgq_ext.get_last_tick($1, '');
+$$ language sql;
 
 -- pgq_ext/functions/pgq_ext.set_last_tick.sql
 create or replace function pgq_ext.set_last_tick(a_consumer text, a_subconsumer text, a_tick_id bigint)
@@ -392,10 +382,8 @@ returns integer as $$
 -- Returns:  1
 -- Changes:  pgq_ext.completed_tick
 -- Used by:  consumers
-begin
-    return pgq_ext.set_last_tick(a_consumer, '', a_tick_id);
-end;
-$$ language plpgsql;
+    select pgq_ext.set_last_tick($1, '', $2);
+$$ language sql;
 
 -- pgq_ext/grants.sql
 -- The tables are for the functions alone. Who writes to the target may say how far it got: pgq_writer, or

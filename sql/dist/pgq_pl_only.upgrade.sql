@@ -105,6 +105,8 @@ create table if not exists pgq.queue (
 
     -- functions that maintenance calls with the queue name
     queue_extra_maint           text[],
+    -- redeliveries of an event before pgq.nack gives up on it; null: no limit
+    queue_max_retries           integer,
 
     -- whether the ticker wakes up who listens on the channel pgq_tick
     queue_notify                boolean not null default false,
@@ -276,6 +278,7 @@ begin
                        (2, 'pgq.queue', 'queue_ticker_paused', 'queue_ticker_paused boolean not null default false'),
                        (3, 'pgq.queue', 'queue_per_tx_limit', 'queue_per_tx_limit integer'),
                        (4, 'pgq.queue', 'queue_extra_maint', 'queue_extra_maint text[]'),
+                       (5, 'pgq.queue', 'queue_max_retries', 'queue_max_retries integer'),
                        -- Ticks of the past do not know their position.
                        (5, 'pgq.tick', 'tick_event_seq', 'tick_event_seq bigint'),
                        (4, 'pgq.queue', 'queue_notify', 'queue_notify boolean not null default false'),
@@ -456,9 +459,11 @@ returns bigint as $$
 declare
     v_name  text := pgq.quote_fqname(i_seq_name);
     v_value bigint;
+    v_given boolean;
 begin
-    execute 'select last_value from ' || v_name into v_value;
-    if i_new_value > v_value then
+    execute 'select last_value, is_called from ' || v_name into v_value, v_given;
+    -- A virgin sequence shows its first value without having given it out.
+    if i_new_value > v_value or i_new_value = v_value and not v_given then
         v_value := setval(v_name::regclass, i_new_value);
     end if;
     return v_value;
@@ -636,6 +641,7 @@ begin
         when 'disable_insert' then 'boolean'
         when 'per_tx_limit' then 'integer'
         when 'notify' then 'boolean'
+        when 'max_retries' then 'integer'
     end;
     if v_type is null then
         raise exception 'cannot change parameter "%"', x_param_name;
@@ -780,6 +786,31 @@ begin
 end;
 $$ language plpgsql strict set search_path = pg_catalog, pgq, pg_temp;
 
+-- pgq/functions/pgq._count_events.sql
+create or replace function pgq._count_events(i_queue_name text, i_queue_id integer, i_limit integer, i_events bigint)
+returns void as $$
+-- pgq._count_events(4): counts the events that a transaction inserts into a queue with a limit.
+-- Parameters:
+--      i_queue_name, i_queue_id      an existing queue
+--      i_limit                       its queue_per_tx_limit
+--      i_events                      number of events to come
+-- Returns:  nothing
+-- Raises:   "Queue '...' allows max ... events from one TX"
+-- Changes:  a setting of the transaction, which forgets what a savepoint takes back
+-- Used by:  pgq.insert_event_raw, pgq.insert_events
+declare
+    v_counter   text := 'pgq.txcount_' || i_queue_id;
+    v_count     bigint;
+begin
+    -- A setting that was local to an earlier transaction reads as ''.
+    v_count := coalesce(nullif(current_setting(v_counter, true), '')::bigint, 0) + i_events;
+    if v_count > i_limit then
+        raise exception 'Queue ''%'' allows max % events from one TX', i_queue_name, i_limit;
+    end if;
+    perform set_config(v_counter, v_count::text, true);
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
 -- pgq/functions/pgq.insert_event_raw.sql
 create or replace function pgq.insert_event_raw(
     queue_name text, ev_id bigint, ev_time timestamptz, ev_owner integer, ev_retry integer,
@@ -803,45 +834,50 @@ returns bigint as $$
 #variable_conflict use_column
 declare
     v_queue     record;
-    v_counter   text;
-    v_count     integer;
     v_id        bigint;
 begin
     if $1 is null then
         raise exception 'Queue name must not be NULL';
     end if;
-    select q.queue_id, q.queue_data_pfx || '_' || q.queue_cur_table as current_table,
-           q.queue_disable_insert, q.queue_per_tx_limit,
-           nextval(pgq.quote_fqname(q.queue_event_seq)::regclass) as next_id
+    -- The names are quoted in place: a call of pgq.quote_fqname costs as much as the look-up.
+    select q.queue_id, q.queue_disable_insert, q.queue_per_tx_limit,
+           pg_catalog.format('insert into %I.%I',
+                             pg_catalog.split_part(q.queue_data_pfx, '.', 1),
+                             pg_catalog.substr(q.queue_data_pfx, pg_catalog.strpos(q.queue_data_pfx, '.') + 1)
+                             || '_' || q.queue_cur_table) as insert_into,
+           pg_catalog.nextval(pg_catalog.format('%I.%I',
+                             pg_catalog.split_part(q.queue_event_seq, '.', 1),
+                             pg_catalog.substr(q.queue_event_seq, pg_catalog.strpos(q.queue_event_seq, '.') + 1)
+                             )::pg_catalog.regclass) as next_id
       into v_queue
       from pgq.queue q
      where q.queue_name = $1;
     if not found then
         raise exception 'No such queue';
     end if;
-    if v_queue.queue_disable_insert and current_setting('session_replication_role') <> 'replica' then
+    if v_queue.queue_disable_insert and pg_catalog.current_setting('session_replication_role') <> 'replica' then
         raise exception 'Insert into queue disallowed';
     end if;
-
     -- Redeliveries have an owner; they do not count.
     if v_queue.queue_per_tx_limit is not null and $4 is null then
-        v_counter := 'pgq.txcount_' || v_queue.queue_id;
-        -- A setting that was local to an earlier transaction reads as ''.
-        v_count := coalesce(nullif(current_setting(v_counter, true), '')::integer, 0) + 1;
-        if v_count > v_queue.queue_per_tx_limit then
-            raise exception 'Queue ''%'' allows max % events from one TX', $1, v_queue.queue_per_tx_limit;
-        end if;
-        perform set_config(v_counter, v_count::text, true);
+        perform pgq._count_events($1, v_queue.queue_id, v_queue.queue_per_tx_limit, 1);
     end if;
 
     v_id := coalesce($2, v_queue.next_id);
-    execute 'insert into ' || pgq.quote_fqname(v_queue.current_table)
-            || ' (ev_id, ev_time, ev_owner, ev_retry, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)'
-               ' values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)'
-      using v_id, coalesce($3, now()), $4, $5, $6, $7, $8, $9, $10, $11;
+    -- Most events have neither an owner nor extra fields, and a short statement is planned faster.
+    if pg_catalog.num_nonnulls($4, $5, $8, $9, $10, $11) = 0 then
+        execute v_queue.insert_into || ' (ev_id, ev_time, ev_type, ev_data) values ($1, $2, $3, $4)'
+          using v_id, coalesce($3, pg_catalog.now()), $6, $7;
+    else
+        execute v_queue.insert_into
+                || ' (ev_id, ev_time, ev_owner, ev_retry, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)'
+                   ' values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)'
+          using v_id, coalesce($3, pg_catalog.now()), $4, $5, $6, $7, $8, $9, $10, $11;
+    end if;
     return v_id;
 end;
-$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+-- No pinned search_path: pgq.insert_event pins it for producers, and a second time would cost them.
+$$ language plpgsql;
 
 -- pgq/functions/pgq.insert_event.sql
 create or replace function pgq.insert_event(
@@ -871,10 +907,159 @@ returns bigint as $$
 -- Raises:   as pgq.insert_event_raw
 -- Changes:  the queue's current table
 -- Used by:  producers
+    select pgq.insert_event($1, $2, $3, null, null, null, null);
+$$ language sql;
+
+-- pgq/functions/pgq._insert_events.sql
+create or replace function pgq._insert_events(
+    i_queue_name text, i_type text, i_types text[], i_data text[],
+    i_extra1 text[], i_extra2 text[], i_extra3 text[], i_extra4 text[])
+returns bigint[] as $$
+-- pgq._insert_events(8): inserts many events with one look-up and one statement.
+-- Parameters:
+--      i_queue_name      an existing queue
+--      i_type            type of all events, where i_types is null
+--      i_types, i_data, i_extra1 .. i_extra4      fields of each event; null: null in all
+-- Returns:  ids of the events, in the order of the arrays
+-- Raises:   as pgq.insert_events(7)
+-- Reads:    pgq.queue
+-- Changes:  the queue's current table; the event sequence moves even if the events are refused
+-- Used by:  pgq.insert_events
+declare
+    v_queue     record;
+    v_count     integer := cardinality(i_data);
+    v_ids       bigint[];
+    v_columns   text := '';
+    v_values    text := '';
+    v_field     record;
 begin
-    return pgq.insert_event($1, $2, $3, null, null, null, null);
+    if i_queue_name is null then
+        raise exception 'Queue name must not be NULL';
+    end if;
+    select q.queue_id, q.queue_disable_insert, q.queue_per_tx_limit,
+           pgq.quote_fqname(q.queue_data_pfx || '_' || q.queue_cur_table) as current_table,
+           pgq.quote_fqname(q.queue_event_seq)::regclass as sequence,
+           nextval(pgq.quote_fqname(q.queue_event_seq)::regclass) as next_id
+      into v_queue
+      from pgq.queue q
+     where q.queue_name = i_queue_name;
+    if not found then
+        raise exception 'No such queue';
+    end if;
+    if v_queue.queue_disable_insert and current_setting('session_replication_role') <> 'replica' then
+        raise exception 'Insert into queue disallowed';
+    end if;
+    if i_data is null then
+        raise exception 'Array of event data must not be NULL';
+    end if;
+    if v_queue.queue_per_tx_limit is not null then
+        perform pgq._count_events(i_queue_name, v_queue.queue_id, v_queue.queue_per_tx_limit, v_count);
+    end if;
+    if v_count = 0 then
+        return '{}';
+    end if;
+
+    for v_field in
+        select f.name, f.place, cardinality(f.value) as count
+          from (values ('ev_type', 3, i_types), ('ev_extra1', 5, i_extra1), ('ev_extra2', 6, i_extra2),
+                       ('ev_extra3', 7, i_extra3), ('ev_extra4', 8, i_extra4)) f (name, place, value)
+         where f.value is not null
+    loop
+        if v_field.count <> v_count then
+            raise exception 'Arrays of events differ in length'
+                using detail = format('%s has %s elements, the data has %s.', v_field.name, v_field.count, v_count);
+        end if;
+        v_columns := v_columns || ', ' || v_field.name;
+        v_values := v_values || format(', unnest($%s)', v_field.place);
+    end loop;
+    if i_types is null then
+        v_columns := v_columns || ', ev_type';
+        v_values := v_values || ', $2';
+    end if;
+
+    -- Ids are drawn before the statement, so that each belongs to its event whatever the plan.
+    v_ids := v_queue.next_id || array(select nextval(v_queue.sequence) from generate_series(2, v_count));
+    -- Several unnest in a select list run in step, and without a copy of the rows on the side.
+    execute format('insert into %s (ev_id, ev_time, ev_data%s) select unnest($1), now(), unnest($4)%s',
+                   v_queue.current_table, v_columns, v_values)
+      using v_ids, i_type, i_types, i_data, i_extra1, i_extra2, i_extra3, i_extra4;
+    return v_ids;
 end;
-$$ language plpgsql;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq.insert_events.sql
+create or replace function pgq.insert_events(
+    i_queue_name text, i_ev_type text[], i_ev_data text[],
+    i_ev_extra1 text[], i_ev_extra2 text[], i_ev_extra3 text[], i_ev_extra4 text[])
+returns bigint[] as $$
+-- pgq.insert_events(7): inserts many events at once, many times faster than one by one.
+-- Parameters:
+--      i_queue_name      an existing queue
+--      i_ev_type         type of each event; null: none has one
+--      i_ev_data         data of each event
+--      i_ev_extra1 .. i_ev_extra4      further fields of each event; null: none has them
+-- Returns:  ids of the events, in the order of the arrays
+-- Raises:   as pgq.insert_event_raw; "Array of event data must not be NULL"; "Arrays of events
+--           differ in length"
+-- Reads:    pgq.queue
+-- Changes:  the queue's current table; all events or none
+-- Used by:  bulk producers
+begin
+    return pgq._insert_events(i_queue_name, null, i_ev_type, i_ev_data,
+                              i_ev_extra1, i_ev_extra2, i_ev_extra3, i_ev_extra4);
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+
+create or replace function pgq.insert_events(i_queue_name text, i_ev_type text, i_ev_data text[])
+returns bigint[] as $$
+-- pgq.insert_events(3): inserts many events of one type at once, many times faster than one by one.
+-- Parameters:
+--      i_queue_name      an existing queue
+--      i_ev_type         type of all events
+--      i_ev_data         data of each event
+-- Returns:  ids of the events, in the order of the array
+-- Raises:   as pgq.insert_events(7)
+-- Reads:    pgq.queue
+-- Changes:  the queue's current table; all events or none
+-- Used by:  bulk producers
+begin
+    return pgq._insert_events(i_queue_name, i_ev_type, null, i_ev_data, null, null, null, null);
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq.send.sql
+create or replace function pgq.send(i_queue_name text, i_ev_type text, i_ev_data text)
+returns bigint as $$
+-- pgq.send(3): inserts an event; a short name for pgq.insert_event.
+-- Parameters:
+--      i_queue_name              an existing queue
+--      i_ev_type, i_ev_data      content, each may be null
+-- Returns:  id of the event
+-- Raises:   as pgq.insert_event_raw
+-- Changes:  the queue's current table
+-- Used by:  producers that have only SQL
+--
+-- Example:  a queue, a consumer, one event there and back. Ticks come from pgqadm ticker.
+--      select pgq.create_queue('mail'), pgq.register_consumer('mail', 'sender');
+--      select pgq.send('mail', 'welcome', '{"to": "ann"}');
+--      select * from pgq.receive('mail', 'sender');    -- no rows: ask again after the next tick
+--      select pgq.nack(BATCH, EVENT, '1 minute', 'mailbox full');    -- for an event that failed
+--      select pgq.ack(BATCH);                          -- for the whole batch
+    select pgq.insert_event($1, $2, $3, null, null, null, null);
+$$ language sql;
+
+create or replace function pgq.send(i_queue_name text, i_ev_data text)
+returns bigint as $$
+-- pgq.send(2): inserts an event without a type.
+-- Parameters:
+--      i_queue_name      an existing queue
+--      i_ev_data         content, may be null
+-- Returns:  id of the event
+-- Raises:   as pgq.insert_event_raw
+-- Changes:  the queue's current table
+-- Used by:  producers that have only SQL
+    select pgq.insert_event($1, null, $2, null, null, null, null);
+$$ language sql;
 
 -- pgq/functions/pgq.current_event_table.sql
 create or replace function pgq.current_event_table(x_queue_name text)
@@ -956,7 +1141,7 @@ returns boolean as $$
 -- Returns:  true if another row with its sub_id has a name that this one's extends by a dot
 -- Reads:    pgq.consumer, pgq.subscription; the latter only if the name has a dot, and by its key, so
 --           that dead versions of its rows are not met
--- Used by:  pgq.finish_batch, pgq.unregister_consumer
+-- Used by:  pgq.finish_batch, pgq.unregister_consumer, pgq.register_consumer_at
 declare
     v_name          text;
     v_subscription  integer;
@@ -987,6 +1172,31 @@ begin
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp set enable_seqscan = off;
 
+-- pgq/functions/pgq._drop_unused_consumers.sql
+create or replace function pgq._drop_unused_consumers(i_consumers integer[])
+returns void as $$
+-- pgq._drop_unused_consumers(1): forgets the names of consumers that are registered nowhere any more.
+-- Parameters:
+--      i_consumers      ids of consumers
+-- Returns:  nothing
+-- Reads:    pgq.subscription
+-- Changes:  pgq.consumer
+-- Locks:    their rows of pgq.consumer
+-- Used by:  pgq.unregister_consumer, pgq_coop
+begin
+    -- A statement of its own: whoever is registering one of them holds the row, and has registered it
+    -- when the next statement looks.
+    perform
+       from pgq.consumer
+      where co_id = any (i_consumers)
+      order by co_id
+        for update;
+    delete from pgq.consumer c
+     where c.co_id = any (i_consumers)
+       and not exists (select from pgq.subscription where sub_consumer = c.co_id);
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
 -- pgq/functions/pgq.register_consumer_at.sql
 create or replace function pgq.register_consumer_at(x_queue_name text, x_consumer_name text, x_tick_pos bigint)
 returns integer as $$
@@ -997,7 +1207,8 @@ returns integer as $$
 --      x_tick_pos           tick after which it reads on; null: the newest, or where it is
 -- Returns:  1 if registered now, 0 if it was
 -- Raises:   "Event queue not created yet"; "cannot reposition, tick not found: ...";
---           "No ticks for this queue.  Please run ticker on database."
+--           "No ticks for this queue.  Please run ticker on database."; "consumer ... is a member of a
+--           cooperative group", which has no position to move
 -- Changes:  pgq.consumer, pgq.subscription; moving abandons an open batch
 -- Locks:    the consumer's rows; the queue against rotation, which deletes ticks nobody stands at
 -- Used by:  pgq.register_consumer, consumers that lost their position
@@ -1026,6 +1237,10 @@ begin
     perform from pgq.subscription where sub_queue = v_queue and sub_consumer = v_consumer for update;
     if found then
         if x_tick_pos is not null then
+            if pgq._is_subconsumer(v_queue, v_consumer) then
+                raise exception 'consumer "%" is a member of a cooperative group', x_consumer_name
+                    using hint = 'The position is that of the main consumer, the name before the dot.';
+            end if;
             update pgq.subscription
                set sub_last_tick = x_tick_pos,
                    sub_batch = null,
@@ -1139,9 +1354,7 @@ begin
         select array_agg(sub_consumer), count(*) into v_consumers, v_count from gone;
     end if;
 
-    delete from pgq.consumer c
-     where c.co_id = any (v_consumers)
-       and not exists (select from pgq.subscription where sub_consumer = c.co_id);
+    perform pgq._drop_unused_consumers(v_consumers);
     return v_count;
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
@@ -1248,7 +1461,9 @@ begin
     end if;
     if not found then
         raise exception 'Not subscriber to queue: %/%',
-            coalesce(i_queue_name, 'NULL'), coalesce(i_consumer_name, 'NULL');
+            coalesce(i_queue_name, 'NULL'), coalesce(i_consumer_name, 'NULL')
+            using hint = format('To register it: select pgq.register_consumer(%L, %L)',
+                                i_queue_name, i_consumer_name);
     end if;
 
     select t.tick_id, t.tick_time, t.tick_event_seq
@@ -1258,7 +1473,14 @@ begin
        and t.tick_id = v_sub.sub_last_tick;
     if not found then
         raise exception 'PgQ corruption: Consumer % on queue % does not see tick %',
-            i_consumer_name, i_queue_name, coalesce(v_sub.sub_last_tick::text, 'NULL');
+            i_consumer_name, i_queue_name, coalesce(v_sub.sub_last_tick::text, 'NULL')
+            using hint = case when v_sub.sub_last_tick is null
+                              then 'A member of a cooperative group takes its batches with pgq_coop.next_batch.'
+                              else format('To go on at the newest tick, and lose what lies before:'
+                                          ' select pgq.unregister_consumer(%1$L, %2$L),'
+                                          ' pgq.register_consumer(%1$L, %2$L)',
+                                          i_queue_name, i_consumer_name)
+                         end;
     end if;
 
     if v_sub.sub_batch is not null then
@@ -1628,6 +1850,136 @@ end;
 -- Plans are kept from the time when the tables were small.
 $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp set enable_seqscan = off;
 
+-- pgq/functions/pgq.receive_more.sql
+create or replace function pgq.receive_more(
+    i_batch_id bigint, i_after_event bigint, i_max_events integer,
+    out batch_id bigint, out ev_id bigint, out ev_time timestamptz, out ev_retry integer,
+    out ev_type text, out ev_data text,
+    out ev_extra1 text, out ev_extra2 text, out ev_extra3 text, out ev_extra4 text,
+    out left_in_batch bigint)
+returns setof record as $$
+-- pgq.receive_more(3): further events of a batch. Reads the whole batch each time; for large batches
+-- pgq.get_batch_cursor is the tool.
+-- Parameters:
+--      i_batch_id          an open batch
+--      i_after_event       ev_id of the last event that was received; null: from the beginning
+--      i_max_events        rows at most; null: all
+-- Returns:  as pgq.receive(3); no rows if nothing is left: then the batch can be finished
+-- Raises:   "batch not found"
+-- Reads:    the event tables, with the caller's rights
+-- Used by:  consumers that have only SQL, pgq.receive
+begin
+    return query
+        select i_batch_id, e.ev_id, e.ev_time, e.ev_retry, e.ev_type, e.ev_data,
+               e.ev_extra1, e.ev_extra2, e.ev_extra3, e.ev_extra4,
+               count(*) over () - row_number() over (order by e.ev_id)
+          from pgq.get_batch_events(i_batch_id) e
+         where i_after_event is null or e.ev_id > i_after_event
+         order by e.ev_id
+         limit i_max_events;
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq.receive.sql
+create or replace function pgq.receive(
+    i_queue_name text, i_consumer_name text, i_max_events integer,
+    out batch_id bigint, out ev_id bigint, out ev_time timestamptz, out ev_retry integer,
+    out ev_type text, out ev_data text,
+    out ev_extra1 text, out ev_extra2 text, out ev_extra3 text, out ev_extra4 text,
+    out left_in_batch bigint)
+returns setof record as $$
+-- pgq.receive(3): events to work on, from the consumer's open batch or else from the next one. Batches
+-- without events are finished on the way. What it returns it returns again until the batch is finished.
+-- Parameters:
+--      i_queue_name, i_consumer_name      a registered consumer
+--      i_max_events      rows at most, the first of the batch by ev_id; null: the whole batch. The batch
+--                        is still open as a whole: see left_in_batch
+-- Returns:  batch_id, for pgq.ack and pgq.nack; the event; left_in_batch: events of the batch after this
+--           one, returned or not. The batch may be finished when the event with 0 is done; until
+--           then go on with pgq.receive_more. No rows: nothing to do before the next tick
+-- Raises:   as pgq.next_batch_custom; "cannot receive ... events"
+-- Reads:    the event tables, with the caller's rights
+-- Changes:  pgq.subscription
+-- Used by:  consumers that have only SQL; the example is in pgq.send
+begin
+    if i_max_events < 1 then
+        raise exception 'cannot receive % events', i_max_events
+            using errcode = 'invalid_parameter_value';
+    end if;
+    loop
+        batch_id := pgq.next_batch(i_queue_name, i_consumer_name);
+        exit when batch_id is null;
+        return query select * from pgq.receive_more(batch_id, null, i_max_events);
+        exit when found;
+        perform pgq.finish_batch(batch_id);
+    end loop;
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
+create or replace function pgq.receive(
+    i_queue_name text, i_consumer_name text,
+    out batch_id bigint, out ev_id bigint, out ev_time timestamptz, out ev_retry integer,
+    out ev_type text, out ev_data text,
+    out ev_extra1 text, out ev_extra2 text, out ev_extra3 text, out ev_extra4 text,
+    out left_in_batch bigint)
+returns setof record as $$
+-- pgq.receive(2): all events of the consumer's open batch, or else of the next one that has any.
+-- Parameters:
+--      i_queue_name, i_consumer_name      a registered consumer
+-- Returns:  as pgq.receive(3)
+-- Raises:   as pgq.next_batch_custom
+-- Reads:    the event tables, with the caller's rights
+-- Changes:  pgq.subscription
+-- Used by:  consumers that have only SQL; the example is in pgq.send
+begin
+    return query select * from pgq.receive(i_queue_name, i_consumer_name, null);
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq.ack.sql
+create or replace function pgq.ack(i_batch_id bigint)
+returns integer as $$
+-- pgq.ack(1): finishes a batch, the whole of it: events that were not received do not come again, those
+-- given to pgq.nack do.
+-- Parameters:
+--      i_batch_id      an open batch
+-- Returns:  1, or 0 with a warning if no such batch is open
+-- Changes:  pgq.subscription
+-- Used by:  consumers that have only SQL; the example is in pgq.send
+begin
+    return pgq.finish_batch(i_batch_id);
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
+create or replace function pgq.ack(i_batch_id bigint, i_last_event bigint)
+returns integer as $$
+-- pgq.ack(2): finishes a batch, and refuses if events of it were not received yet.
+-- Parameters:
+--      i_batch_id        an open batch
+--      i_last_event      ev_id of the last event that is done
+-- Returns:  1, or 0 with a warning if no such batch is open
+-- Raises:   "batch ... has ... more events after event ..."; "Invalid NULL value"
+-- Reads:    the event tables, with the caller's rights
+-- Changes:  pgq.subscription
+-- Used by:  consumers that receive a part of a batch at a time
+declare
+    v_left  bigint;
+begin
+    if i_last_event is null then
+        raise exception 'Invalid NULL value';
+    end if;
+    if exists (select from pgq.subscription where sub_batch = i_batch_id) then
+        select count(*) into v_left from pgq.get_batch_events(i_batch_id) where ev_id > i_last_event;
+        if v_left > 0 then
+            raise exception 'batch % has % more events after event %', i_batch_id, v_left, i_last_event
+                using hint = format('To get them: select * from pgq.receive_more(%s, %s, null)',
+                                    i_batch_id, i_last_event);
+        end if;
+    end if;
+    return pgq.finish_batch(i_batch_id);
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
 -- pgq/functions/pgq._batch_event.sql
 create or replace function pgq._batch_event(
     i_batch_id bigint, i_event_id bigint,
@@ -1643,7 +1995,7 @@ as $$
 -- Returns:  the event's columns, its queue and the batch's subscription
 -- Raises:   "event not found", also for an unknown batch
 -- Reads:    pgq.subscription, the event tables; does not read the whole batch
--- Used by:  pgq.event_retry, pgq.event_failed
+-- Used by:  pgq.event_retry, pgq.event_failed, pgq.nack
 begin
     select p.queue_id, p.owner_id
       into queue_id, owner_id
@@ -1651,8 +2003,8 @@ begin
     if queue_id is null or i_event_id is null then
         raise exception 'event not found';
     end if;
-    -- An event that came twice, by retry, has one content.
-    execute pgq._batch_sql(i_batch_id, i_event_id) || ' limit 1'
+    -- An event that came twice, by retry, has one content; the counter is that of the last time.
+    execute pgq._batch_sql(i_batch_id, i_event_id) || ' order by 4 desc nulls last limit 1'
        into ev_id, ev_time, ev_txid, ev_retry, ev_type, ev_data,
             ev_extra1, ev_extra2, ev_extra3, ev_extra4;
     if ev_id is null then
@@ -1963,6 +2315,112 @@ begin
         x_queue_name, v_event.ev_id, v_event.ev_time, v_event.ev_owner, v_event.ev_retry,
         v_event.ev_type, v_event.ev_data,
         v_event.ev_extra1, v_event.ev_extra2, v_event.ev_extra3, v_event.ev_extra4);
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq.failed_event_replay.sql
+create or replace function pgq.failed_event_replay(i_queue_name text, i_consumer_name text)
+returns integer as $$
+-- pgq.failed_event_replay(2): puts all events that a consumer gave up on back into the queue, for it alone.
+-- Each keeps its number of redeliveries: where the queue has a limit, pgq.nack gives up on it at once.
+-- Parameters:
+--      i_queue_name, i_consumer_name      consumer
+-- Returns:  number of events
+-- Raises:   "no such queue/consumer"; as pgq.insert_event_raw
+-- Changes:  pgq.failed_queue, the queue's current table
+-- Locks:    the rows of pgq.failed_queue: an event is replayed once, whoever else replays
+-- Used by:  administrators
+declare
+    v_owner integer := pgq._owner_id(i_queue_name, i_consumer_name);
+    v_event pgq.failed_queue;
+    v_count integer := 0;
+begin
+    if v_owner is null then
+        raise exception 'no such queue/consumer';
+    end if;
+    for v_event in
+        select *
+          from pgq.failed_queue
+         where ev_owner = v_owner
+         order by ev_id
+           for update
+    loop
+        perform pgq.failed_event_retry(i_queue_name, i_consumer_name, v_event.ev_id);
+        v_count := v_count + 1;
+    end loop;
+    return v_count;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq.failed_event_purge.sql
+create or replace function pgq.failed_event_purge(i_queue_name text, i_consumer_name text, i_older_than interval)
+returns integer as $$
+-- pgq.failed_event_purge(3): forgets events that a consumer gave up on some time ago.
+-- Parameters:
+--      i_queue_name, i_consumer_name      consumer
+--      i_older_than      those that failed so long ago or longer; '0': all
+-- Returns:  number of events
+-- Raises:   "no such queue/consumer"; "Invalid NULL value"
+-- Changes:  pgq.failed_queue
+-- Used by:  administrators
+declare
+    v_owner integer := pgq._owner_id(i_queue_name, i_consumer_name);
+    v_count integer;
+begin
+    if v_owner is null then
+        raise exception 'no such queue/consumer';
+    end if;
+    if i_older_than is null then
+        raise exception 'Invalid NULL value';
+    end if;
+    delete from pgq.failed_queue
+     where ev_owner = v_owner
+       and ev_failed_time <= current_timestamp - i_older_than;
+    get diagnostics v_count = row_count;
+    return v_count;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq.nack.sql
+create or replace function pgq.nack(i_batch_id bigint, i_event_id bigint, i_delay interval, i_reason text)
+returns text as $$
+-- pgq.nack(4): says that an event could not be processed: it comes again later, or is kept as failed once
+-- it has come again as often as the queue's setting max_retries allows. Without the setting it comes
+-- again forever. May be repeated: an event that waits or is kept already stays so.
+-- Parameters:
+--      i_batch_id      an open batch, which is to be finished all the same
+--      i_event_id      an event of it; what is stored is the event in the queue
+--      i_delay         not before so long from now; null: as soon as possible
+--      i_reason        why, for whoever looks at failed events
+-- Returns:  'retry' if the event will come again, 'failed' if it is in pgq.failed_queue
+-- Raises:   "event not found"
+-- Reads:    pgq.queue, the event tables
+-- Changes:  pgq.retry_queue or pgq.failed_queue
+-- Used by:  consumers
+declare
+    v_event     record;
+begin
+    select e.owner_id, e.ev_id,
+           coalesce(e.ev_retry, 0) >= q.queue_max_retries as exhausted,
+           f.ev_id is not null as failed,
+           r.ev_id is not null as waits
+      into v_event
+      from pgq._batch_event(i_batch_id, i_event_id) e
+      join pgq.queue q on q.queue_id = e.queue_id
+      left join pgq.failed_queue f on f.ev_owner = e.owner_id and f.ev_id = e.ev_id
+      left join pgq.retry_queue r on r.ev_owner = e.owner_id and r.ev_id = e.ev_id;
+
+    if v_event.failed then
+        return 'failed';
+    elsif v_event.waits then
+        return 'retry';
+    elsif v_event.exhausted then
+        perform pgq.event_failed(i_batch_id, i_event_id, i_reason);
+        return 'failed';
+    else
+        perform pgq.event_retry(i_batch_id, i_event_id, current_timestamp + coalesce(i_delay, interval '0'));
+        return 'retry';
+    end if;
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
 
@@ -3790,6 +4248,14 @@ grant execute on function
     pgq.failed_event_count(text, text),
     pgq.failed_event_delete(text, text, bigint),
     pgq.failed_event_retry(text, text, bigint),
+    pgq.failed_event_replay(text, text),
+    pgq.failed_event_purge(text, text, interval),
+    pgq.nack(bigint, bigint, interval, text),
+    pgq.receive(text, text),
+    pgq.receive(text, text, integer),
+    pgq.receive_more(bigint, bigint, integer),
+    pgq.ack(bigint),
+    pgq.ack(bigint, bigint),
     pgq.get_batch_info(bigint),
     pgq.force_tick(text)
 to pgq_reader;
@@ -3797,6 +4263,10 @@ to pgq_reader;
 grant execute on function
     pgq.insert_event(text, text, text),
     pgq.insert_event(text, text, text, text, text, text, text),
+    pgq.insert_events(text, text, text[]),
+    pgq.insert_events(text, text[], text[], text[], text[], text[], text[]),
+    pgq.send(text, text),
+    pgq.send(text, text, text),
     pgq.current_event_table(text),
     pgq.sqltriga(),
     pgq.logutriga(),
@@ -3830,6 +4300,7 @@ grant execute on function
     pgq.grant_perms(text),
     pgq._grant_perms_from(text, text, text, text),
     pgq.tune_storage(text),
+    pgq._count_events(text, integer, integer, bigint),
     pgq.insert_event_raw(text, bigint, timestamptz, integer, integer, text, text, text, text, text, text),
     pgq.event_retry_raw(text, text, timestamptz, bigint, timestamptz, integer, text, text, text, text, text, text),
     pgq.ticker(),

@@ -68,6 +68,14 @@ grant execute on function
     pgq.failed_event_count(text, text),
     pgq.failed_event_delete(text, text, bigint),
     pgq.failed_event_retry(text, text, bigint),
+    pgq.failed_event_replay(text, text),
+    pgq.failed_event_purge(text, text, interval),
+    pgq.nack(bigint, bigint, interval, text),
+    pgq.receive(text, text),
+    pgq.receive(text, text, integer),
+    pgq.receive_more(bigint, bigint, integer),
+    pgq.ack(bigint),
+    pgq.ack(bigint, bigint),
     pgq.get_batch_info(bigint),
     pgq.force_tick(text)
 to pgq_reader;
@@ -75,6 +83,10 @@ to pgq_reader;
 grant execute on function
     pgq.insert_event(text, text, text),
     pgq.insert_event(text, text, text, text, text, text, text),
+    pgq.insert_events(text, text, text[]),
+    pgq.insert_events(text, text[], text[], text[], text[], text[], text[]),
+    pgq.send(text, text),
+    pgq.send(text, text, text),
     pgq.current_event_table(text),
     pgq.sqltriga(),
     pgq.logutriga(),
@@ -108,6 +120,7 @@ grant execute on function
     pgq.grant_perms(text),
     pgq._grant_perms_from(text, text, text, text),
     pgq.tune_storage(text),
+    pgq._count_events(text, integer, integer, bigint),
     pgq.insert_event_raw(text, bigint, timestamptz, integer, integer, text, text, text, text, text, text),
     pgq.event_retry_raw(text, text, timestamptz, bigint, timestamptz, integer, text, text, text, text, text, text),
     pgq.ticker(),

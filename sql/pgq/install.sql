@@ -29,13 +29,18 @@
 \ir functions/pgq.grant_perms.sql
 \ir functions/pgq.tune_storage.sql
 
+\ir functions/pgq._count_events.sql
 \ir functions/pgq.insert_event_raw.sql
 \ir functions/pgq.insert_event.sql
+\ir functions/pgq._insert_events.sql
+\ir functions/pgq.insert_events.sql
+\ir functions/pgq.send.sql
 \ir functions/pgq.current_event_table.sql
 
 \ir triggers/pgq._one_subscription.sql
 \ir tables/pgq.subscription_once.sql
 \ir functions/pgq._is_subconsumer.sql
+\ir functions/pgq._drop_unused_consumers.sql
 \ir functions/pgq.register_consumer_at.sql
 \ir functions/pgq.register_consumer.sql
 \ir functions/pgq.unregister_consumer.sql
@@ -51,6 +56,9 @@
 \ir functions/pgq.get_batch_events.sql
 \ir functions/pgq.get_batch_cursor.sql
 \ir functions/pgq.finish_batch.sql
+\ir functions/pgq.receive_more.sql
+\ir functions/pgq.receive.sql
+\ir functions/pgq.ack.sql
 
 \ir functions/pgq._batch_event.sql
 \ir functions/pgq.event_retry.sql
@@ -63,6 +71,9 @@
 \ir functions/pgq.failed_event_count.sql
 \ir functions/pgq.failed_event_delete.sql
 \ir functions/pgq.failed_event_retry.sql
+\ir functions/pgq.failed_event_replay.sql
+\ir functions/pgq.failed_event_purge.sql
+\ir functions/pgq.nack.sql
 
 \ir functions/pgq._notify_tick.sql
 \ir functions/pgq.ticker.sql

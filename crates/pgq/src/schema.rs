@@ -1,4 +1,5 @@
-//! The SQL of PgQ, embedded: installing, upgrading and removing `pgq`, `pgq_ext` and `txid`.
+//! The SQL of PgQ, embedded: installing, upgrading and removing `pgq`, `pgq_ext`, `pgq_coop`
+//! and `txid`.
 
 mod removal;
 mod upgrade;
@@ -16,17 +17,23 @@ use crate::Error;
 
 static PGQ: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/pgq");
 static PGQ_EXT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/pgq_ext");
+static PGQ_COOP: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/pgq_coop");
 static TXID: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/txid");
 
-/// The scripts of PgQ: `pgq/install.sql`, `pgq_ext/install.sql`, `txid/install.sql`, each with its
-/// `uninstall.sql` beside it.
+/// The scripts of PgQ: `pgq/install.sql`, `pgq_ext/install.sql`, `pgq_coop/install.sql`,
+/// `txid/install.sql`, each with its `uninstall.sql` beside it.
 pub static SCRIPTS: Scripts = Scripts {
-    directories: &[("pgq", &PGQ), ("pgq_ext", &PGQ_EXT), ("txid", &TXID)],
+    directories: &[
+        ("pgq", &PGQ),
+        ("pgq_ext", &PGQ_EXT),
+        ("pgq_coop", &PGQ_COOP),
+        ("txid", &TXID),
+    ],
 };
 
-/// Installs what is missing of `pgq`, `pgq_ext` and `txid`, logging each piece, in the caller's
-/// transaction. An existing schema is left alone; if it is older, or belongs to an extension, a warning
-/// says what to do.
+/// Installs what is missing of `pgq`, `pgq_ext`, `pgq_coop` and `txid`, logging each piece, in the
+/// caller's transaction. An existing schema is left alone; if it is older, or belongs to an extension, a
+/// warning says what to do. `pgq_coop` is not added to a `pgq` from elsewhere: it would not work there.
 ///
 /// # Errors
 /// The role may not create schemas, or a file fails.
@@ -40,7 +47,11 @@ pub fn install(tx: &mut Tx<'_>) -> Result<(), Error> {
         Item::new(Object::Schema("pgq_ext"), "pgq_ext/install.sql"),
     ];
     skytools::install::install(tx, &SCRIPTS, &items)?;
-    for schema in ["pgq", "pgq_ext"] {
+    if Installed::look(&mut **tx, "pgq")?.ours {
+        let item = Item::new(Object::Schema("pgq_coop"), "pgq_coop/install.sql");
+        skytools::install::install(tx, &SCRIPTS, &[item])?;
+    }
+    for schema in ["pgq", "pgq_ext", "pgq_coop"] {
         let installed = Installed::look(&mut **tx, schema)?;
         let bundled = bundled_version(schema);
         if installed.extension.is_some() && !installed.ours {
@@ -176,6 +187,7 @@ mod tests {
     fn the_scripts_know_their_versions() {
         assert!(numbers(&bundled_version("pgq")) >= numbers("3.6"));
         assert!(numbers(&bundled_version("pgq_ext")) >= numbers("3.1"));
+        assert!(numbers(&bundled_version("pgq_coop")) >= numbers("3.1.1"));
         assert_eq!(bundled_version("txid"), "");
     }
 }

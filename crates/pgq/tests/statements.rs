@@ -13,10 +13,11 @@ static SCRIPTS: Scripts = Scripts {
     directories: &[("", &SQL)],
 };
 
-const INSTALLERS: [&str; 4] = [
+const INSTALLERS: [&str; 5] = [
     "txid/install.sql",
     "pgq/install.sql",
     "pgq_ext/install.sql",
+    "pgq_coop/install.sql",
     "londiste/install.sql",
 ];
 
@@ -24,7 +25,7 @@ const INSTALLERS: [&str; 4] = [
 fn contents(db: &mut Client) -> TestResult<Vec<String>> {
     let sql = r"
         with ours as (
-            select oid, nspname, nspacl from pg_namespace where nspname in ('pgq', 'pgq_ext', 'londiste')
+            select oid, nspname, nspacl from pg_namespace where nspname in ('pgq', 'pgq_ext', 'pgq_coop', 'londiste')
         ), found (what) as (
             select concat_ws(' ', 'schema', nspname, nspacl) from ours
             union all

@@ -12,7 +12,7 @@ as $$
 -- Returns:  the event's columns, its queue and the batch's subscription
 -- Raises:   "event not found", also for an unknown batch
 -- Reads:    pgq.subscription, the event tables; does not read the whole batch
--- Used by:  pgq.event_retry, pgq.event_failed
+-- Used by:  pgq.event_retry, pgq.event_failed, pgq.nack
 begin
     select p.queue_id, p.owner_id
       into queue_id, owner_id
@@ -20,8 +20,8 @@ begin
     if queue_id is null or i_event_id is null then
         raise exception 'event not found';
     end if;
-    -- An event that came twice, by retry, has one content.
-    execute pgq._batch_sql(i_batch_id, i_event_id) || ' limit 1'
+    -- An event that came twice, by retry, has one content; the counter is that of the last time.
+    execute pgq._batch_sql(i_batch_id, i_event_id) || ' order by 4 desc nulls last limit 1'
        into ev_id, ev_time, ev_txid, ev_retry, ev_type, ev_data,
             ev_extra1, ev_extra2, ev_extra3, ev_extra4;
     if ev_id is null then

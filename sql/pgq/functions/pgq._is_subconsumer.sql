@@ -6,7 +6,7 @@ returns boolean as $$
 -- Returns:  true if another row with its sub_id has a name that this one's extends by a dot
 -- Reads:    pgq.consumer, pgq.subscription; the latter only if the name has a dot, and by its key, so
 --           that dead versions of its rows are not met
--- Used by:  pgq.finish_batch, pgq.unregister_consumer
+-- Used by:  pgq.finish_batch, pgq.unregister_consumer, pgq.register_consumer_at
 declare
     v_name          text;
     v_subscription  integer;

@@ -25,7 +25,5 @@ returns bigint as $$
 -- Raises:   as pgq.insert_event_raw
 -- Changes:  the queue's current table
 -- Used by:  producers
-begin
-    return pgq.insert_event($1, $2, $3, null, null, null, null);
-end;
-$$ language plpgsql;
+    select pgq.insert_event($1, $2, $3, null, null, null, null);
+$$ language sql;

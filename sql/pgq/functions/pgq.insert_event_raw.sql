@@ -20,42 +20,47 @@ returns bigint as $$
 #variable_conflict use_column
 declare
     v_queue     record;
-    v_counter   text;
-    v_count     integer;
     v_id        bigint;
 begin
     if $1 is null then
         raise exception 'Queue name must not be NULL';
     end if;
-    select q.queue_id, q.queue_data_pfx || '_' || q.queue_cur_table as current_table,
-           q.queue_disable_insert, q.queue_per_tx_limit,
-           nextval(pgq.quote_fqname(q.queue_event_seq)::regclass) as next_id
+    -- The names are quoted in place: a call of pgq.quote_fqname costs as much as the look-up.
+    select q.queue_id, q.queue_disable_insert, q.queue_per_tx_limit,
+           pg_catalog.format('insert into %I.%I',
+                             pg_catalog.split_part(q.queue_data_pfx, '.', 1),
+                             pg_catalog.substr(q.queue_data_pfx, pg_catalog.strpos(q.queue_data_pfx, '.') + 1)
+                             || '_' || q.queue_cur_table) as insert_into,
+           pg_catalog.nextval(pg_catalog.format('%I.%I',
+                             pg_catalog.split_part(q.queue_event_seq, '.', 1),
+                             pg_catalog.substr(q.queue_event_seq, pg_catalog.strpos(q.queue_event_seq, '.') + 1)
+                             )::pg_catalog.regclass) as next_id
       into v_queue
       from pgq.queue q
      where q.queue_name = $1;
     if not found then
         raise exception 'No such queue';
     end if;
-    if v_queue.queue_disable_insert and current_setting('session_replication_role') <> 'replica' then
+    if v_queue.queue_disable_insert and pg_catalog.current_setting('session_replication_role') <> 'replica' then
         raise exception 'Insert into queue disallowed';
     end if;
-
     -- Redeliveries have an owner; they do not count.
     if v_queue.queue_per_tx_limit is not null and $4 is null then
-        v_counter := 'pgq.txcount_' || v_queue.queue_id;
-        -- A setting that was local to an earlier transaction reads as ''.
-        v_count := coalesce(nullif(current_setting(v_counter, true), '')::integer, 0) + 1;
-        if v_count > v_queue.queue_per_tx_limit then
-            raise exception 'Queue ''%'' allows max % events from one TX', $1, v_queue.queue_per_tx_limit;
-        end if;
-        perform set_config(v_counter, v_count::text, true);
+        perform pgq._count_events($1, v_queue.queue_id, v_queue.queue_per_tx_limit, 1);
     end if;
 
     v_id := coalesce($2, v_queue.next_id);
-    execute 'insert into ' || pgq.quote_fqname(v_queue.current_table)
-            || ' (ev_id, ev_time, ev_owner, ev_retry, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)'
-               ' values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)'
-      using v_id, coalesce($3, now()), $4, $5, $6, $7, $8, $9, $10, $11;
+    -- Most events have neither an owner nor extra fields, and a short statement is planned faster.
+    if pg_catalog.num_nonnulls($4, $5, $8, $9, $10, $11) = 0 then
+        execute v_queue.insert_into || ' (ev_id, ev_time, ev_type, ev_data) values ($1, $2, $3, $4)'
+          using v_id, coalesce($3, pg_catalog.now()), $6, $7;
+    else
+        execute v_queue.insert_into
+                || ' (ev_id, ev_time, ev_owner, ev_retry, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4)'
+                   ' values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)'
+          using v_id, coalesce($3, pg_catalog.now()), $4, $5, $6, $7, $8, $9, $10, $11;
+    end if;
     return v_id;
 end;
-$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+-- No pinned search_path: pgq.insert_event pins it for producers, and a second time would cost them.
+$$ language plpgsql;

@@ -40,7 +40,9 @@ begin
     end if;
     if not found then
         raise exception 'Not subscriber to queue: %/%',
-            coalesce(i_queue_name, 'NULL'), coalesce(i_consumer_name, 'NULL');
+            coalesce(i_queue_name, 'NULL'), coalesce(i_consumer_name, 'NULL')
+            using hint = format('To register it: select pgq.register_consumer(%L, %L)',
+                                i_queue_name, i_consumer_name);
     end if;
 
     select t.tick_id, t.tick_time, t.tick_event_seq
@@ -50,7 +52,14 @@ begin
        and t.tick_id = v_sub.sub_last_tick;
     if not found then
         raise exception 'PgQ corruption: Consumer % on queue % does not see tick %',
-            i_consumer_name, i_queue_name, coalesce(v_sub.sub_last_tick::text, 'NULL');
+            i_consumer_name, i_queue_name, coalesce(v_sub.sub_last_tick::text, 'NULL')
+            using hint = case when v_sub.sub_last_tick is null
+                              then 'A member of a cooperative group takes its batches with pgq_coop.next_batch.'
+                              else format('To go on at the newest tick, and lose what lies before:'
+                                          ' select pgq.unregister_consumer(%1$L, %2$L),'
+                                          ' pgq.register_consumer(%1$L, %2$L)',
+                                          i_queue_name, i_consumer_name)
+                         end;
     end if;
 
     if v_sub.sub_batch is not null then

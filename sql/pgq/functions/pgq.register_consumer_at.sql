@@ -7,7 +7,8 @@ returns integer as $$
 --      x_tick_pos           tick after which it reads on; null: the newest, or where it is
 -- Returns:  1 if registered now, 0 if it was
 -- Raises:   "Event queue not created yet"; "cannot reposition, tick not found: ...";
---           "No ticks for this queue.  Please run ticker on database."
+--           "No ticks for this queue.  Please run ticker on database."; "consumer ... is a member of a
+--           cooperative group", which has no position to move
 -- Changes:  pgq.consumer, pgq.subscription; moving abandons an open batch
 -- Locks:    the consumer's rows; the queue against rotation, which deletes ticks nobody stands at
 -- Used by:  pgq.register_consumer, consumers that lost their position
@@ -36,6 +37,10 @@ begin
     perform from pgq.subscription where sub_queue = v_queue and sub_consumer = v_consumer for update;
     if found then
         if x_tick_pos is not null then
+            if pgq._is_subconsumer(v_queue, v_consumer) then
+                raise exception 'consumer "%" is a member of a cooperative group', x_consumer_name
+                    using hint = 'The position is that of the main consumer, the name before the dot.';
+            end if;
             update pgq.subscription
                set sub_last_tick = x_tick_pos,
                    sub_batch = null,

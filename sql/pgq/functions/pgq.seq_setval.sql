@@ -10,9 +10,11 @@ returns bigint as $$
 declare
     v_name  text := pgq.quote_fqname(i_seq_name);
     v_value bigint;
+    v_given boolean;
 begin
-    execute 'select last_value from ' || v_name into v_value;
-    if i_new_value > v_value then
+    execute 'select last_value, is_called from ' || v_name into v_value, v_given;
+    -- A virgin sequence shows its first value without having given it out.
+    if i_new_value > v_value or i_new_value = v_value and not v_given then
         v_value := setval(v_name::regclass, i_new_value);
     end if;
     return v_value;

@@ -30,6 +30,7 @@ begin
         when 'disable_insert' then 'boolean'
         when 'per_tx_limit' then 'integer'
         when 'notify' then 'boolean'
+        when 'max_retries' then 'integer'
     end;
     if v_type is null then
         raise exception 'cannot change parameter "%"', x_param_name;

@@ -51,9 +51,7 @@ begin
         select array_agg(sub_consumer), count(*) into v_consumers, v_count from gone;
     end if;
 
-    delete from pgq.consumer c
-     where c.co_id = any (v_consumers)
-       and not exists (select from pgq.subscription where sub_consumer = c.co_id);
+    perform pgq._drop_unused_consumers(v_consumers);
     return v_count;
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;

@@ -30,6 +30,7 @@ begin
                        (2, 'pgq.queue', 'queue_ticker_paused', 'queue_ticker_paused boolean not null default false'),
                        (3, 'pgq.queue', 'queue_per_tx_limit', 'queue_per_tx_limit integer'),
                        (4, 'pgq.queue', 'queue_extra_maint', 'queue_extra_maint text[]'),
+                       (5, 'pgq.queue', 'queue_max_retries', 'queue_max_retries integer'),
                        -- Ticks of the past do not know their position.
                        (5, 'pgq.tick', 'tick_event_seq', 'tick_event_seq bigint'),
                        (4, 'pgq.queue', 'queue_notify', 'queue_notify boolean not null default false'),

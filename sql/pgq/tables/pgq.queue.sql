@@ -31,6 +31,8 @@ create table if not exists pgq.queue (
 
     -- functions that maintenance calls with the queue name
     queue_extra_maint           text[],
+    -- redeliveries of an event before pgq.nack gives up on it; null: no limit
+    queue_max_retries           integer,
 
     -- whether the ticker wakes up who listens on the channel pgq_tick
     queue_notify                boolean not null default false,

@@ -21,7 +21,5 @@ returns bigint as $$
 --      a_consumer      who
 -- Returns:  id of the tick; null if none is stored
 -- Used by:  consumers
-begin
-    return pgq_ext.get_last_tick(a_consumer, '');
-end;
-$$ language plpgsql;
+    select pgq_ext.get_last_tick($1, '');
+$$ language sql;

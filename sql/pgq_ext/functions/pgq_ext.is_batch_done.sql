@@ -24,7 +24,5 @@ returns boolean as $$
 --      a_batch_id      batch
 -- Returns:  false for an unknown consumer
 -- Used by:  consumers
-begin
-    return pgq_ext.is_batch_done(a_consumer, '', a_batch_id);
-end;
-$$ language plpgsql;
+    select pgq_ext.is_batch_done($1, '', $2);
+$$ language sql;

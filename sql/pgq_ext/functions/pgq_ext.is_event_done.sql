@@ -25,7 +25,5 @@ returns boolean as $$
 --      a_batch_id, a_event_id      event
 -- Returns:  false for an unknown consumer
 -- Used by:  consumers, also in conditions of queries over events
-begin
-    return pgq_ext.is_event_done(a_consumer, '', a_batch_id, a_event_id);
-end;
-$$ language plpgsql;
+    select pgq_ext.is_event_done($1, '', $2, $3);
+$$ language sql;

@@ -33,7 +33,5 @@ returns boolean as $$
 -- Returns:  false if it was the last one applied already
 -- Changes:  pgq_ext.completed_batch
 -- Used by:  consumers
-begin
-    return pgq_ext.set_batch_done(a_consumer, '', a_batch_id);
-end;
-$$ language plpgsql;
+    select pgq_ext.set_batch_done($1, '', $2);
+$$ language sql;

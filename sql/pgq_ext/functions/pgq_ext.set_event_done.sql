@@ -47,7 +47,5 @@ returns boolean as $$
 -- Returns:  false if it was applied already
 -- Changes:  pgq_ext.completed_event, pgq_ext.partial_batch
 -- Used by:  consumers
-begin
-    return pgq_ext.set_event_done(a_consumer, '', a_batch_id, a_event_id);
-end;
-$$ language plpgsql;
+    select pgq_ext.set_event_done($1, '', $2, $3);
+$$ language sql;

@@ -32,7 +32,5 @@ returns integer as $$
 -- Returns:  1
 -- Changes:  pgq_ext.completed_tick
 -- Used by:  consumers
-begin
-    return pgq_ext.set_last_tick(a_consumer, '', a_tick_id);
-end;
-$$ language plpgsql;
+    select pgq_ext.set_last_tick($1, '', $2);
+$$ language sql;

@@ -7,7 +7,7 @@ use super::{Installed, SCRIPTS};
 use crate::Error;
 
 /// Schemas that go, in this order.
-const PARTS: [&str; 2] = ["pgq_ext", "pgq"];
+const PARTS: [&str; 3] = ["pgq_coop", "pgq_ext", "pgq"];
 
 /// What would be lost with PgQ.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,11 +94,11 @@ pub fn contents(db: &mut impl GenericClient) -> Result<Contents, DbError> {
     Ok(contents)
 }
 
-/// Drops `pgq` with its queues and the triggers that feed them, and `pgq_ext`, in the caller's transaction,
-/// whatever [`contents`] finds. Roles stay.
+/// Drops `pgq` with its queues and the triggers that feed them, `pgq_ext` and `pgq_coop`, in the caller's
+/// transaction, whatever [`contents`] finds. Roles stay.
 ///
 /// # Errors
-/// [`Error::NoSchema`]: neither is there. [`Error::InExtension`]: a schema goes with its extension. Else
+/// [`Error::NoSchema`]: none is there. [`Error::InExtension`]: a schema goes with its extension. Else
 /// the role does not own them.
 pub fn uninstall(tx: &mut Tx<'_>) -> Result<(), Error> {
     skytools::install::lock(tx)?;

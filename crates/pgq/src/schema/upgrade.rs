@@ -8,7 +8,10 @@ use super::{Installed, SCRIPTS, bundled_version};
 use crate::Error;
 
 /// Schemas that are upgraded where they are there, with the scripts of each.
-const PARTS: [&str; 2] = ["pgq", "pgq_ext"];
+const PARTS: [&str; 3] = ["pgq", "pgq_ext", "pgq_coop"];
+
+/// Those of them that version 2 let everybody use.
+const OPEN_ONCE: [&str; 2] = ["pgq", "pgq_ext"];
 
 /// Who may use PgQ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +32,12 @@ pub struct Upgrade {
     pub grants: Option<Grants>,
 }
 
-/// Brings `pgq` and `pgq_ext`, as far as they are there, to the version of these scripts, in the caller's
+/// Brings `pgq`, `pgq_ext` and `pgq_coop`, as far as they are there, to the version of these scripts, in the caller's
 /// transaction, and logs what it does. Queues, consumers and open batches stay, and clients may go on
 /// meanwhile: what changes a table waits for a moment in which nobody uses it.
 ///
 /// # Errors
-/// [`Error::NoSchema`]: neither is there. [`Error::NewerSchema`]: there is no way back.
+/// [`Error::NoSchema`]: none is there. [`Error::NewerSchema`]: there is no way back.
 /// [`Error::InExtension`]: a schema belongs to an extension and `adopt` was not asked for. Else a statement
 /// failed: the tables are in use without a pause, or the role does not own the schema.
 pub fn upgrade(tx: &mut Tx<'_>, how: &Upgrade) -> Result<(), Error> {
@@ -83,7 +86,9 @@ pub fn upgrade(tx: &mut Tx<'_>, how: &Upgrade) -> Result<(), Error> {
         } else {
             info!("{schema} is up to date");
         }
-        if let Some(grants) = how.grants {
+        if let Some(grants) = how.grants
+            && OPEN_ONCE.contains(schema)
+        {
             let (script, says) = match grants {
                 Grants::Old => ("oldgrants", "everybody may use it"),
                 Grants::New => ("newgrants", "its roles decide who may use it"),

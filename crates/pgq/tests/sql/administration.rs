@@ -162,6 +162,7 @@ fn settings_are_checked_and_null_means_the_default() -> TestResult {
         ("per_tx_limit", "'3'", "3", "NULL"),
         ("queue_per_tx_limit", "'4'", "4", "NULL"),
         ("notify", "'1'", "t", "f"),
+        ("max_retries", "'3'", "3", "NULL"),
     ] {
         let read = format!(
             "select queue_{} from pgq.queue",
@@ -306,5 +307,9 @@ fn sequences_and_names_are_helped_with() -> TestResult {
     assert_eq!(row(&mut db, "select pgq.seq_setval('Seq', 10)")?, "10");
     assert_eq!(row(&mut db, "select pgq.seq_setval('Seq', 5)")?, "10");
     assert_eq!(row(&mut db, "select nextval('public.\"Seq\"')")?, "11");
+    // A sequence that gave nothing out yet shows 1, and must not give out 1 after being set to it.
+    db.batch_execute("create sequence public.virgin")?;
+    assert_eq!(row(&mut db, "select pgq.seq_setval('virgin', 1)")?, "1");
+    assert_eq!(row(&mut db, "select nextval('virgin')")?, "2");
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::support::{
 
 /// Everything about the schemas that installing decides.
 const CATALOGUE: &str = "
-    select format('%s %s', n.nspname, n.nspacl) from pg_namespace n where n.nspname in ('pgq', 'pgq_ext')
+    select format('%s %s', n.nspname, n.nspacl) from pg_namespace n where n.nspname in ('pgq', 'pgq_ext', 'pgq_coop')
     union all
     select format('%s %s %s %s %s', c.oid::regclass, c.relkind, c.relacl, c.reloptions,
                   (select string_agg(format('%s %s %s %s %s', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
@@ -25,16 +25,16 @@ const CATALOGUE: &str = "
                      from pg_attribute a
                      left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
                     where a.attrelid = c.oid and a.attnum > 0))
-      from pg_class c where c.relnamespace::regnamespace::text in ('pgq', 'pgq_ext')
+      from pg_class c where c.relnamespace::regnamespace::text in ('pgq', 'pgq_ext', 'pgq_coop')
     union all
     select format('%s %s %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid))
-      from pg_constraint k where k.connamespace::regnamespace::text in ('pgq', 'pgq_ext')
+      from pg_constraint k where k.connamespace::regnamespace::text in ('pgq', 'pgq_ext', 'pgq_coop')
     union all
     select pg_get_indexdef(i.indexrelid) from pg_index i
-      join pg_class c on c.oid = i.indexrelid where c.relnamespace::regnamespace::text in ('pgq', 'pgq_ext')
+      join pg_class c on c.oid = i.indexrelid where c.relnamespace::regnamespace::text in ('pgq', 'pgq_ext', 'pgq_coop')
     union all
     select format('%s %s %s', p.oid::regprocedure, p.proacl, pg_get_functiondef(p.oid))
-      from pg_proc p where p.pronamespace::regnamespace::text in ('pgq', 'pgq_ext')
+      from pg_proc p where p.pronamespace::regnamespace::text in ('pgq', 'pgq_ext', 'pgq_coop')
     union all
     select format('%s %s', r.rolname, (select string_agg(m.roleid::regrole::text, ',' order by 1)
                                          from pg_auth_members m where m.member = r.oid))
@@ -92,11 +92,21 @@ fn psql_and_the_programs_install_the_same() -> TestResult {
         return Ok(());
     }
     let mut other = cluster.create_database("other")?;
-    let scripts = ["txid/install.sql", "pgq/install.sql", "pgq_ext/install.sql"];
+    let scripts = [
+        "txid/install.sql",
+        "pgq/install.sql",
+        "pgq_ext/install.sql",
+        "pgq_coop/install.sql",
+    ];
     psql(&cluster, "other", &scripts)?;
     assert_eq!(rows(&mut db, CATALOGUE)?, rows(&mut other, CATALOGUE)?);
     let mut third = cluster.create_database("third")?;
-    let installers = ["dist/txid.sql", "dist/pgq.sql", "dist/pgq_ext.sql"];
+    let installers = [
+        "dist/txid.sql",
+        "dist/pgq.sql",
+        "dist/pgq_ext.sql",
+        "dist/pgq_coop.sql",
+    ];
     psql(&cluster, "third", &installers)?;
     assert_eq!(rows(&mut db, CATALOGUE)?, rows(&mut third, CATALOGUE)?);
     Ok(())
@@ -110,7 +120,11 @@ fn each_installer_works_as_one_string_and_leaves_the_session_as_it_was() -> Test
     let settings = "select string_agg(name || '=' || setting, ' ' order by name) from pg_settings \
                     where name in ('search_path', 'client_min_messages', 'lock_timeout', 'check_function_bodies')";
     let before = row(&mut db, settings)?;
-    for name in ["pgq.upgrade.sql", "pgq_ext.upgrade.sql"] {
+    for name in [
+        "pgq.upgrade.sql",
+        "pgq_ext.upgrade.sql",
+        "pgq_coop.upgrade.sql",
+    ] {
         assert!(
             refusal(&mut db, &text(name)?)?.starts_with("there is no schema"),
             "{name}"
@@ -120,10 +134,12 @@ fn each_installer_works_as_one_string_and_leaves_the_session_as_it_was() -> Test
         "txid.sql",
         "pgq.sql",
         "pgq_ext.sql",
+        "pgq_coop.sql",
         "pgq.upgrade.sql",
         "pgq_pl_only.sql",
         "pgq_pl_only.upgrade.sql",
         "pgq_ext.upgrade.sql",
+        "pgq_coop.upgrade.sql",
         "oldgrants_pgq.sql",
         "newgrants_pgq.sql",
         "pgq_plpgsql.sql",
@@ -131,7 +147,7 @@ fn each_installer_works_as_one_string_and_leaves_the_session_as_it_was() -> Test
     ] {
         db.batch_execute(&text(name)?)
             .map_err(|error| format!("{name}: {error:?}"))?;
-        if name.ends_with("_ext.sql") || name.starts_with("pgq.up") {
+        if name.ends_with("_coop.sql") || name.starts_with("pgq.up") {
             catalogue::assert_same(&mut db, &mut expected)?;
         }
     }
@@ -155,9 +171,10 @@ fn the_installer_leaves_an_existing_schema_alone() -> TestResult {
     assert_eq!(
         row(
             &mut db,
-            "select to_regclass('pgq.queue') is null, to_regclass('pgq_ext.completed_tick') is null"
+            "select to_regclass('pgq.queue') is null, to_regclass('pgq_ext.completed_tick') is null, \
+             to_regnamespace('pgq_coop') is null"
         )?,
-        "t|f"
+        "t|f|t"
     );
     Ok(())
 }
@@ -196,6 +213,7 @@ fn uninstalling_removes_everything_but_the_roles() -> TestResult {
     )?;
     let mut tx = Tx::begin(&mut db, Isolation::ReadCommitted)?;
     for script in [
+        "pgq_coop/uninstall.sql",
         "pgq_ext/uninstall.sql",
         "pgq/uninstall.sql",
         "txid/uninstall.sql",
@@ -207,9 +225,10 @@ fn uninstalling_removes_everything_but_the_roles() -> TestResult {
     assert_eq!(
         row(
             &mut db,
-            "select to_regnamespace('pgq') is null, to_regnamespace('pgq_ext') is null, to_regrole('pgq_admin')"
+            "select to_regnamespace('pgq') is null, to_regnamespace('pgq_ext') is null, \
+             to_regnamespace('pgq_coop') is null, to_regrole('pgq_admin')"
         )?,
-        "t|t|pgq_admin"
+        "t|t|t|pgq_admin"
     );
     Ok(())
 }
@@ -254,25 +273,27 @@ fn files(schema: &str) -> TestResult<BTreeSet<String>> {
 #[test]
 fn every_file_is_installed_and_every_function_has_its_file() -> TestResult {
     let (_cluster, mut db) = cluster()?;
-    for schema in ["pgq", "pgq_ext"] {
+    for schema in ["pgq", "pgq_ext", "pgq_coop"] {
         let installed: BTreeSet<String> = pgq::schema::SCRIPTS
             .files(&format!("{schema}/install.sql"))?
             .into_iter()
             .filter_map(|file| Some(file.path.strip_prefix(&format!("{schema}/"))?.to_owned()))
             .collect();
         let mut present = files(schema)?;
-        for script in [
-            "install.sql",
-            "uninstall.sql",
-            "exists.sql",
-            "newgrants.sql",
-            "oldgrants.sql",
-        ] {
-            assert!(present.remove(script), "{schema}/{script} is missing");
+        let scripts = ["install.sql", "uninstall.sql", "exists.sql"];
+        let models = ["newgrants.sql", "oldgrants.sql"];
+        // Version 2 had no cooperative consumers.
+        let models = if schema == "pgq_coop" {
+            &[]
+        } else {
+            // The choice between the two models of privileges; the others are in their scripts.
+            present.insert("grants/keep.sql".to_owned());
+            &models[..]
+        };
+        for script in scripts.iter().chain(models) {
+            assert!(present.remove(*script), "{schema}/{script} is missing");
         }
         present.remove("adopt.sql");
-        // The choice between the two models of privileges; the others are in their scripts.
-        present.insert("grants/keep.sql".to_owned());
         assert_eq!(installed, present, "{schema}");
 
         let functions: BTreeSet<String> = rows(
@@ -302,7 +323,7 @@ fn functions_keep_the_rules_of_the_house() -> TestResult {
             db,
             &format!(
                 "select p.oid::regprocedure from pg_proc p \
-                 where p.pronamespace::regnamespace::text in ('pgq', 'pgq_ext') and {condition}"
+                 where p.pronamespace::regnamespace::text in ('pgq', 'pgq_ext', 'pgq_coop') and {condition}"
             ),
         )
     };
@@ -338,16 +359,17 @@ fn functions_keep_the_rules_of_the_house() -> TestResult {
     assert_eq!(
         row(
             &mut db,
-            "select pgq.version() ~ '^3\\.[0-9]+(\\.[0-9]+)?$', pgq_ext.version() ~ '^3\\.'"
+            "select pgq.version() ~ '^3\\.[0-9]+(\\.[0-9]+)?$', pgq_ext.version() ~ '^3\\.', \
+             pgq_coop.version() ~ '^3\\.1\\.[1-9]'"
         )?,
-        "t|t"
+        "t|t|t"
     );
     Ok(())
 }
 
 #[test]
 fn installers_find_the_version_in_one_line() -> TestResult {
-    for (schema, version) in [("pgq", "3.6.0"), ("pgq_ext", "3.1")] {
+    for (schema, version) in [("pgq", "3.6.0"), ("pgq_ext", "3.1"), ("pgq_coop", "3.1.1")] {
         let lines: Vec<String> = pgq::schema::SCRIPTS
             .files(&format!("{schema}/install.sql"))?
             .iter()

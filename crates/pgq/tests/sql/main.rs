@@ -1,14 +1,18 @@
 //! The SQL of PgQ against servers, called as any client calls it.
 
 mod administration;
+mod bulk;
 mod catalogue;
 mod consumption;
+mod cooperative;
+mod dead_letters;
 mod epoch;
 mod ext;
 mod extension;
 mod held_snapshot;
 mod lifecycle;
 mod privileges;
+mod receive;
 mod retry;
 mod rotation;
 mod support;

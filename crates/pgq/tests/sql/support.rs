@@ -11,7 +11,12 @@ use testkit::{Cluster, TestResult, wait_until};
 pub(crate) fn run_scripts(db: &mut Client) -> TestResult {
     run(
         db,
-        &["txid/install.sql", "pgq/install.sql", "pgq_ext/install.sql"],
+        &[
+            "txid/install.sql",
+            "pgq/install.sql",
+            "pgq_ext/install.sql",
+            "pgq_coop/install.sql",
+        ],
     )
 }
 

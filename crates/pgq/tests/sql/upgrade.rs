@@ -243,7 +243,7 @@ fn version_3(alter: &str) -> TestResult<Option<(Cluster, Client, Client)>> {
 
 /// Brings up to date what is in no extension, and compares with a fresh installation.
 fn becomes_as_fresh(db: &mut Client, fresh: &mut Client) -> TestResult {
-    fresh.batch_execute("drop schema pgq_ext cascade")?;
+    fresh.batch_execute("drop schema pgq_ext, pgq_coop cascade")?;
     let before = rows(db, DATA)?;
     assert_eq!(before.len(), 2 + 1 + 2 + 3 + 2 + 1 + 1, "{before:#?}");
     run(db, &["pgq/exists.sql", "pgq/install.sql"])?;

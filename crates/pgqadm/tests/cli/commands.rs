@@ -23,6 +23,8 @@ fn install_brings_everything_once() -> TestResult {
             "INFO   Reading from pgq/install.sql",
             "INFO Installing pgq_ext",
             "INFO   Reading from pgq_ext/install.sql",
+            "INFO Installing pgq_coop",
+            "INFO   Reading from pgq_coop/install.sql",
         ]
     );
     std::fs::remove_file(site.path("t.log"))?;
@@ -34,6 +36,7 @@ fn install_brings_everything_once() -> TestResult {
             "INFO txid_current_snapshot is installed",
             "INFO pgq is installed",
             "INFO pgq_ext is installed",
+            "INFO pgq_coop is installed",
         ]
     );
     assert!(
