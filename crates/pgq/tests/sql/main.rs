@@ -16,6 +16,7 @@ mod receive;
 mod retry;
 mod rotation;
 mod support;
+mod swap;
 mod ticker;
 mod triggers;
 mod upgrade;
