@@ -124,25 +124,8 @@ pub(crate) fn ensure(needs: &[Need], interrupt: &Interrupt) -> Result {
         return Err(format!("missing: {names}; type:\n\n    {prefix}{typed}\n").into());
     }
     println!("Missing: {names}; installing: {typed}");
-    let as_root = |arguments: &[&str]| {
-        let mut command = if root {
-            Command::new("env")
-        } else {
-            let mut sudo = Command::new("sudo");
-            sudo.args(["-n", "env"]);
-            sudo
-        };
-        command
-            // No questions; and no service is started at this run level, we need the programs only.
-            .args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"])
-            .arg(manager.program)
-            .args(["-q", "-o", "DPkg::Lock::Timeout=300"])
-            .args(arguments)
-            .stdin(std::process::Stdio::null());
-        command
-    };
-    process::succeed(&mut as_root(&["update"]), interrupt)?;
-    let mut install = as_root(manager.install);
+    process::succeed(&mut as_root(manager, &["update"]), interrupt)?;
+    let mut install = as_root(manager, manager.install);
     process::succeed(install.args(&packages), interrupt)?;
     let missing = self::missing(needs);
     if missing.is_empty() {
@@ -154,6 +137,56 @@ pub(crate) fn ensure(needs: &[Need], interrupt: &Interrupt) -> Result {
         list(&missing)
     )
     .into())
+}
+
+/// Installs the extension of PgQ 3 beside a server of Debian's, which some tests compare with and adopt.
+/// Where that cannot be, they are skipped.
+pub(crate) fn offer_pgq3(server: &testkit::Server, interrupt: &Interrupt) -> Result {
+    const DEBIAN: &str = "/usr/lib/postgresql";
+    let prefix = std::path::Path::new(DEBIAN).join(server.major.to_string());
+    let manager = &MANAGERS[0];
+    let root = rustix::process::geteuid().is_root();
+    if !server.bindir.starts_with(&prefix)
+        || prefix.join("lib/pgq_lowlevel.so").exists()
+        || process::in_path(manager.program).is_none()
+        || !(root || can_sudo())
+    {
+        return Ok(());
+    }
+    let package = format!("postgresql-{}-pgq3", server.major);
+    println!("Installing {package}, which some tests compare with");
+    let install = || -> Result<bool> {
+        let mut install = as_root(manager, manager.install);
+        Ok(process::run(install.arg(&package), interrupt)?.success())
+    };
+    // Lists of packages may be old, or not there yet.
+    if install()? {
+        return Ok(());
+    }
+    let updated = process::run(&mut as_root(manager, &["update"]), interrupt)?.success();
+    if !updated || !install()? {
+        println!("{package} cannot be had: tests that need it are skipped");
+    }
+    Ok(())
+}
+
+/// The package manager, run without questions.
+fn as_root(manager: &Manager, arguments: &[&str]) -> Command {
+    let mut command = if rustix::process::geteuid().is_root() {
+        Command::new("env")
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", "env"]);
+        sudo
+    };
+    command
+        // No questions; and no service is started at this run level, we need the programs only.
+        .args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"])
+        .arg(manager.program)
+        .args(["-q", "-o", "DPkg::Lock::Timeout=300"])
+        .args(arguments)
+        .stdin(std::process::Stdio::null());
+    command
 }
 
 fn missing(needs: &[Need]) -> Vec<Need> {

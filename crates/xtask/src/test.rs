@@ -15,8 +15,8 @@ use crate::scratch::Scratch;
 
 /// Run the whole suite and say how many tests passed
 ///
-/// Installs the PostgreSQL server programs, rsync, ssh and PgBouncer if they are missing. Uses cargo-nextest
-/// if it is installed, `cargo test` otherwise.
+/// Installs the PostgreSQL server programs, rsync, ssh and PgBouncer if they are missing, and on Debian the
+/// extension of PgQ 3. Uses cargo-nextest if it is installed, `cargo test` otherwise.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Test against these major versions, comma-separated; the first one runs everything, the
@@ -74,6 +74,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         needs.insert(0, Need::Server);
     }
     packages::ensure(&needs, &interrupt)?;
+    if needs[0] == Need::Server {
+        packages::offer_pgq3(&testkit::find_server(None)?, &interrupt)?;
+    }
 
     // Scenarios start the real programs, so these are built together with the tests: with the
     // steps at which tests make them die, which features add.
