@@ -57,7 +57,7 @@ fn the_extension_is_what_the_installer_makes() -> TestResult {
     let (_plain_cluster, mut plain) = cluster()?;
     let cluster = offering()?;
     let mut db = cluster.connect("postgres")?;
-    db.batch_execute("create extension pgq; create extension pgq_ext")?;
+    db.batch_execute("create extension pgq; create extension pgq_ext; create extension pgq_coop")?;
     catalogue::assert_same(&mut db, &mut plain)?;
     for table in [
         "pgq.batch_id_seq",
@@ -106,7 +106,9 @@ fn what_is_installed_becomes_an_extension_and_ordinary_again() -> TestResult {
     let cluster = offering()?;
     let mut db = cluster.connect("postgres")?;
     let mut fresh = cluster.create_database("fresh")?;
-    fresh.batch_execute("create extension pgq; create extension pgq_ext")?;
+    fresh.batch_execute(
+        "create extension pgq; create extension pgq_ext; create extension pgq_coop",
+    )?;
     run_scripts(&mut db)?;
     eager_queue(&mut db, "q")?;
     db.batch_execute("select pgq.register_consumer('q', 'c')")?;
@@ -116,7 +118,7 @@ fn what_is_installed_becomes_an_extension_and_ordinary_again() -> TestResult {
     let data = "select q::text from pgq.queue q union all select s::text from pgq.subscription s \
                 union all select e::text from pgq.event_template e order by 1";
     let before = rows(&mut db, data)?;
-    for extension in ["pgq", "pgq_ext"] {
+    for extension in ["pgq", "pgq_ext", "pgq_coop"] {
         db.batch_execute(&format!(
             "create extension {extension} version 'unpackaged'; alter extension {extension} update"
         ))?;
@@ -190,7 +192,9 @@ fn a_dump_of_the_extension_restores_queues_and_numbers_nothing_twice() -> TestRe
     for (database, install) in [("as_extension", true), ("plain", false)] {
         let mut db = cluster.create_database(database)?;
         match install {
-            true => db.batch_execute("create extension pgq; create extension pgq_ext")?,
+            true => db.batch_execute(
+                "create extension pgq; create extension pgq_ext; create extension pgq_coop",
+            )?,
             false => run_scripts(&mut db)?,
         }
         eager_queue(&mut db, "q")?;
