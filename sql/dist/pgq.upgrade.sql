@@ -3146,6 +3146,570 @@ begin
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
 
+-- pgq/functions/pgq._rotation_blocker.sql
+create or replace function pgq._rotation_blocker(
+    i_queue_id integer,
+    out blocker text, out blocker_name text, out blocker_age interval)
+as $$
+-- pgq._rotation_blocker(1): who keeps a queue from switching to its next table, if somebody does.
+-- Parameters:
+--      i_queue_id      a queue
+-- Returns:  blocker: 'snapshot' (a session's snapshot from before the last switch), 'transaction' or
+--           'prepared transaction' (begun before it), 'consumer' (has not passed it), 'lock' (a session
+--           uses the next table); null if it is none of these. blocker_name: process id, global id or
+--           consumer; null if it cannot be seen. blocker_age: age of the transaction; of the last
+--           sign of life of a consumer
+-- Reads:    pgq.queue, pgq.subscription, pgq.consumer, pgq.tick, pg_stat_activity, pg_prepared_xacts,
+--           pg_locks: to see all sessions the owner must be superuser or in pg_read_all_stats
+-- Used by:  pgq.get_queue_health
+declare
+    v_queue     record;
+    v_oldest    bigint := txid_snapshot_xmin(txid_current_snapshot());
+    v_xid       xid;
+begin
+    select q.queue_switch_step1, q.queue_switch_step2,
+           to_regclass(pgq.quote_fqname(q.queue_data_pfx || '_'
+                                        || (q.queue_cur_table + 1) % q.queue_ntables)) as next_table
+      into v_queue
+      from pgq.queue q
+     where q.queue_id = i_queue_id;
+    if not found then
+        return;
+    end if;
+
+    if v_queue.queue_switch_step2 is null then
+        -- The condition of maint_rotate_tables_step2.
+        select 'snapshot', a.pid::text, now() - a.xact_start
+          into blocker, blocker_name, blocker_age
+          from pg_stat_activity a
+         where a.datname = current_database()
+           and a.pid <> pg_backend_pid()
+           and a.backend_type not in ('autovacuum worker', 'walsender')
+           and a.backend_xmin is not null
+           and age(a.backend_xmin) >= age((v_queue.queue_switch_step1 & 4294967295)::text::xid)
+         order by a.xact_start
+         limit 1;
+        return;
+    end if;
+
+    if v_oldest <= v_queue.queue_switch_step2 then
+        -- Holds back the snapshot of every tick. With it go all consumers that wait for ticks.
+        v_xid := (v_oldest & 4294967295)::text::xid;
+        blocker := 'transaction';
+        select a.pid::text, now() - a.xact_start
+          into blocker_name, blocker_age
+          from pg_stat_activity a
+         where a.backend_xid = v_xid;
+        if not found then
+            select 'prepared transaction', p.gid, now() - p.prepared
+              into blocker, blocker_name, blocker_age
+              from pg_prepared_xacts p
+             where p.transaction = v_xid;
+            if not found then
+                blocker := 'transaction';
+            end if;
+        end if;
+        return;
+    end if;
+
+    select 'consumer', c.co_name, now() - s.sub_active
+      into blocker, blocker_name, blocker_age
+      from pgq.subscription s
+      join pgq.consumer c on c.co_id = s.sub_consumer
+      left join pgq.tick t on t.tick_queue = s.sub_queue and t.tick_id = s.sub_last_tick
+     where s.sub_queue = i_queue_id
+       and s.sub_last_tick is not null
+       and (t.tick_id is null or txid_snapshot_xmin(t.tick_snapshot) <= v_queue.queue_switch_step2)
+     order by s.sub_last_tick, c.co_name
+     limit 1;
+    if found then
+        return;
+    end if;
+
+    select 'lock', l.pid::text, now() - a.xact_start
+      into blocker, blocker_name, blocker_age
+      from pg_locks l
+      left join pg_stat_activity a on a.pid = l.pid
+     where l.locktype = 'relation'
+       and l.database = (select d.oid from pg_database d where d.datname = current_database())
+       and l.relation = v_queue.next_table
+       and l.granted
+       and l.pid <> pg_backend_pid()
+     order by a.xact_start
+     limit 1;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq.get_queue_health.sql
+create or replace function pgq.get_queue_health(
+    i_queue_name text,
+    out queue_name text, out ticker_paused boolean, out external_ticker boolean, out insert_disabled boolean,
+    out ticker_lag interval, out ticker_limit interval, out new_events bigint,
+    out rotation_age interval, out rotation_overdue interval, out switch_pending boolean,
+    out rotation_blocker text, out rotation_blocker_name text, out rotation_blocker_age interval,
+    out event_tables_size bigint,
+    out retry_events bigint, out retry_overdue interval, out failed_events bigint)
+returns setof record as $$
+-- pgq.get_queue_health(1): what there is to watch about a queue.
+-- Parameters:
+--      i_queue_name      queue; null: all, ordered by name
+-- Returns:  no row for an unknown queue.
+--           ticker_lag: age of the newest tick, null without one; ticker_limit: how old it becomes at
+--           most while a ticker works, null if the queue is paused or ticks from elsewhere;
+--           new_events: events since the newest tick, about.
+--           rotation_age: time since the last switch of tables; rotation_overdue: how long the next one
+--           has been due, null if it is not; switch_pending: the last one is incomplete;
+--           rotation_blocker, _name, _age: who keeps a due or incomplete switch waiting, as
+--           pgq._rotation_blocker tells.
+--           event_tables_size: bytes on disk, with indexes.
+--           retry_events: events that wait for their redelivery; retry_overdue: how long the first of
+--           them has been due; failed_events: events that consumers gave up on
+-- Reads:    pgq.queue, pgq.tick, pgq.subscription, pgq.retry_queue, pgq.failed_queue, the event
+--           sequences and the sizes of the event tables
+-- Used by:  pgq.get_problems, pgqadm status, monitoring
+begin
+    return query
+        select q.queue_name, q.queue_ticker_paused, q.queue_external_ticker, q.queue_disable_insert,
+               now() - newest.tick_time,
+               case when not q.queue_ticker_paused and not q.queue_external_ticker
+                    then greatest(q.queue_ticker_idle_period, q.queue_ticker_max_lag)
+               end,
+               greatest(pgq._seq_position(q.queue_event_seq) - newest.tick_event_seq, 0),
+               now() - q.queue_switch_time,
+               due.overdue,
+               q.queue_switch_step2 is null,
+               b.blocker, b.blocker_name, b.blocker_age,
+               (select sum(pg_total_relation_size(to_regclass(
+                               pgq.quote_fqname(q.queue_data_pfx || '_' || n))))::bigint
+                  from generate_series(0, q.queue_ntables - 1) n),
+               retry.events, retry.overdue,
+               (select count(*)
+                  from pgq.failed_queue f
+                 where f.ev_owner in (select s.sub_id from pgq.subscription s where s.sub_queue = q.queue_id))
+          from pgq.queue q
+          left join lateral (
+                   select t.tick_time, t.tick_event_seq
+                     from pgq.tick t
+                    where t.tick_queue = q.queue_id
+                    order by t.tick_queue desc, t.tick_id desc
+                    limit 1) newest on true
+         cross join lateral (
+                   select case when now() > q.queue_switch_time + q.queue_rotation_period
+                               then now() - q.queue_switch_time - q.queue_rotation_period
+                          end as overdue) due
+         cross join lateral (
+                   select count(*) as events,
+                          case when min(r.ev_retry_after) < now() then now() - min(r.ev_retry_after) end as overdue
+                     from pgq.retry_queue r
+                    where r.ev_queue = q.queue_id) retry
+          left join lateral pgq._rotation_blocker(q.queue_id) b
+                 on due.overdue is not null or q.queue_switch_step2 is null
+         where i_queue_name is null or q.queue_name = i_queue_name
+         order by q.queue_name;
+end;
+$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp;
+
+create or replace function pgq.get_queue_health(
+    out queue_name text, out ticker_paused boolean, out external_ticker boolean, out insert_disabled boolean,
+    out ticker_lag interval, out ticker_limit interval, out new_events bigint,
+    out rotation_age interval, out rotation_overdue interval, out switch_pending boolean,
+    out rotation_blocker text, out rotation_blocker_name text, out rotation_blocker_age interval,
+    out event_tables_size bigint,
+    out retry_events bigint, out retry_overdue interval, out failed_events bigint)
+returns setof record as $$
+-- pgq.get_queue_health(0): what there is to watch about all queues, ordered by name.
+-- Returns:  as pgq.get_queue_health(1)
+-- Used by:  monitoring
+begin
+    return query select * from pgq.get_queue_health(null);
+end;
+$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq.get_consumer_health.sql
+create or replace function pgq.get_consumer_health(
+    i_queue_name text, i_consumer_name text,
+    out queue_name text, out consumer_name text, out lag interval, out last_seen interval,
+    out pending_events bigint, out batch_id bigint, out batch_age interval, out waiting interval,
+    out is_lost boolean, out blocks_rotation boolean,
+    out retry_events bigint, out failed_events bigint, out failed_oldest interval)
+returns setof record as $$
+-- pgq.get_consumer_health(2): what there is to watch about a consumer.
+-- Parameters:
+--      i_queue_name         queue; null: any
+--      i_consumer_name      consumer; null: any
+-- Returns:  rows ordered by queue and consumer, none for unknown ones, nor for an idle member of a
+--           cooperative group.
+--           lag: age of the last finished tick; last_seen: time since the last sign of life, of any
+--           member of a cooperative group; pending_events: events it has not finished, about.
+--           batch_id, batch_age: its open batch, and for how long it has been open.
+--           waiting: how long there has been something to do that it has not begun; null: nothing.
+--           is_lost: its position is gone, it cannot read on.
+--           blocks_rotation: it has not passed the last switch of tables.
+--           retry_events, failed_events, failed_oldest: events that wait for their redelivery, that it
+--           gave up on, and since when, of the whole group
+-- Reads:    pgq.queue, pgq.consumer, pgq.subscription, pgq.tick, pgq.retry_queue, pgq.failed_queue
+-- Used by:  pgq.get_problems, pgqadm status, monitoring
+begin
+    return query
+        select q.queue_name, c.co_name,
+               now() - last.tick_time,
+               now() - (select max(m.sub_active)
+                          from pgq.subscription m
+                         where m.sub_queue = s.sub_queue and m.sub_id = s.sub_id),
+               newest.tick_event_seq - last.tick_event_seq,
+               s.sub_batch,
+               case when s.sub_batch is not null then now() - s.sub_active end,
+               now() - first.tick_time,
+               last.tick_id is null,
+               coalesce(txid_snapshot_xmin(last.tick_snapshot) <= q.queue_switch_step2, last.tick_id is null),
+               (select count(*) from pgq.retry_queue r where r.ev_owner = s.sub_id and r.ev_queue = q.queue_id),
+               failed.events, failed.oldest
+          from pgq.queue q
+          join pgq.subscription s on s.sub_queue = q.queue_id
+          join pgq.consumer c on c.co_id = s.sub_consumer
+          left join pgq.tick last on last.tick_queue = s.sub_queue and last.tick_id = s.sub_last_tick
+          left join lateral (
+                   select t.tick_event_seq
+                     from pgq.tick t
+                    where t.tick_queue = q.queue_id
+                    order by t.tick_queue desc, t.tick_id desc
+                    limit 1) newest on true
+          left join lateral (
+                   select t.tick_time
+                     from pgq.tick t
+                    where t.tick_queue = q.queue_id
+                      and t.tick_id > coalesce(s.sub_next_tick, s.sub_last_tick)
+                    order by t.tick_queue, t.tick_id
+                    limit 1) first on true
+         cross join lateral (
+                   select count(*) as events, now() - min(f.ev_failed_time) as oldest
+                     from pgq.failed_queue f
+                    where f.ev_owner = s.sub_id) failed
+         where s.sub_last_tick is not null
+           and (i_queue_name is null or q.queue_name = i_queue_name)
+           and (i_consumer_name is null or c.co_name = i_consumer_name)
+         order by q.queue_name, c.co_name;
+end;
+$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp;
+
+create or replace function pgq.get_consumer_health(
+    out queue_name text, out consumer_name text, out lag interval, out last_seen interval,
+    out pending_events bigint, out batch_id bigint, out batch_age interval, out waiting interval,
+    out is_lost boolean, out blocks_rotation boolean,
+    out retry_events bigint, out failed_events bigint, out failed_oldest interval)
+returns setof record as $$
+-- pgq.get_consumer_health(0): what there is to watch about all consumers, ordered by queue and name.
+-- Returns:  as pgq.get_consumer_health(2)
+-- Used by:  monitoring
+begin
+    return query select * from pgq.get_consumer_health(null, null);
+end;
+$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq._snapshot_holders.sql
+create or replace function pgq._snapshot_holders(out subject text, out age interval, out cure text)
+returns setof record as $$
+-- pgq._snapshot_holders(0): who keeps dead rows of this database from being removed.
+-- Returns:  subject: process, prepared transaction, replication slot or standby; age: since when, at
+--           least since the oldest tick where nothing better is known, null where nothing is; cure:
+--           what to do about it. Whoever cannot be seen is left out
+-- Reads:    pg_stat_activity, pg_prepared_xacts, pg_replication_slots, pg_stat_replication, pgq.tick: to
+--           see all sessions the owner must be superuser or in pg_read_all_stats
+-- Used by:  pgq.get_problems
+begin
+    return query
+        select 'process ' || a.pid, now() - a.xact_start,
+               format('select pg_terminate_backend(%s)', a.pid)
+          from pg_stat_activity a
+         where a.backend_xmin is not null
+           and a.pid <> pg_backend_pid()
+           and (a.datname = current_database() or a.datname is null)
+           and a.backend_type not in ('autovacuum worker', 'walsender')
+         union all
+        select 'prepared transaction ' || p.gid, now() - p.prepared,
+               format('commit prepared %1$s; or: rollback prepared %1$s', quote_literal(p.gid))
+          from pg_prepared_xacts p
+         where p.database = current_database()
+         union all
+        -- These have no time of their own; ticks tell when the transaction was the next one.
+        select held.name,
+               now() - coalesce((select max(t.tick_time)
+                                   from pgq.tick t
+                                  where txid_snapshot_xmax(t.tick_snapshot)
+                                        <= txid_snapshot_xmax(txid_current_snapshot()) - age(held.xmin)),
+                                (select min(t.tick_time) from pgq.tick t)),
+               held.cure
+          from (select 'replication slot ' || s.slot_name as name, s.xmin,
+                       format('see why its reader is behind, or, if nobody needs it: '
+                              'select pg_drop_replication_slot(%L)', s.slot_name) as cure
+                  from pg_replication_slots s
+                 union all
+                select 'standby ' || r.application_name, r.backend_xmin,
+                       'look for long queries there, or turn hot_standby_feedback off'
+                  from pg_stat_replication r) held
+         where held.xmin is not null;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq.get_problems.sql
+create or replace function pgq.get_problems(
+    i_queue_name text,
+    out severity text, out problem text, out queue_name text, out consumer_name text,
+    out subject text, out since interval, out amount bigint, out message text, out advice text)
+returns setof record as $$
+-- pgq.get_problems(1): what is wrong, and what to do about it.
+-- Parameters:
+--      i_queue_name      queue; null: all, and the database itself
+-- Returns:  rows, none if all is well.
+--           severity: 'error' (the queue does not work, or will fill the disk), 'warning', 'note'.
+--           problem: what kind of problem, see below. queue_name, consumer_name: where; null if it is
+--           about the database. subject: process, prepared transaction or slot at fault. since: for how
+--           long. amount: how many. message, advice: the same for people, with what to run.
+--           no_ticker: queues wait for a tick, and nobody holds the ticker's lock;
+--           not_ticked: a ticker runs, and a queue is not ticked: 15 seconds past its limit;
+--           paused: a queue is paused while events wait;
+--           no_maintenance: tables have been due for rotation for 10 minutes, and nobody is in the way;
+--           rotation_consumer, rotation_snapshot, rotation_transaction, rotation_prepared, rotation_lock:
+--           the same, and who is; an error once a whole period was missed;
+--           consumer_lost: its position is gone;
+--           consumer_gone: not seen for an hour although there is work; an error if it blocks rotation;
+--           consumer_silent: the same for 5 minutes;
+--           consumer_behind: seen, and more than 10 minutes late;
+--           retry_overdue: events have been due for redelivery for 10 minutes;
+--           failed_events: consumers gave up on events;
+--           old_snapshot: a session, prepared transaction, slot or standby keeps dead rows from being removed
+--           for an hour, which slows consumers down;
+--           blind: the owner of the functions cannot see sessions of other users
+-- Reads:    as pgq.get_queue_health, pgq.get_consumer_health,
+--           pgq._snapshot_holders; pg_locks
+-- Used by:  pgqadm status, monitoring
+declare
+    v_ticker    integer;
+    v_queue     record;
+    v_count     bigint := 0;
+    v_longest   interval;
+    v_word      text;
+begin
+    select l.pid into v_ticker
+      from pg_locks l
+     where l.locktype = 'advisory'
+       and l.classid = 1885827396::oid
+       and l.objid = 0::oid
+       and l.objsubid = 2
+       and l.granted
+       and l.database = (select d.oid from pg_database d where d.datname = current_database())
+     limit 1;
+
+    for v_queue in
+        select h.*, q.queue_rotation_period as period
+          from pgq.get_queue_health(i_queue_name) h
+          join pgq.queue q on q.queue_name = h.queue_name
+    loop
+        queue_name := v_queue.queue_name;
+        consumer_name := null;
+        subject := null;
+        amount := null;
+        v_word := quote_literal(queue_name);
+
+        if v_queue.ticker_limit is not null
+           and coalesce(v_queue.ticker_lag > v_queue.ticker_limit + interval '15 seconds', true)
+        then
+            if v_ticker is null then
+                v_count := v_count + 1;
+                v_longest := greatest(v_longest, v_queue.ticker_lag);
+            else
+                severity := 'error';
+                problem := 'not_ticked';
+                subject := v_ticker;
+                since := v_queue.ticker_lag;
+                message := format('a ticker runs (process %s) and does not tick the queue', v_ticker);
+                advice := 'look into its log';
+                return next;
+            end if;
+        end if;
+        subject := null;
+
+        if v_queue.ticker_paused and v_queue.new_events > 0 then
+            severity := 'warning';
+            problem := 'paused';
+            since := v_queue.ticker_lag;
+            amount := v_queue.new_events;
+            message := format('paused while about %s events wait', amount);
+            advice := format('select pgq.set_queue_config(%s, ''ticker_paused'', ''false'')', v_word);
+            return next;
+        end if;
+
+        -- A consumer that does not run is told of below.
+        if v_queue.rotation_overdue > interval '10 minutes'
+           and not exists (
+                   select
+                     from pgq.get_consumer_health(v_queue.queue_name, v_queue.rotation_blocker_name) h
+                    where v_queue.rotation_blocker = 'consumer'
+                      and (h.is_lost or h.last_seen > interval '1 hour'))
+        then
+            severity := case when v_queue.rotation_overdue > v_queue.period then 'error' else 'warning' end;
+            since := v_queue.rotation_overdue;
+            amount := v_queue.event_tables_size;
+            subject := v_queue.rotation_blocker_name;
+            if v_queue.rotation_blocker is null then
+                problem := 'no_maintenance';
+                message := 'event tables are due for rotation and nobody is in the way: maintenance does not run';
+                advice := 'run the ticker, look into its log';
+            elsif v_queue.rotation_blocker = 'consumer' then
+                problem := 'rotation_consumer';
+                consumer_name := subject;
+                message := format('event tables cannot rotate and grow: consumer %s has not read on', subject);
+                advice := format('start the consumer, or, if nobody needs it: select pgq.unregister_consumer(%s, %s)',
+                                 v_word, quote_literal(subject));
+                subject := null;
+            elsif v_queue.rotation_blocker = 'prepared transaction' then
+                problem := 'rotation_prepared';
+                message := format('event tables cannot rotate and grow: prepared transaction %s is open', subject);
+                advice := format('commit prepared %1$s; or: rollback prepared %1$s', quote_literal(subject));
+            else
+                problem := 'rotation_' || v_queue.rotation_blocker;
+                message := format('event tables cannot rotate and grow: process %s %s',
+                    coalesce(subject, '(hidden)'),
+                    case v_queue.rotation_blocker
+                        when 'snapshot' then 'has a snapshot from before the last rotation'
+                        when 'transaction' then 'has a transaction open from before the last rotation'
+                        else 'uses the next table'
+                    end);
+                advice := format('end its transaction, or: select pg_terminate_backend(%s)', coalesce(subject, 'PID'));
+            end if;
+            return next;
+        end if;
+        consumer_name := null;
+        subject := null;
+
+        if v_queue.retry_overdue > interval '10 minutes' then
+            severity := 'warning';
+            problem := 'retry_overdue';
+            since := v_queue.retry_overdue;
+            amount := v_queue.retry_events;
+            message := format('of %s events to be delivered again, the first is overdue', amount);
+            advice := case when v_queue.insert_disabled
+                           then 'the queue takes no events: see queue_disable_insert'
+                           else 'run the ticker, look into its log'
+                      end;
+            return next;
+        end if;
+    end loop;
+
+    if v_count > 0 then
+        severity := 'error';
+        problem := 'no_ticker';
+        queue_name := null;
+        since := v_longest;
+        amount := v_count;
+        message := format('no ticker runs; queues that wait for a tick: %s', v_count);
+        advice := 'run the ticker: pgqadm INI -d ticker';
+        return next;
+    end if;
+
+    amount := null;
+    for v_queue in
+        select h.* from pgq.get_consumer_health(i_queue_name, null) h
+    loop
+        queue_name := v_queue.queue_name;
+        consumer_name := v_queue.consumer_name;
+        amount := v_queue.pending_events;
+        v_word := format('%L, %L', queue_name, consumer_name);
+        if v_queue.is_lost then
+            severity := 'error';
+            problem := 'consumer_lost';
+            since := v_queue.last_seen;
+            message := 'its position is gone: it cannot read on, and the queue cannot rotate';
+            advice := format('select pgq.unregister_consumer(%1$s); copy what it missed; register it again', v_word);
+            return next;
+        elsif v_queue.last_seen > interval '1 hour' and (v_queue.waiting > interval '1 hour' or v_queue.batch_id is not null) then
+            severity := case when v_queue.blocks_rotation then 'error' else 'warning' end;
+            problem := 'consumer_gone';
+            since := v_queue.last_seen;
+            message := case when v_queue.blocks_rotation
+                            then 'it does not run, and keeps the event tables from rotating'
+                            else 'it does not run'
+                       end;
+            advice := format('start it, or, if nobody needs it: select pgq.unregister_consumer(%s)', v_word);
+            return next;
+        elsif v_queue.last_seen > interval '5 minutes' and v_queue.waiting > interval '5 minutes' then
+            severity := 'warning';
+            problem := 'consumer_silent';
+            since := v_queue.last_seen;
+            message := case when v_queue.batch_id is null
+                            then 'it does not ask for work that waits for it'
+                            else format('it has worked on batch %s all the time', v_queue.batch_id)
+                       end;
+            advice := 'see whether it runs; look into its log';
+            return next;
+        elsif v_queue.lag > interval '10 minutes' and v_queue.waiting is not null then
+            severity := 'warning';
+            problem := 'consumer_behind';
+            since := v_queue.lag;
+            message := format('it runs, and is late: about %s events wait', coalesce(amount::text, 'some'));
+            advice := 'look into its log whether a batch fails again and again, or it is too slow';
+            return next;
+        end if;
+        if v_queue.failed_events > 0 then
+            severity := 'warning';
+            problem := 'failed_events';
+            since := v_queue.failed_oldest;
+            amount := v_queue.failed_events;
+            message := format('events that it gave up on: %s', amount);
+            advice := format('select * from pgq.failed_event_list(%s); then pgq.failed_event_retry or _delete', v_word);
+            return next;
+        end if;
+    end loop;
+
+    if i_queue_name is not null then
+        return;
+    end if;
+    queue_name := null;
+    consumer_name := null;
+    amount := null;
+    severity := 'warning';
+    problem := 'old_snapshot';
+    for v_queue in
+        select h.subject as name, h.age, h.cure from pgq._snapshot_holders() h order by h.age desc
+    loop
+        if v_queue.age > interval '1 hour' then
+            subject := v_queue.name;
+            since := v_queue.age;
+            message := format('%s keeps dead rows from being removed; consumers get slower', subject);
+            advice := v_queue.cure;
+            return next;
+        end if;
+    end loop;
+
+    if not pg_has_role('pg_read_all_stats', 'usage') then
+        severity := 'note';
+        problem := 'blind';
+        subject := null;
+        since := null;
+        message := format('%s, the owner of PgQ, cannot see sessions of other users: some problems stay hidden',
+                          current_user);
+        advice := format('grant pg_read_all_stats to %I', current_user);
+        return next;
+    end if;
+end;
+$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp;
+
+create or replace function pgq.get_problems(
+    out severity text, out problem text, out queue_name text, out consumer_name text,
+    out subject text, out since interval, out amount bigint, out message text, out advice text)
+returns setof record as $$
+-- pgq.get_problems(0): what is wrong in this database, the worst first.
+-- Returns:  as pgq.get_problems(1)
+-- Used by:  monitoring
+begin
+    return query
+        select p.*
+          from pgq.get_problems(null) p
+         order by array_position(array['error', 'warning', 'note'], p.severity),
+                  p.queue_name nulls first, p.consumer_name nulls first;
+end;
+$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp;
+
 -- pgq/functions/pgq._urlencode.sql
 create or replace function pgq._urlencode(i_value text)
 returns text as $$
@@ -4219,7 +4783,13 @@ grant execute on function
     pgq.get_queue_info(text),
     pgq.get_consumer_info(),
     pgq.get_consumer_info(text),
-    pgq.get_consumer_info(text, text)
+    pgq.get_consumer_info(text, text),
+    pgq.get_queue_health(),
+    pgq.get_queue_health(text),
+    pgq.get_consumer_health(),
+    pgq.get_consumer_health(text, text),
+    pgq.get_problems(),
+    pgq.get_problems(text)
 to public;
 
 grant execute on function
@@ -4312,6 +4882,8 @@ grant execute on function
     pgq.maint_rotate_tables_step1(text),
     pgq.maint_rotate_tables_step2(),
     pgq.maint_tables_to_vacuum(),
+    pgq._rotation_blocker(integer),
+    pgq._snapshot_holders(),
     pgq.seq_setval(text, bigint),
     pgq.upgrade_schema()
 to pgq_admin;
@@ -4355,7 +4927,8 @@ begin
               from pg_proc p
              where p.pronamespace = 'pgq'::regnamespace
                and pg_has_role(p.proowner, 'usage')
-               and p.proname not in ('quote_fqname', 'seq_getval', 'version', 'get_queue_info', 'get_consumer_info')
+               and p.proname not in ('quote_fqname', 'seq_getval', 'version', 'get_queue_info', 'get_consumer_info',
+                                     'get_queue_health', 'get_consumer_health', 'get_problems')
                and not exists (select
                                  from pg_depend d
                                  join pg_extension e on e.oid = d.refobjid

@@ -39,7 +39,13 @@ grant execute on function
     pgq.get_queue_info(text),
     pgq.get_consumer_info(),
     pgq.get_consumer_info(text),
-    pgq.get_consumer_info(text, text)
+    pgq.get_consumer_info(text, text),
+    pgq.get_queue_health(),
+    pgq.get_queue_health(text),
+    pgq.get_consumer_health(),
+    pgq.get_consumer_health(text, text),
+    pgq.get_problems(),
+    pgq.get_problems(text)
 to public;
 
 grant execute on function
@@ -132,6 +138,8 @@ grant execute on function
     pgq.maint_rotate_tables_step1(text),
     pgq.maint_rotate_tables_step2(),
     pgq.maint_tables_to_vacuum(),
+    pgq._rotation_blocker(integer),
+    pgq._snapshot_holders(),
     pgq.seq_setval(text, bigint),
     pgq.upgrade_schema()
 to pgq_admin;
@@ -175,7 +183,8 @@ begin
               from pg_proc p
              where p.pronamespace = 'pgq'::regnamespace
                and pg_has_role(p.proowner, 'usage')
-               and p.proname not in ('quote_fqname', 'seq_getval', 'version', 'get_queue_info', 'get_consumer_info')
+               and p.proname not in ('quote_fqname', 'seq_getval', 'version', 'get_queue_info', 'get_consumer_info',
+                                     'get_queue_health', 'get_consumer_health', 'get_problems')
                and not exists (select
                                  from pg_depend d
                                  join pg_extension e on e.oid = d.refobjid

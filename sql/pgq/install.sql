@@ -86,6 +86,11 @@
 \ir functions/pgq.get_queue_info.sql
 \ir functions/pgq.get_consumer_info.sql
 \ir functions/pgq.get_batch_info.sql
+\ir functions/pgq._rotation_blocker.sql
+\ir functions/pgq.get_queue_health.sql
+\ir functions/pgq.get_consumer_health.sql
+\ir functions/pgq._snapshot_holders.sql
+\ir functions/pgq.get_problems.sql
 
 \ir functions/pgq._urlencode.sql
 \ir functions/pgq._in_column_list.sql

@@ -6,6 +6,7 @@
 //! * [`batch`]: taking batches and reading their events in bounded memory
 //! * [`row`]: events that are changed rows, in any of the formats of the triggers
 //! * [`position`]: what a destination has applied; [`lock`]: one process per consumer
+//! * [`health`]: what is wrong
 //! * [`maintenance`]: rotation and redelivery
 //! * [`consumer`]: the work loops built from these
 #![warn(missing_docs)]
@@ -16,6 +17,7 @@ pub mod consumer;
 pub mod coop;
 mod error;
 mod features;
+pub mod health;
 pub mod id;
 pub mod lock;
 pub mod maintenance;

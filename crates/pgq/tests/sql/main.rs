@@ -10,6 +10,7 @@ mod epoch;
 mod ext;
 mod extension;
 mod held_snapshot;
+mod health;
 mod lifecycle;
 mod privileges;
 mod receive;

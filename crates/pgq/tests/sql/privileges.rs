@@ -9,9 +9,15 @@ use crate::support::{cluster, cluster_with_consumer, insert, refusal, row, rows,
 
 /// What everybody may call.
 const PUBLIC: &[&str] = &[
+    "get_consumer_health()",
+    "get_consumer_health(text,text)",
     "get_consumer_info()",
     "get_consumer_info(text)",
     "get_consumer_info(text,text)",
+    "get_problems()",
+    "get_problems(text)",
+    "get_queue_health()",
+    "get_queue_health(text)",
     "get_queue_info()",
     "get_queue_info(text)",
     "quote_fqname(text)",
