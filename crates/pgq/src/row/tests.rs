@@ -262,6 +262,98 @@ fn malformed_row_events_are_errors() {
     }
 }
 
+/// Parses, and makes a statement of what was parsed.
+fn digest(fields: Fields<'_>, strings: Strings) -> Result<Option<Op>, Error> {
+    let event = RowEvent::parse(fields, strings)?;
+    if let Some(event) = &event {
+        let mut out = Vec::new();
+        // A row without a key has none.
+        let _ = event.push_statement(b"t", &mut out);
+    }
+    Ok(event.map(|event| event.op))
+}
+
+/// Events as the triggers write them, with every kind of token.
+const VALID: [(&str, &str); 10] = [
+    (
+        "I",
+        r#"(id,"Mixed ""x""",n) values ('7',E'it''s \\ \n',null)"#,
+    ),
+    ("I", "() values ()"),
+    ("U", r#"n=E'a\\b',"c d"=NULL where id='7'"#),
+    ("D", "id='7' and k='x'"),
+    ("I:id", "id=7&n=a+b%c3%a9&m"),
+    ("U:k,id", "n=%00&id=7&k="),
+    ("D:", "id=7"),
+    (
+        JSON_INSERT,
+        r#"{"id":7,"n":"a\u00e9\"\n","m":null,"d":{"x":[1.50,true]}}"#,
+    ),
+    (
+        r#"{"op":"UPDATE","table":["s","t"],"pkey":["id"]}"#,
+        r#"{"id":-1.5e3,"n":false}"#,
+    ),
+    (
+        r#"{"op":"DELETE","table":["s","t"],"pkey":["id","n"]}"#,
+        r#"{"id":7,"n":""}"#,
+    ),
+];
+
+#[test]
+fn an_event_that_was_cut_off_is_an_error_wherever_the_format_can_tell() {
+    for (kind, data) in VALID {
+        let whole = digest(event(kind, data, None), Strings::Standard);
+        assert!(matches!(whole, Ok(Some(_))), "{data}: {whole:?}");
+        // A condition may end after each of its parts, and a literal with each quote in it.
+        let complete: &[&str] = match (kind, data) {
+            ("D", _) => &["id='7'", "id='7' "],
+            _ => &[],
+        };
+        for cut in 0..data.len() {
+            let Some(part) = data.get(..cut) else {
+                continue;
+            };
+            let result = digest(event(kind, part, None), Strings::Standard);
+            let told = match kind.as_bytes() {
+                // Any of its columns may be the last, with any value.
+                [_, b':', ..] => result.is_err() || !is_within_escape(part),
+                _ => result.is_err() != complete.contains(&part),
+            };
+            assert!(told, "{kind} {part:?}: {result:?}");
+        }
+        // So is a type that was cut off, unless what is left is another type.
+        if kind.starts_with('{') {
+            for cut in 2..kind.len() {
+                let result = digest(event(&kind[..cut], data, None), Strings::Standard);
+                assert!(result.is_err(), "{}: {result:?}", &kind[..cut]);
+            }
+        }
+    }
+}
+
+/// Whether URL-encoded text ends between a percent sign and its two digits.
+fn is_within_escape(text: &str) -> bool {
+    text.bytes().rev().take(2).any(|byte| byte == b'%')
+}
+
+#[test]
+fn an_endlessly_nested_event_is_an_error_or_a_value_and_no_overflow() {
+    let open = "[".repeat(1_000_000);
+    for data in [
+        format!("{{\"id\":{open}"),
+        format!("{{\"id\":{open}{}}}", "]".repeat(1_000_000)),
+        format!("({open}"),
+        "(".repeat(1_000_000),
+        "/*".repeat(1_000_000),
+    ] {
+        for kind in ["I", "U", "D", JSON_INSERT] {
+            let _ = digest(event(kind, &data, None), Strings::Standard);
+        }
+    }
+    let kind = format!("{{\"op\":{open}");
+    assert!(digest(event(&kind, "{}", None), Strings::Standard).is_err());
+}
+
 proptest! {
     #[test]
     fn reading_arbitrary_events_never_panics(
@@ -277,10 +369,52 @@ proptest! {
                 extra1: None,
                 extra2: extra2.as_deref().map(str::as_bytes),
             };
-            if let Ok(Some(event)) = RowEvent::parse(fields, Strings::Standard) {
-                let mut out = Vec::new();
-                let _ = event.push_statement(b"t", &mut out);
+            for strings in [Strings::Standard, Strings::Backslash] {
+                let _ = digest(fields, strings);
             }
+        }
+    }
+
+    #[test]
+    fn reading_damaged_events_never_panics(
+        which in 0..VALID.len(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4u8), 1..6),
+        of_type: bool,
+        extra2: Option<Vec<u8>>,
+    ) {
+        let (kind, data) = VALID[which];
+        let (mut kind, mut data) = (kind.as_bytes().to_vec(), data.as_bytes().to_vec());
+        let target = if of_type { &mut kind } else { &mut data };
+        for (place, byte, way) in damage {
+            let at = place.index(target.len() + 1);
+            match way {
+                0 => target.insert(at, byte),
+                1 => target.truncate(at),
+                2 if at < target.len() => target[at] = byte,
+                _ if at < target.len() => { target.remove(at); }
+                _ => {}
+            }
+        }
+        let fields = Fields {
+            kind: Some(&kind),
+            data: Some(&data),
+            extra1: None,
+            extra2: extra2.as_deref(),
+        };
+        for strings in [Strings::Standard, Strings::Backslash] {
+            let _ = digest(fields, strings);
+        }
+    }
+
+    #[test]
+    fn a_key_list_of_any_bytes_names_columns_or_is_an_error(
+        list in prop::collection::vec(prop_oneof![any::<u8>(), Just(b','), Just(b' '), Just(b'a')], 0..20),
+    ) {
+        let kind = [b"D:", &list[..]].concat();
+        let fields = Fields { kind: Some(&kind), data: Some(b"a=1&aa=2"), ..Fields::default() };
+        match RowEvent::parse(fields, Strings::Standard) {
+            Ok(Some(event)) => prop_assert_eq!(event.keys.len() + event.values.len(), 2),
+            other => prop_assert!(matches!(other, Err(Error::MissingKey(_))), "{:?}", other),
         }
     }
 
