@@ -42,6 +42,7 @@ pub struct Batch {
 
 /// What became of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Disposition {
     /// Done with; never seen again.
     Done,
@@ -49,6 +50,14 @@ pub enum Disposition {
     Retry {
         /// Least time until the redelivery; whole seconds, rounded up.
         after: Duration,
+    },
+    /// As `Retry`, but if it was redelivered as often as the queue's setting `max_retries` allows,
+    /// as `Failed`.
+    Nack {
+        /// Least time until the redelivery.
+        after: Duration,
+        /// What was wrong with it.
+        reason: String,
     },
     /// Put aside in the failed queue, for a person to look at.
     Failed {
@@ -61,6 +70,14 @@ impl Disposition {
     /// To be delivered once more after a minute.
     pub fn retry() -> Disposition {
         Disposition::Retry { after: RETRY_AFTER }
+    }
+
+    /// To be delivered once more after a minute, unless that was done as often as the queue allows.
+    pub fn nack(reason: impl Into<String>) -> Disposition {
+        Disposition::Nack {
+            after: RETRY_AFTER,
+            reason: reason.into(),
+        }
     }
 
     /// Put aside, for this reason.
@@ -241,6 +258,45 @@ pub fn event_retry(
         )
         .during("schedule the event for a retry")?;
     Ok(row.get::<_, i32>(0) == 1)
+}
+
+/// What [`nack`] has done with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nacked {
+    /// It will be delivered once more.
+    Retried,
+    /// It was redelivered as often as the queue allows, and is in the failed queue now.
+    Failed,
+}
+
+/// Schedules an event of an open batch for redelivery, or puts it into the failed queue if it was
+/// redelivered as often as the queue's setting `max_retries` allows. Changes nothing for an event
+/// that is scheduled or failed already.
+///
+/// # Errors
+/// The batch is not open, or the event is not in it.
+pub fn nack(
+    db: &mut impl GenericClient,
+    batch: BatchId,
+    event: EventId,
+    after: Duration,
+    reason: &str,
+) -> Result<Nacked, Error> {
+    let row = db
+        .query_typed_one(
+            "select pgq.nack($1, $2, make_interval(secs => $3), $4)",
+            &[
+                (&batch, Type::INT8),
+                (&event, Type::INT8),
+                (&after.as_secs_f64(), Type::FLOAT8),
+                (&reason, Type::TEXT),
+            ],
+        )
+        .during("give the event back")?;
+    Ok(match row.get(0) {
+        "failed" => Nacked::Failed,
+        _ => Nacked::Retried,
+    })
 }
 
 /// Schedules all events of an open batch for redelivery to this consumer; returns how many were not

@@ -36,6 +36,8 @@ pub enum OpenBatch {
     Refuse,
     /// Nobody will handle its events: they are lost to the consumer.
     Drop,
+    /// Its events are delivered once more, to other members. Not on servers of the 3.x line.
+    Retry,
 }
 
 /// Registers a subconsumer, and its consumer if need be. False if it was registered already.
@@ -75,6 +77,7 @@ pub fn unregister_subconsumer(
     let handling = match open {
         OpenBatch::Refuse => 0,
         OpenBatch::Drop => 1,
+        OpenBatch::Retry => 2,
     };
     let row = db
         .query_typed_one(
@@ -156,5 +159,30 @@ pub fn finish_batch(db: &mut impl GenericClient, batch: BatchId) -> Result<bool,
     let row = db
         .query_typed_one("select pgq_coop.finish_batch($1)", &[(&batch, Type::INT8)])
         .during("finish the batch")?;
+    Ok(row.get::<_, i32>(0) == 1)
+}
+
+/// Says that a subconsumer is alive, so that a long batch is not taken over; others see it after the
+/// commit. False if it is not registered: then its batch has gone to another one. Not on servers of
+/// the 3.x line.
+///
+/// # Errors
+/// The statement failed.
+pub fn touch_subconsumer(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+    consumer: &ConsumerName,
+    subconsumer: &SubconsumerName,
+) -> Result<bool, Error> {
+    let row = db
+        .query_typed_one(
+            "select pgq_coop.touch_subconsumer($1, $2, $3)",
+            &[
+                (queue, Type::TEXT),
+                (consumer, Type::TEXT),
+                (subconsumer, Type::TEXT),
+            ],
+        )
+        .during("say that the subconsumer is alive")?;
     Ok(row.get::<_, i32>(0) == 1)
 }

@@ -20,6 +20,8 @@ pub struct Features {
     pub register_at: bool,
     /// `event_failed` and what else there is for failed events. Not in 3.x.
     pub failed_queue: bool,
+    /// `nack`: a limit of redeliveries. Neither in 2.1 nor in 3.x.
+    pub nack: bool,
 }
 
 impl Features {
@@ -35,6 +37,7 @@ impl Features {
             "get_batch_cursor",
             "register_consumer_at",
             "event_failed",
+            "nack",
         ];
         let rows = db
             .query_typed(
@@ -51,6 +54,7 @@ impl Features {
             batch_cursors: names.contains("get_batch_cursor"),
             register_at: names.contains("register_consumer_at"),
             failed_queue: names.contains("event_failed"),
+            nack: names.contains("nack"),
         })
     }
 }

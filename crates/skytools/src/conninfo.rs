@@ -101,6 +101,15 @@ pub enum ConnInfoError {
     NoUser,
 }
 
+impl std::str::FromStr for ConnInfo {
+    type Err = ConnInfoError;
+
+    /// As [`ConnInfo::parse`]: for arguments of a command line.
+    fn from_str(text: &str) -> Result<ConnInfo, ConnInfoError> {
+        ConnInfo::parse(text)
+    }
+}
+
 impl ConnInfo {
     /// Parses `key=value …` or a `postgresql://` URI; environment, service and password files fill
     /// the gaps when the connection is opened.

@@ -13,6 +13,9 @@ use crate::{Error, QueueName, SubconsumerName, TickId, admin, coop};
 /// Where the ticks of queues with `queue_notify` are announced: `TICK QUEUE`.
 const CHANNEL: &str = "pgq_tick";
 
+/// Names of so many bytes are left out of the announcements.
+const LONG_NAME: usize = 7900;
+
 /// The reading side of a consumer.
 pub(super) struct Source {
     pub(super) db: Database,
@@ -264,7 +267,9 @@ fn announces(payload: &str, queue: &QueueName, reached: Option<TickId>) -> bool 
             let tick = tick.parse::<i64>().ok().map(TickId::from);
             tick.is_none_or(|tick| reached.is_none_or(|reached| tick > reached))
         }
-        _ => false,
+        // Of a queue whose name is too long for a notification.
+        None => queue.as_str().len() >= LONG_NAME && !payload.is_empty(),
+        Some(_) => false,
     }
 }
 
@@ -370,6 +375,11 @@ mod tests {
         ] {
             assert!(!announces(payload, &queue, reached), "{payload:?}");
         }
+        assert!(announces(
+            "8",
+            &QueueName::from("x".repeat(LONG_NAME)),
+            reached
+        ));
         // Of the queue, but unclear: worth a look.
         assert!(announces("x a queue", &queue, reached));
     }

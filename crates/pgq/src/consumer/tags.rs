@@ -3,7 +3,7 @@ use skytools::stats::Stats;
 use tracing::error;
 
 use super::FailedEventAction;
-use crate::batch::{self, Batch, Disposition, RETRY_AFTER};
+use crate::batch::{self, Batch, Disposition, Nacked, RETRY_AFTER};
 use crate::features::Features;
 use crate::{Error, EventId};
 
@@ -19,7 +19,8 @@ impl Tags {
     pub(super) fn note(&mut self, event: EventId, disposition: Disposition) {
         match disposition {
             Disposition::Done => return,
-            Disposition::Retry { .. } => self.retried += 1,
+            // Which of the two it will be, the server says at the end.
+            Disposition::Retry { .. } | Disposition::Nack { .. } => self.retried += 1,
             Disposition::Failed { .. } => self.failed += 1,
         }
         self.events.push((event, disposition));
@@ -32,7 +33,7 @@ impl Tags {
     /// Tells the source, in the caller's transaction. `action` is for servers without a queue of
     /// failed events.
     pub(super) fn write(
-        &self,
+        &mut self,
         db: &mut impl GenericClient,
         batch: &Batch,
         features: Features,
@@ -41,7 +42,13 @@ impl Tags {
         for (event, disposition) in &self.events {
             match disposition {
                 Disposition::Done => {}
-                Disposition::Retry { after } => {
+                Disposition::Nack { after, reason } if features.nack => {
+                    if batch::nack(db, batch.id, *event, *after, reason)? == Nacked::Failed {
+                        self.retried -= 1;
+                        self.failed += 1;
+                    }
+                }
+                Disposition::Retry { after } | Disposition::Nack { after, .. } => {
                     batch::event_retry(db, batch.id, *event, *after)?;
                 }
                 Disposition::Failed { reason } if features.failed_queue => {

@@ -539,6 +539,52 @@ fn an_idle_consumer_gives_a_sign_of_life() -> TestResult {
 }
 
 #[test]
+fn a_consumer_takes_the_batches_and_events_that_its_settings_ask_for() -> TestResult {
+    let cluster = Cluster::start()?;
+    let mut db = with_consumer(&cluster, "src")?;
+    let mut config = config(LockLevel::Session);
+    let work = |config: &ConsumerConfig| -> TestResult<(Work, Vec<String>)> {
+        let source = database(&cluster.conninfo("src"))?;
+        let mut consumer = Consumer::new(source, config.clone());
+        let mut seen = Vec::new();
+        let work = consumer.work(&mut context(), |_, event| {
+            seen.push(event.clone());
+            Ok::<_, Error>(Disposition::Done)
+        })?;
+        Ok((work, crate::support::data(&seen)))
+    };
+    config.wish.min_count = Some(3);
+    produce(&mut db, &["a", "b"])?;
+    assert_eq!(work(&config)?, (Work::Idle, vec![]));
+    produce(&mut db, &["c"])?;
+    let all = ["a", "b", "c"].map(str::to_owned).to_vec();
+    assert_eq!(work(&config)?, (Work::More, all));
+
+    config.wish = batch::BatchWish {
+        keep_lag: Some("1 hour".to_owned()),
+        ..batch::BatchWish::default()
+    };
+    produce(&mut db, &["late"])?;
+    assert_eq!(work(&config)?, (Work::Idle, vec![]));
+    db.batch_execute("update pgq.tick set tick_time = tick_time - interval '2 hours'")?;
+    assert_eq!(work(&config)?, (Work::More, vec!["late".to_owned()]));
+
+    config.wish = batch::BatchWish::default();
+    for lazy_fetch in [0, 2] {
+        config.lazy_fetch = lazy_fetch;
+        config.filter = Some("ev_data like 'x%' -- of all".to_owned());
+        produce(&mut db, &["x1", "y1", "x2", "y2", "x3"])?;
+        let wanted = ["x1", "x2", "x3"].map(str::to_owned).to_vec();
+        assert_eq!(work(&config)?, (Work::More, wanted));
+        // A batch of which nothing is left is finished all the same.
+        produce(&mut db, &["y"])?;
+        assert_eq!(work(&config)?, (Work::More, vec![]));
+        assert_eq!(work(&config)?, (Work::Idle, vec![]));
+    }
+    Ok(())
+}
+
+#[test]
 fn a_server_that_went_away_is_found_again() -> TestResult {
     let mut pair = Pair::new()?;
     let mut consumer = pair.serial()?;

@@ -5,7 +5,9 @@ use std::process::{Command, ExitStatus};
 
 use pgq::Error;
 use pgq::batch::Disposition;
-use pgq::consumer::{Consumer, LocalConsumer, LockLevel, RemoteConsumer, SerialConsumer};
+use pgq::consumer::{
+    Consumer, CoopConsumer, LocalConsumer, LockLevel, RemoteConsumer, SerialConsumer,
+};
 use skytools::daemon::Work;
 use testkit::{Cluster, TestResult};
 
@@ -17,6 +19,13 @@ const STEPS: [&str; 4] = [
     "consumer.after_next_batch",
     "consumer.before_target_commit",
     "consumer.after_target_commit",
+    "consumer.after_finish",
+];
+
+/// Those of a consumer without a target.
+const SOURCE_STEPS: [&str; 3] = [
+    "consumer.after_next_batch",
+    "consumer.before_source_commit",
     "consumer.after_finish",
 ];
 
@@ -40,6 +49,16 @@ fn drain(kind: &str, src: &str, dst: &str) -> TestResult {
     match kind {
         "plain" => {
             let mut consumer = Consumer::new(database(src)?, config);
+            while consumer.work(&mut context, |tx, event| {
+                apply(tx, event)?;
+                Ok::<_, Error>(Disposition::Done)
+            })? == Work::More
+            {}
+        }
+        "coop" => {
+            let mut config = config;
+            config.subconsumer = Some("member".into());
+            let mut consumer = CoopConsumer::new(database(src)?, config)?;
             while consumer.work(&mut context, |tx, event| {
                 apply(tx, event)?;
                 Ok::<_, Error>(Disposition::Done)
@@ -136,7 +155,10 @@ fn survives(kind: &str, steps: &[&str]) -> TestResult {
         }
         crash_at(step, kind, &src_info, &dst_info)?;
         drain(kind, &src_info, &dst_info)?;
-        let place = if kind == "plain" { &mut src } else { &mut dst };
+        let place = match kind {
+            "plain" | "coop" => &mut src,
+            _ => &mut dst,
+        };
         assert_eq!(applied(place)?, expected, "after a crash at {step}");
     }
     Ok(())
@@ -182,12 +204,10 @@ fn a_remote_consumer_applies_exactly_once_whenever_it_dies() -> TestResult {
 
 #[test]
 fn a_consumer_that_works_at_the_source_applies_exactly_once_whenever_it_dies() -> TestResult {
-    survives(
-        "plain",
-        &[
-            "consumer.after_next_batch",
-            "consumer.before_source_commit",
-            "consumer.after_finish",
-        ],
-    )
+    survives("plain", &SOURCE_STEPS)
+}
+
+#[test]
+fn a_member_of_a_cooperative_consumer_applies_exactly_once_whenever_it_dies() -> TestResult {
+    survives("coop", &SOURCE_STEPS)
 }

@@ -3,8 +3,11 @@
 mod batch;
 mod config;
 mod consumer;
+mod coop;
 mod crash;
+mod failed;
 mod generations;
 mod local;
+mod producer;
 mod support;
 mod wake;

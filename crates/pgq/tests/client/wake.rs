@@ -3,9 +3,9 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use pgq::Error;
 use pgq::batch::Disposition;
 use pgq::consumer::{Consumer, ConsumerConfig};
+use pgq::{Error, admin};
 use postgres::types::Type;
 use skytools::daemon::{Context, Work};
 use skytools::db::Connection;
@@ -19,7 +19,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 /// Long enough for everything that does not take for ever.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Says what the ticker says of a queue with `notify`.
+/// Says what a ticker says of a queue with `notify`.
 fn announce(db: &mut Connection, tick: i64, queue: &str) -> TestResult {
     db.execute_typed(
         "select pg_notify('pgq_tick', $1)",
@@ -85,6 +85,7 @@ fn wait_for_listener(db: &mut Connection) -> TestResult {
 fn an_idle_consumer_wakes_at_the_ticks_of_its_queue_and_of_no_other() -> TestResult {
     let cluster = Cluster::start()?;
     let mut db = with_consumer(&cluster, "src")?;
+    admin::set_queue_config(&mut *db, &queue(), "notify", Some("true"))?;
     let rounds = start(&cluster.conninfo("src"), NEVER)?;
     let mut last = 0;
     for batch in 1..=3 {
@@ -96,8 +97,6 @@ fn an_idle_consumer_wakes_at_the_ticks_of_its_queue_and_of_no_other() -> TestRes
             announce(&mut db, old, queue().as_str())?;
         }
         produce(&mut db, &["x"])?;
-        let tick = newest_tick(&mut db)?;
-        announce(&mut db, tick, queue().as_str())?;
         let round = rounds.recv_timeout(SOON)?;
         // One idle round, in which it fell asleep, and the one that had the batch.
         assert_eq!(round, last + 2, "batch {batch}");
@@ -110,6 +109,7 @@ fn an_idle_consumer_wakes_at_the_ticks_of_its_queue_and_of_no_other() -> TestRes
 fn what_is_said_while_a_consumer_is_busy_is_not_missed() -> TestResult {
     let cluster = Cluster::start()?;
     let mut db = with_consumer(&cluster, "src")?;
+    admin::set_queue_config(&mut *db, &queue(), "notify", Some("true"))?;
     produce(&mut db, &["a"])?;
     let mut consumer = Consumer::new(
         database(&cluster.conninfo("src"))?,
@@ -124,8 +124,6 @@ fn what_is_said_while_a_consumer_is_busy_is_not_missed() -> TestResult {
         assert_eq!(work, expected);
         if work == Work::Idle && std::mem::take(&mut more) {
             produce(&mut db, &["b"])?;
-            let tick = newest_tick(&mut db)?;
-            announce(&mut db, tick, queue().as_str())?;
             consumer.pause(&context, NEVER);
         }
     }
