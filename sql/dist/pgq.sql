@@ -398,7 +398,7 @@ begin
     -- The only line of this form in the schema: installers scan for it.
     return '3.6.0';
 end;
-$$ language plpgsql immutable;
+$$ language plpgsql;
 
 -- pgq/functions/pgq.quote_fqname.sql
 create or replace function pgq.quote_fqname(i_name text)

@@ -27,7 +27,7 @@ begin
     -- The only line of this form in the schema: installers scan for it.
     return '3.1.1';
 end;
-$$ language plpgsql immutable;
+$$ language plpgsql;
 
 -- pgq_coop/functions/pgq_coop._lock_main.sql
 create or replace function pgq_coop._lock_main(

@@ -133,7 +133,7 @@ begin
     -- The only line of this form in the schema: installers scan for it.
     return '3.1';
 end;
-$$ language plpgsql immutable;
+$$ language plpgsql;
 
 -- pgq_ext/functions/pgq_ext.upgrade_schema.sql
 create or replace function pgq_ext.upgrade_schema()

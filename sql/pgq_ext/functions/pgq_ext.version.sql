@@ -7,4 +7,4 @@ begin
     -- The only line of this form in the schema: installers scan for it.
     return '3.1';
 end;
-$$ language plpgsql immutable;
+$$ language plpgsql;

@@ -9,6 +9,7 @@ mod dead_letters;
 mod epoch;
 mod ext;
 mod extension;
+mod generations;
 mod health;
 mod held_snapshot;
 mod lifecycle;
