@@ -39,6 +39,10 @@ begin
             exception
                 when duplicate_object or unique_violation then
                     null;
+                when insufficient_privilege then
+                    raise exception 'there is no role %, and % may not create it', v_role, current_user
+                        using errcode = 'insufficient_privilege',
+                              hint = format('Ask a superuser for: create role %I nologin', v_role);
             end;
         end if;
     end loop;

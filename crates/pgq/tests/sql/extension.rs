@@ -89,7 +89,9 @@ fn the_extension_is_what_the_installer_makes() -> TestResult {
     assert!(refusal(&mut db, "drop schema pgq cascade")?.contains("extension pgq requires it"));
     // Queues are no members: they have to be dropped first, or with it.
     assert!(refusal(&mut db, "drop extension pgq")?.contains("other objects depend on it"));
-    db.batch_execute("drop extension pgq cascade; drop extension pgq_ext")?;
+    db.batch_execute(
+        "drop extension pgq_coop; drop extension pgq cascade; drop extension pgq_ext",
+    )?;
     assert_eq!(
         row(
             &mut db,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use postgres::Client;
 use skytools::db::{Isolation, Tx};
@@ -233,23 +234,91 @@ fn uninstalling_removes_everything_but_the_roles() -> TestResult {
     Ok(())
 }
 
+/// A connection of the role `installer`, and what the server has told it.
+fn installer(
+    cluster: &Cluster,
+    attributes: &str,
+    roles: &str,
+) -> TestResult<(Client, Arc<Mutex<Vec<String>>>)> {
+    cluster.connect("postgres")?.batch_execute(&format!(
+        "create role installer login {attributes}; grant create on database postgres to installer; {roles}"
+    ))?;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let notices = Arc::clone(&told);
+    let mut config: postgres::Config = cluster.conninfo("postgres").parse()?;
+    config.user("installer").notice_callback(move |notice| {
+        if notice.severity() != "NOTICE" {
+            notices
+                .lock()
+                .expect("nobody panics")
+                .push(notice.message().to_owned());
+        }
+    });
+    Ok((config.connect(postgres::NoTls)?, told))
+}
+
+/// An event comes through, with the rights of the role that installed.
+fn works(db: &mut Client) -> TestResult {
+    crate::support::eager_queue(db, "q")?;
+    db.batch_execute("select pgq.register_consumer('q', 'c')")?;
+    insert(db, "a")?;
+    assert_eq!(crate::support::arrived(db)?, ["a"]);
+    Ok(())
+}
+
 #[test]
 fn a_role_without_superuser_rights_can_install() -> TestResult {
     let cluster = Cluster::start()?;
-    cluster.connect("postgres")?.batch_execute(
-        "create role installer login createrole; grant create on database postgres to installer",
-    )?;
-    let conninfo = cluster
-        .conninfo("postgres")
-        .replace("user=postgres", "user=installer");
-    let mut db = Client::connect(&conninfo, postgres::NoTls)?;
+    let (mut db, told) = installer(&cluster, "createrole", "")?;
     run_scripts(&mut db)?;
     run_scripts(&mut db)?;
-    crate::support::eager_queue(&mut db, "q")?;
-    db.batch_execute("select pgq.register_consumer('q', 'c')")?;
-    insert(&mut db, "a")?;
-    assert_eq!(crate::support::arrived(&mut db)?, ["a"]);
+    assert_eq!(*told.lock().expect("nobody panics"), [] as [&str; 0]);
+    works(&mut db)?;
+    catalogue::assert_same(&mut db, &mut cluster.connect("postgres")?)
+}
+
+#[test]
+fn roles_that_exist_without_their_memberships_are_completed_or_warned_about() -> TestResult {
+    let cluster = Cluster::start()?;
+    let roles = "create role pgq_reader; create role pgq_writer; create role pgq_admin";
+    let (mut db, told) = installer(&cluster, "createrole", roles)?;
+    run_scripts(&mut db)?;
+    works(&mut db)?;
+    let members = "select count(*) from pg_auth_members where member = 'pgq_admin'::regrole";
+    let told = told.lock().expect("nobody panics").clone();
+    // Since 16 a role may nest only roles that it administers.
+    if cluster.major() >= 16 {
+        assert_eq!(
+            told[..2],
+            [
+                "cannot make pgq_admin a member of pgq_reader: ask a superuser for \"grant pgq_reader to pgq_admin\"",
+                "cannot make pgq_admin a member of pgq_writer: ask a superuser for \"grant pgq_writer to pgq_admin\"",
+            ]
+        );
+        assert_eq!(row(&mut db, members)?, "0");
+        run_scripts(&mut cluster.connect("postgres")?)?;
+    } else {
+        assert_eq!(told, [] as [&str; 0]);
+    }
+    assert_eq!(row(&mut db, members)?, "2");
     Ok(())
+}
+
+#[test]
+fn a_role_that_may_create_no_roles_can_install_where_they_exist() -> TestResult {
+    let cluster = Cluster::start()?;
+    let (mut db, told) = installer(&cluster, "", "")?;
+    let error = format!("{:?}", run_scripts(&mut db).expect_err("no roles"));
+    assert!(
+        error.contains("there is no role pgq_reader, and installer may not create it"),
+        "{error}"
+    );
+    cluster.connect("postgres")?.batch_execute(
+        "create role pgq_reader; create role pgq_writer; create role pgq_admin in role pgq_reader, pgq_writer",
+    )?;
+    run_scripts(&mut db)?;
+    assert_eq!(*told.lock().expect("nobody panics"), [] as [&str; 0]);
+    works(&mut db)
 }
 
 /// Files below `sql/SCHEMA`, relative to it.
