@@ -1,8 +1,7 @@
 //! Tables on the command line: literal names, and patterns of `?` and `*`; what the catalog offers.
 
-use postgres::Client;
 use postgres::types::Type;
-use skytools::db::{DbError, During};
+use skytools::db::{DbError, During, Session};
 use skytools::table::{NameError, TableName};
 
 /// A table or sequence that an argument can select.
@@ -102,7 +101,7 @@ fn matches(glob: &str, text: &str) -> bool {
 ///
 /// # Errors
 /// The server did not answer.
-pub(crate) fn relations(db: &mut Client, kinds: &str) -> Result<Vec<Relation>, DbError> {
+pub(crate) fn relations(db: &mut Session<'_>, kinds: &str) -> Result<Vec<Relation>, DbError> {
     let rows = db
         .query_typed(
             "select n.nspname, c.relname,

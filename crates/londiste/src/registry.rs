@@ -1,9 +1,8 @@
 //! What is registered: tables and sequences of a queue, on either side.
 
 use pgq::QueueName;
-use postgres::Client;
 use postgres::types::Type;
-use skytools::db::During;
+use skytools::db::{During, Session};
 
 use crate::Error;
 
@@ -28,7 +27,10 @@ impl SubscriberTable {
 }
 
 /// Tables registered on the provider, in order of registration.
-pub(crate) fn provider_tables(db: &mut Client, queue: &QueueName) -> Result<Vec<String>, Error> {
+pub(crate) fn provider_tables(
+    db: &mut Session<'_>,
+    queue: &QueueName,
+) -> Result<Vec<String>, Error> {
     list(
         db,
         queue,
@@ -38,7 +40,7 @@ pub(crate) fn provider_tables(db: &mut Client, queue: &QueueName) -> Result<Vec<
 }
 
 /// Sequences registered on the provider, in order of registration.
-pub(crate) fn provider_seqs(db: &mut Client, queue: &QueueName) -> Result<Vec<String>, Error> {
+pub(crate) fn provider_seqs(db: &mut Session<'_>, queue: &QueueName) -> Result<Vec<String>, Error> {
     list(
         db,
         queue,
@@ -48,7 +50,10 @@ pub(crate) fn provider_seqs(db: &mut Client, queue: &QueueName) -> Result<Vec<St
 }
 
 /// Sequences registered on the subscriber, in order of registration.
-pub(crate) fn subscriber_seqs(db: &mut Client, queue: &QueueName) -> Result<Vec<String>, Error> {
+pub(crate) fn subscriber_seqs(
+    db: &mut Session<'_>,
+    queue: &QueueName,
+) -> Result<Vec<String>, Error> {
     list(
         db,
         queue,
@@ -58,7 +63,7 @@ pub(crate) fn subscriber_seqs(db: &mut Client, queue: &QueueName) -> Result<Vec<
 }
 
 fn list(
-    db: &mut Client,
+    db: &mut Session<'_>,
     queue: &QueueName,
     sql: &str,
     step: &'static str,
@@ -69,7 +74,7 @@ fn list(
 
 /// Tables registered on the subscriber, in order of registration.
 pub(crate) fn subscriber_tables(
-    db: &mut Client,
+    db: &mut Session<'_>,
     queue: &QueueName,
 ) -> Result<Vec<SubscriberTable>, Error> {
     let rows = db

@@ -1,9 +1,9 @@
 //! Creating, registering, ticking and looking: one function per server function.
 
+use postgres::Row;
 use postgres::types::Type;
-use postgres::{GenericClient, Row};
 use serde::Serialize;
-use skytools::db::During;
+use skytools::db::{During, GenericClient};
 
 use crate::{BatchId, ConsumerName, Error, QueueName, TickId};
 

@@ -22,9 +22,9 @@ mod read;
 
 use std::time::Duration;
 
+use postgres::Row;
 use postgres::types::Type;
-use postgres::{GenericClient, Row};
-use skytools::db::During;
+use skytools::db::{During, GenericClient};
 
 pub use self::read::{Event, EventCursor, EventTime, events};
 use crate::{BatchId, ConsumerName, Error, EventId, QueueName, TickId};

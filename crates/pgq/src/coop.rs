@@ -21,9 +21,8 @@
 //!
 //! The database needs the schema `pgq_coop`.
 
-use postgres::GenericClient;
 use postgres::types::Type;
-use skytools::db::During;
+use skytools::db::{During, GenericClient};
 
 use crate::batch::{self, Batch, BatchWish};
 use crate::{BatchId, ConsumerName, Error, QueueName, SubconsumerName};

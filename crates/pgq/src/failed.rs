@@ -24,9 +24,9 @@
 
 use std::time::Duration;
 
+use postgres::Row;
 use postgres::types::{ToSql, Type};
-use postgres::{GenericClient, Row};
-use skytools::db::During;
+use skytools::db::{During, GenericClient};
 
 use crate::batch::{Event, EventTime};
 use crate::{ConsumerName, Error, EventId, QueueName};

@@ -2,9 +2,8 @@
 
 use std::collections::HashSet;
 
-use postgres::GenericClient;
 use postgres::types::Type;
-use skytools::db::During;
+use skytools::db::{During, GenericClient};
 
 use crate::Error;
 

@@ -1,9 +1,9 @@
 //! What there is to watch, and what is wrong: for monitoring.
 
+use postgres::Row;
 use postgres::types::Type;
-use postgres::{GenericClient, Row};
 use serde::Serialize;
-use skytools::db::During;
+use skytools::db::{During, GenericClient};
 
 use crate::{BatchId, ConsumerName, Error, QueueName};
 

@@ -1,8 +1,7 @@
 //! Advisory locks: one ticker per database, one process per consumer.
 
-use postgres::GenericClient;
 use postgres::types::Type;
-use skytools::db::During;
+use skytools::db::{During, GenericClient};
 
 use crate::{ConsumerName, Error};
 

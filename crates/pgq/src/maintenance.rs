@@ -1,8 +1,7 @@
 //! What a queue needs beside ticks: rotation, redelivery of retried events, vacuum.
 
-use postgres::GenericClient;
 use postgres::types::Type;
-use skytools::db::During;
+use skytools::db::{During, GenericClient};
 use skytools::quote;
 
 use crate::Error;

@@ -1,8 +1,7 @@
 //! What a destination has applied: the tick stored there, and the verdict on a batch.
 
-use postgres::GenericClient;
 use postgres::types::Type;
-use skytools::db::During;
+use skytools::db::{During, GenericClient};
 use skytools::quote;
 
 use crate::batch::Batch;

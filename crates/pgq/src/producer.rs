@@ -21,9 +21,9 @@
 use std::io::Write;
 use std::str::FromStr;
 
+use postgres::CopyInWriter;
 use postgres::types::Type;
-use postgres::{CopyInWriter, GenericClient};
-use skytools::db::{During, Text, Tx};
+use skytools::db::{During, GenericClient, Text, Tx};
 use skytools::{copy, quote};
 
 use crate::{Error, EventId, QueueName};

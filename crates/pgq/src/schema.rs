@@ -5,9 +5,8 @@ mod removal;
 mod upgrade;
 
 use include_dir::{Dir, include_dir};
-use postgres::GenericClient;
 use postgres::types::Type;
-use skytools::db::{DbError, During, Tx};
+use skytools::db::{DbError, During, GenericClient, Tx};
 use skytools::install::{Item, Object, Scripts};
 use tracing::warn;
 

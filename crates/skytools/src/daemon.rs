@@ -26,6 +26,7 @@
 //! [`Job::run_command`] calls back: a fork keeps only the thread that calls it.
 
 mod control;
+mod crash;
 mod detach;
 mod signals;
 mod stop;
@@ -238,7 +239,10 @@ impl<C: DeserializeOwned> Job<C> {
         };
         match worker(&self) {
             Ok(worker) => self.work(worker, context),
-            Err(error) => Err(self.crashed(&error)),
+            Err(error) => {
+                error!("{}", crash::line(&self.common.job_name, &error));
+                Err(JobError::Failed(Reported { code: 1 }))
+            }
         }
     }
 
@@ -328,6 +332,7 @@ impl<C: DeserializeOwned> Job<C> {
         mut context: Context,
     ) -> Result<(), JobError> {
         let stop = context.stop.clone();
+        let mut troubles = crash::Troubles::default();
         loop {
             if stop.take_reload() {
                 self.reload(&mut worker);
@@ -337,18 +342,25 @@ impl<C: DeserializeOwned> Job<C> {
             let mut idle = false;
             let mut failed = false;
             match result {
-                Ok(Work::More) => {}
-                Ok(Work::Idle) => idle = true,
                 Ok(Work::Done) => return Ok(()),
+                Ok(done) => {
+                    troubles.success(self.common.exception_reset);
+                    idle = done == Work::Idle;
+                }
                 Err(error) if worker.is_fatal(&error) => {
                     error!("{}", chain(&error));
                     return Err(JobError::Failed(Reported { code: 1 }));
                 }
                 Err(error) => {
-                    let crashed = self.crashed(&error);
+                    let line = crash::line(&self.common.job_name, &error);
+                    if troubles.are_news(&error, &self.common) {
+                        error!("{line}");
+                    } else {
+                        warn!("{line}");
+                    }
                     worker.recover();
                     if self.is_once() {
-                        return Err(crashed);
+                        return Err(JobError::Failed(Reported { code: 1 }));
                     }
                     failed = true;
                 }
@@ -366,11 +378,6 @@ impl<C: DeserializeOwned> Job<C> {
                 return Ok(());
             }
         }
-    }
-
-    fn crashed(&self, error: &dyn std::error::Error) -> JobError {
-        error!("Job {} crashed: {}", self.common.job_name, chain(error));
-        JobError::Failed(Reported { code: 1 })
     }
 
     /// Reads the configuration again; whatever is wrong with it, the job goes on as before.

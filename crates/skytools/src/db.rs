@@ -7,6 +7,7 @@ mod database;
 mod deadline;
 mod error;
 mod listen;
+mod session;
 mod text;
 mod transaction;
 
@@ -15,12 +16,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use postgres::Client;
-
 pub use self::cancel::Canceller;
 pub use self::database::Database;
+pub(crate) use self::error::Reason;
 pub use self::error::{DbError, During};
 pub(crate) use self::listen::Heard;
+pub use self::session::{Failed, GenericClient, Session, Sql, Typed, Untyped};
 pub use self::text::Text;
 pub use self::transaction::{Isolation, Tx};
 use crate::conninfo::ConnInfo;
@@ -31,7 +32,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// Time for a connection to answer that it is idle before what it runs is cancelled.
 const IDLE_PATIENCE: Duration = Duration::from_millis(500);
 
-/// An open connection. Use it as the driver's `Client` for single statements (autocommit), and
+/// An open connection. Use it as a [`Session`] for single statements (autocommit), and
 /// [`Connection::begin`] for transactions; `Client::transaction` commits silently after a failed
 /// statement and is never used.
 ///
@@ -39,8 +40,8 @@ const IDLE_PATIENCE: Duration = Duration::from_millis(500);
 pub struct Connection {
     name: String,
     /// There until it is dropped.
-    client: Option<Client>,
-    session: SessionState,
+    session: Option<Session<'static>>,
+    state: SessionState,
     server_version: i32,
     opened: Instant,
 }
@@ -65,11 +66,11 @@ impl Connection {
         let session = connect::connect(conninfo).map_err(|error| DbError::connect(name, error))?;
         Ok(Connection {
             name: name.to_owned(),
-            session: SessionState {
+            state: SessionState {
                 canceller: Canceller::new(&session.client, session.transport),
                 unusable: AtomicBool::new(false),
             },
-            client: Some(session.client),
+            session: Some(Session::owned(session.client, name)),
             server_version: session.server_version,
             opened: Instant::now(),
         })
@@ -93,12 +94,12 @@ impl Connection {
     /// Whether statements can be run, as far as is known: a server that went away is noticed by the
     /// next statement.
     pub fn is_open(&self) -> bool {
-        !self.is_closed() && !self.session.unusable.load(Ordering::Relaxed)
+        !self.is_closed() && !self.state.unusable.load(Ordering::Relaxed)
     }
 
     /// What cancels a statement of this connection, from another thread.
     pub fn canceller(&self) -> Canceller {
-        self.session.canceller.clone()
+        self.state.canceller.clone()
     }
 
     /// Begins a READ COMMITTED transaction.
@@ -114,34 +115,30 @@ impl Connection {
     /// # Errors
     /// The connection is gone.
     pub fn begin_with(&mut self, isolation: Isolation) -> Result<Tx<'_>, DbError> {
-        let client = self.client.as_mut().expect(HELD);
-        let owner = transaction::Owner {
-            name: &self.name,
-            session: &self.session,
-        };
-        Tx::begin_on(client, Some(owner), isolation)
+        let session = self.session.as_mut().expect(HELD).lend();
+        Tx::begin_on(session, Some(&self.state), isolation)
     }
 }
 
-const HELD: &str = "a connection holds its client until it is dropped";
+const HELD: &str = "a connection holds its session until it is dropped";
 
 impl Deref for Connection {
-    type Target = Client;
+    type Target = Session<'static>;
 
-    fn deref(&self) -> &Client {
-        self.client.as_ref().expect(HELD)
+    fn deref(&self) -> &Session<'static> {
+        self.session.as_ref().expect(HELD)
     }
 }
 
 impl DerefMut for Connection {
-    fn deref_mut(&mut self) -> &mut Client {
-        self.client.as_mut().expect(HELD)
+    fn deref_mut(&mut self) -> &mut Session<'static> {
+        self.session.as_mut().expect(HELD)
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let Some(mut client) = self.client.take() else {
+        let Some(mut client) = self.session.take().and_then(Session::into_client) else {
             return;
         };
         if client.is_closed() {
@@ -149,7 +146,7 @@ impl Drop for Connection {
         }
         // The driver closes only after it has read every answer it still expects: the rest of a
         // COPY, or one that never comes from a server that hangs.
-        let canceller = self.session.canceller.clone();
+        let canceller = self.state.canceller.clone();
         let close = move || {
             if client.is_valid(IDLE_PATIENCE).is_err() && !client.is_closed() {
                 // Without success the server is likely gone.

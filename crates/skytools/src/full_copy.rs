@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use postgres::{CopyInWriter, CopyOutReader};
 
-use crate::db::{Canceller, DbError, Tx};
+use crate::db::{Canceller, DbError, Failed, Tx};
 use crate::quote;
 use crate::table::TableName;
 
@@ -221,17 +221,17 @@ impl FullCopy {
         }
     }
 
-    fn source_error(&self, error: postgres::Error) -> CopyError {
-        CopyError::Source(DbError::new(
+    fn source_error(&self, error: impl Into<Failed>) -> CopyError {
+        CopyError::Source(DbError::failed(
             format!("copy from table {}", self.source),
-            error,
+            error.into(),
         ))
     }
 
-    fn target_error(&self, error: postgres::Error) -> CopyError {
-        CopyError::Target(DbError::new(
+    fn target_error(&self, error: impl Into<Failed>) -> CopyError {
+        CopyError::Target(DbError::failed(
             format!("copy into table {}", self.target),
-            error,
+            error.into(),
         ))
     }
 

@@ -24,12 +24,11 @@ use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
 use include_dir::Dir;
-use postgres::GenericClient;
 use postgres::error::ErrorPosition;
 use postgres::types::Type;
 use tracing::{debug, info, warn};
 
-use crate::db::{DbError, During, Tx};
+use crate::db::{DbError, During, GenericClient, Tx};
 
 /// Environment variable with a directory that replaces the embedded SQL.
 const SQL_DIR_VARIABLE: &str = "SKYTOOLS_SQL_DIR";

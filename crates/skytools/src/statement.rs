@@ -5,10 +5,8 @@
 
 use std::io::Write;
 
-use postgres::GenericClient;
-
 use crate::copy;
-use crate::db::{DbError, During};
+use crate::db::{DbError, During, Failed, GenericClient};
 use crate::full_copy::driver_error;
 use crate::quote::{self, push_ident, push_literal};
 use crate::record::Record;
@@ -333,7 +331,7 @@ impl<'a> Rows<'a> {
         Ok(self.rows.len() as u64)
     }
 
-    fn send(&self, db: &mut impl GenericClient, statement: &str) -> Result<u64, postgres::Error> {
+    fn send(&self, db: &mut impl GenericClient, statement: &str) -> Result<u64, Failed> {
         let mut writer = db.copy_in(statement)?;
         let mut chunk = Vec::new();
         for row in &self.rows {
@@ -344,7 +342,7 @@ impl<'a> Rows<'a> {
             }
         }
         writer.write_all(&chunk).map_err(driver_error)?;
-        writer.finish()
+        Ok(writer.finish()?)
     }
 
     fn copy_statement(&self) -> Vec<u8> {

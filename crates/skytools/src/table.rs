@@ -4,10 +4,9 @@
 
 use std::fmt;
 
-use postgres::GenericClient;
 use postgres::types::Type;
 
-use crate::db::{DbError, During};
+use crate::db::{DbError, During, GenericClient};
 use crate::quote;
 
 /// A relation: schema and name in raw form, as queues and configuration carry them.
@@ -407,7 +406,7 @@ pub fn exists_function(
                     (&arguments, Type::INT2),
                 ],
             )
-            .and_then(|row| row.try_get(0))
+            .and_then(|row| Ok(row.try_get(0)?))
             .during("look up a function")?;
         if found {
             return Ok(true);
@@ -425,7 +424,7 @@ fn exists(db: &mut impl GenericClient, sql: &str, names: &[&str]) -> Result<bool
         })
         .collect();
     db.query_typed_one(sql, &parameters)
-        .and_then(|row| row.try_get(0))
+        .and_then(|row| Ok(row.try_get(0)?))
         .during("look in the catalog")
 }
 

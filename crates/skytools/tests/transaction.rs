@@ -105,7 +105,7 @@ fn a_lost_connection_is_told_from_a_refusal() -> TestResult {
     let mut db = open(&cluster)?;
     let mistaken = db
         .query_typed("select 1", &[])
-        .and_then(|rows| rows[0].try_get::<_, String>(0));
+        .and_then(|rows| Ok(rows[0].try_get::<_, String>(0)?));
     assert!(
         !mistaken
             .during("read")

@@ -5,10 +5,10 @@ mod fence;
 
 use std::process::ExitCode;
 
-use postgres::{Client, SimpleQueryMessage};
+use postgres::SimpleQueryMessage;
 use serde::Serialize;
 use skytools::daemon::{Context, Job};
-use skytools::db::{Connection, Database, During, Isolation, Tx};
+use skytools::db::{Connection, Database, During, Isolation, Session, Tx};
 use skytools::table::{self, TableName};
 use tracing::{info, warn};
 
@@ -213,7 +213,7 @@ fn snapshot(db: &mut Connection) -> Result<Tx<'_>, Error> {
 }
 
 /// The first row of the first result, its values as text joined by `, `.
-fn first_row(db: &mut Client, sql: &str, side: &str) -> Result<String, Error> {
+fn first_row(db: &mut Session<'_>, sql: &str, side: &str) -> Result<String, Error> {
     let messages = db
         .simple_query(sql)
         .during(format!("run the comparing query on the {side}"))?;

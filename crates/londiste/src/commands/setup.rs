@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 
 use pgq::{ConsumerName, QueueName};
-use postgres::Client;
 use postgres::types::Type;
 use serde::Serialize;
 use skytools::app::{self, chain};
 use skytools::daemon::Job;
-use skytools::db::{Connection, Database, DbError, During, Tx};
+use skytools::db::{Connection, Database, DbError, During, Session, Tx};
 use skytools::table::TableName;
 use tracing::{error, info, warn};
 
@@ -119,7 +118,7 @@ pub(super) fn provider_step<T>(
 }
 
 /// Sets a parameter until the end of the transaction.
-pub(super) fn set_local(db: &mut Client, name: &str, value: &str) -> Result<(), DbError> {
+pub(super) fn set_local(db: &mut Session<'_>, name: &str, value: &str) -> Result<(), DbError> {
     db.query_typed_one(
         "select pg_catalog.set_config($1, $2, true)",
         &[(&name, Type::TEXT), (&value, Type::TEXT)],

@@ -1,8 +1,7 @@
 //! Comparing the two tables of a subscription: can the subscriber take what the provider sends?
 
-use postgres::Client;
 use postgres::types::Type;
-use skytools::db::{DbError, During};
+use skytools::db::{DbError, During, Session};
 use skytools::table::TableName;
 use tracing::{error, warn};
 
@@ -81,7 +80,7 @@ impl Finding {
 ///
 /// # Errors
 /// The server did not answer.
-pub(super) fn read(db: &mut Client, name: &str) -> Result<Option<Structure>, DbError> {
+pub(super) fn read(db: &mut Session<'_>, name: &str) -> Result<Option<Structure>, DbError> {
     let table = TableName::parse(name);
     let step = "look at the structure of a table";
     // Unique constraints of partitions and the like are the same index again; only the table's own

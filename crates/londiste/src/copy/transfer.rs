@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pgq::QueueName;
-use postgres::Client;
 use postgres::types::Type;
-use skytools::db::{Connection, DbError, During, Isolation, Tx};
+use skytools::db::{Connection, DbError, During, Isolation, Session, Tx};
 use skytools::full_copy::{Copied, FullCopy};
 use skytools::snapshot::Snapshot;
 use skytools::table::{self, RelationKind, TableName};
@@ -82,8 +81,8 @@ pub(crate) fn copy_table(
 
 /// The columns to copy: all that are not generated. One that is missing is an error.
 fn common_columns(
-    provider: &mut Client,
-    subscriber: &mut Client,
+    provider: &mut Session<'_>,
+    subscriber: &mut Session<'_>,
     name: &TableName,
 ) -> Result<Vec<String>, Error> {
     let source = table::relation(provider, name)?;

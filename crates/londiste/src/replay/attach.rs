@@ -1,9 +1,8 @@
 //! Finding the place in the queue, and never losing it silently.
 
 use pgq::{ConsumerName, QueueName, TickId, admin, position};
-use postgres::GenericClient;
 use postgres::types::Type;
-use skytools::db::During;
+use skytools::db::{During, GenericClient};
 use tracing::{info, warn};
 
 use super::job::Settings;

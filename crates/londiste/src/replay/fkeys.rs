@@ -5,10 +5,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use pgq::QueueName;
+use postgres::Row;
 use postgres::types::Type;
-use postgres::{GenericClient, Row};
 use skytools::app::chain;
-use skytools::db::{Connection, Database, DbError, During, Tx};
+use skytools::db::{Connection, Database, DbError, During, GenericClient, Tx};
 use skytools::quote;
 use skytools::table::TableName;
 use tracing::{info, warn};

@@ -3,8 +3,7 @@
 use pgq::{QueueName, TickId};
 use postgres::error::SqlState;
 use postgres::types::Type;
-use postgres::{Client, GenericClient};
-use skytools::db::{Connection, DbError, During, Isolation};
+use skytools::db::{Connection, DbError, During, GenericClient, Isolation, Session};
 use skytools::snapshot::Snapshot;
 use tracing::info;
 
@@ -121,7 +120,7 @@ impl Table {
 }
 
 /// The tables of a queue, in order of registration.
-pub(crate) fn tables(db: &mut Client, queue: &QueueName) -> Result<Vec<Table>, Error> {
+pub(crate) fn tables(db: &mut Session<'_>, queue: &QueueName) -> Result<Vec<Table>, Error> {
     let rows = registry::subscriber_tables(db, queue)?;
     rows.into_iter().map(Table::read).collect()
 }

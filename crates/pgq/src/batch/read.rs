@@ -1,9 +1,9 @@
 //! The events of a batch: all at once, or through a cursor.
 
 use bytes::BytesMut;
+use postgres::Row;
 use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
-use postgres::{GenericClient, Row};
-use skytools::db::{During, Text, Tx};
+use skytools::db::{During, GenericClient, Text, Tx};
 
 use crate::{BatchId, Error, EventId};
 

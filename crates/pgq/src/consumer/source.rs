@@ -290,7 +290,7 @@ pub(super) fn open_cursor(
 
 /// Finishes a batch, which must still be open.
 pub(super) fn finish(
-    db: &mut impl postgres::GenericClient,
+    db: &mut impl skytools::db::GenericClient,
     batch: &Batch,
     is_member: bool,
 ) -> Result<(), Error> {

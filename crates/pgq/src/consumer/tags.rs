@@ -1,4 +1,4 @@
-use postgres::GenericClient;
+use skytools::db::GenericClient;
 use skytools::stats::Stats;
 use tracing::error;
 

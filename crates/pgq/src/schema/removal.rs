@@ -1,7 +1,6 @@
 //! Removing PgQ from a database.
 
-use postgres::GenericClient;
-use skytools::db::{DbError, During, Tx};
+use skytools::db::{DbError, During, GenericClient, Tx};
 
 use super::{Installed, SCRIPTS};
 use crate::Error;

@@ -39,6 +39,12 @@ pub struct CommonConfig {
     pub connection_lifetime: Duration,
     /// Pause after an error, in seconds.
     pub exception_sleep: Duration,
+    /// Errors that are warnings while they are young: SQLSTATE, its class, a name, or `ALL`.
+    pub(crate) exception_quiet: Vec<String>,
+    /// How long they are young, in seconds from the first failed round.
+    pub(crate) exception_grace: Duration,
+    /// How long after the first failed round a good one ends that count, in seconds.
+    pub(crate) exception_reset: Duration,
 }
 
 impl CommonConfig {
@@ -100,6 +106,9 @@ impl From<Keys> for CommonConfig {
             },
             connection_lifetime: keys.connection_lifetime,
             exception_sleep: keys.exception_sleep,
+            exception_quiet: keys.exception_quiet,
+            exception_grace: keys.exception_grace,
+            exception_reset: keys.exception_reset,
         }
     }
 }
@@ -126,6 +135,12 @@ struct Keys {
     connection_lifetime: Duration,
     #[serde(default = "exception_sleep", with = "super::seconds")]
     exception_sleep: Duration,
+    #[serde(default)]
+    exception_quiet: Vec<String>,
+    #[serde(default = "exception_grace", with = "super::seconds")]
+    exception_grace: Duration,
+    #[serde(default = "exception_reset", with = "super::seconds")]
+    exception_reset: Duration,
     #[serde(default, with = "format")]
     logfmt_console: Option<Format>,
     #[serde(default, with = "format")]
@@ -170,6 +185,14 @@ fn connection_lifetime() -> Duration {
 
 fn exception_sleep() -> Duration {
     Duration::from_secs(20)
+}
+
+fn exception_grace() -> Duration {
+    Duration::from_secs(300)
+}
+
+fn exception_reset() -> Duration {
+    Duration::from_secs(900)
 }
 
 /// `${key}` interpolation is another dialect; reading such a file as this one would go wrong late.

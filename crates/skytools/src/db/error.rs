@@ -9,6 +9,9 @@ use postgres::error::{Severity, SqlState};
 
 use super::connect::ConnectError;
 use super::deadline::Elapsed;
+use super::session::{Failed, Query};
+use crate::quote::Strings;
+use crate::sql::{TokenKind, Tokens};
 
 /// A failed step of a conversation with a server.
 ///
@@ -23,13 +26,22 @@ pub struct DbError {
 
 #[derive(Debug)]
 enum Cause {
-    Driver(postgres::Error),
-    /// Boxed: it is large, and errors travel by value.
+    /// Boxed, as the next one: they are large, and errors travel by value.
+    Driver(Box<Reason>),
     Connect(Box<ConnectError>),
     Elapsed(Elapsed),
     /// The transaction was given up on this side; the server may not know.
     GivenUp(GivenUp),
     OutOfStep(OutOfStep),
+}
+
+/// What the server or the driver said, and what of: the source of a [`DbError`], where transparent
+/// errors above that leave it.
+#[derive(Debug)]
+pub(crate) struct Reason {
+    error: postgres::Error,
+    connection: Option<String>,
+    query: Option<Query>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -42,10 +54,20 @@ struct OutOfStep;
 
 impl DbError {
     pub(crate) fn new(step: impl Into<Cow<'static, str>>, error: postgres::Error) -> DbError {
+        DbError::failed(step, error.into())
+    }
+
+    pub(crate) fn failed(step: impl Into<Cow<'static, str>>, failed: Failed) -> DbError {
+        let (error, connection, query) = failed.into_parts();
         DbError {
             step: step.into(),
+            // Named in the text only where that was asked for: who runs a command knows it.
             connection: None,
-            cause: Cause::Driver(error),
+            cause: Cause::Driver(Box::new(Reason {
+                error,
+                connection: connection.map(|name| name.as_ref().to_owned()),
+                query,
+            })),
         }
     }
 
@@ -85,13 +107,24 @@ impl DbError {
     #[must_use]
     pub fn on(mut self, connection: &str) -> DbError {
         self.connection = Some(connection.to_owned());
+        if let Cause::Driver(reason) = &mut self.cause {
+            reason.connection = Some(connection.to_owned());
+        }
         self
+    }
+
+    /// The statement that failed, if it is known: on one line, short, without the values in it.
+    pub fn query(&self) -> Option<String> {
+        match &self.cause {
+            Cause::Driver(reason) => reason.query(),
+            _ => None,
+        }
     }
 
     /// The server's code, when it was the server that refused.
     pub fn sql_state(&self) -> Option<&SqlState> {
         match &self.cause {
-            Cause::Driver(error) => error.code(),
+            Cause::Driver(reason) => reason.sql_state(),
             Cause::Connect(error) => error.sql_state(),
             Cause::Elapsed(_) | Cause::GivenUp(_) | Cause::OutOfStep(_) => None,
         }
@@ -101,7 +134,7 @@ impl DbError {
     /// way is unknown, and the next one needs a new connection.
     pub fn is_connection_lost(&self) -> bool {
         match &self.cause {
-            Cause::Driver(error) => is_lost(error),
+            Cause::Driver(reason) => is_lost(&reason.error),
             Cause::Connect(_) | Cause::Elapsed(_) | Cause::OutOfStep(_) => true,
             Cause::GivenUp(_) => false,
         }
@@ -109,7 +142,10 @@ impl DbError {
 
     /// Name of the connection: the configuration key, such as `provider_db`.
     pub fn connection(&self) -> Option<&str> {
-        self.connection.as_deref()
+        match (&self.connection, &self.cause) {
+            (None, Cause::Driver(reason)) => reason.connection(),
+            (connection, _) => connection.as_deref(),
+        }
     }
 
     /// What the server or the driver said: message, then detail and hint on lines of their own.
@@ -136,16 +172,63 @@ impl fmt::Display for DbError {
 impl Error for DbError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(match &self.cause {
-            // The driver's own text for it is just "db error".
-            Cause::Driver(error) => match error.as_db_error() {
-                Some(server) => server,
-                None => error,
-            },
+            Cause::Driver(reason) => reason.as_ref(),
             Cause::Connect(error) => error.as_ref(),
             Cause::Elapsed(error) => error,
             Cause::GivenUp(error) => error,
             Cause::OutOfStep(error) => error,
         })
+    }
+}
+
+impl Reason {
+    /// The server's code, when it was the server that refused.
+    pub(crate) fn sql_state(&self) -> Option<&SqlState> {
+        self.error.code()
+    }
+
+    /// Name of the connection.
+    pub(crate) fn connection(&self) -> Option<&str> {
+        self.connection.as_deref()
+    }
+
+    /// The statement that failed, if it is known: on one line, short, without the values in it.
+    pub(crate) fn query(&self) -> Option<String> {
+        self.query.as_ref().map(Query::shown)
+    }
+
+    /// What the server said, on one line: message, then detail and hint. Of an error on this side
+    /// what it says.
+    pub(crate) fn message(&self) -> String {
+        let Some(server) = self.error.as_db_error() else {
+            return chain(self);
+        };
+        let mut text = server.message().to_owned();
+        for (label, more) in [("DETAIL", server.detail()), ("HINT", server.hint())] {
+            if let Some(more) = more {
+                text.push_str(&format!(" {label}: {more}"));
+            }
+        }
+        text.replace(['\r', '\n'], " ")
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.error.as_db_error() {
+            // The driver's own text for it is just "db error".
+            Some(server) => server.fmt(f),
+            None => self.error.fmt(f),
+        }
+    }
+}
+
+impl Error for Reason {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self.error.as_db_error() {
+            Some(_) => None,
+            None => self.error.source(),
+        }
     }
 }
 
@@ -186,17 +269,59 @@ fn is_lost(error: &postgres::Error) -> bool {
             .is_some_and(|io| io.kind() != io::ErrorKind::InvalidInput)
 }
 
+/// A statement is shown up to this length, in characters.
+const LONGEST: usize = 200;
+
+/// So much is shown of a longer one.
+const BEGINNING: usize = 60;
+
+impl Query {
+    /// One line for the log: white space and comments are one blank each, and where values may be
+    /// they are left out.
+    fn shown(&self) -> String {
+        let (text, with_values) = match self {
+            Query::Parameters(text) => (text, false),
+            Query::Values(text) => (text, true),
+        };
+        let mut line = String::new();
+        for token in Tokens::new(text.as_str(), Strings::Standard) {
+            match token.kind {
+                TokenKind::Space => line.push(' '),
+                TokenKind::Str | TokenKind::Dollar if with_values => line.push_str("'...'"),
+                TokenKind::Number if with_values => line.push_str("..."),
+                TokenKind::Unterminated => line.push_str("..."),
+                _ => line.push_str(&String::from_utf8_lossy(token.text)),
+            }
+        }
+        let line = line.trim();
+        match line.char_indices().nth(LONGEST) {
+            None => line.to_owned(),
+            Some(_) => {
+                let beginning: String = line.chars().take(BEGINNING).collect();
+                format!("{beginning} ...")
+            }
+        }
+    }
+}
+
 /// Names the step that failed: `db.execute(…).during("register the consumer")?`.
 pub trait During<T> {
     /// Wraps a driver error; the step completes the sentence "cannot …".
     ///
     /// # Errors
-    /// Whatever the driver returned.
+    /// Whatever the driver returned, with statement and connection if a [`Session`](super::Session)
+    /// ran it.
     fn during(self, step: impl Into<Cow<'static, str>>) -> Result<T, DbError>;
 }
 
 impl<T> During<T> for Result<T, postgres::Error> {
     fn during(self, step: impl Into<Cow<'static, str>>) -> Result<T, DbError> {
         self.map_err(|error| DbError::new(step, error))
+    }
+}
+
+impl<T> During<T> for Result<T, Failed> {
+    fn during(self, step: impl Into<Cow<'static, str>>) -> Result<T, DbError> {
+        self.map_err(|failed| DbError::failed(step, failed))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postgres::{Client, SimpleQueryMessage};
 
-use super::{Canceller, DbError, During, SessionState};
+use super::{Canceller, DbError, During, Session, SessionState};
 
 /// Time for a connection to answer before a rollback; then what it runs is cancelled.
 const IDLE_PATIENCE: Duration = Duration::from_secs(1);
@@ -28,19 +28,13 @@ pub enum Isolation {
 
 /// A transaction: rolls back when dropped, and commits only if every statement succeeded.
 ///
-/// It is used as the driver's `Client`, so that helpers over `impl GenericClient` run in it.
+/// It is used as a [`Session`], so that helpers over `impl GenericClient` run in it.
 pub struct Tx<'a> {
-    client: &'a mut Client,
-    owner: Option<Owner<'a>>,
+    session: Session<'a>,
+    /// Of the connection that it was begun on.
+    state: Option<&'a SessionState>,
     open: bool,
     given_up: bool,
-}
-
-/// The connection that a transaction was begun on.
-#[derive(Clone, Copy)]
-pub(super) struct Owner<'a> {
-    pub(super) name: &'a str,
-    pub(super) session: &'a SessionState,
 }
 
 impl<'a> Tx<'a> {
@@ -49,12 +43,12 @@ impl<'a> Tx<'a> {
     /// # Errors
     /// The connection is gone.
     pub fn begin(client: &'a mut Client, isolation: Isolation) -> Result<Tx<'a>, DbError> {
-        Tx::begin_on(client, None, isolation)
+        Tx::begin_on(Session::lent(client), None, isolation)
     }
 
     pub(super) fn begin_on(
-        client: &'a mut Client,
-        owner: Option<Owner<'a>>,
+        mut session: Session<'a>,
+        state: Option<&'a SessionState>,
         isolation: Isolation,
     ) -> Result<Tx<'a>, DbError> {
         let sql = match isolation {
@@ -62,13 +56,11 @@ impl<'a> Tx<'a> {
             Isolation::RepeatableRead => "begin isolation level repeatable read",
             Isolation::Serializable => "begin isolation level serializable",
         };
-        client
-            .batch_execute(sql)
-            .during("begin a transaction")
-            .map_err(|error| named(owner, error))?;
+        let begun = session.batch_execute(sql).during("begin a transaction");
+        begun.map_err(|error| named(&session, error))?;
         Ok(Tx {
-            client,
-            owner,
+            session,
+            state,
             open: true,
             given_up: false,
         })
@@ -85,7 +77,7 @@ impl<'a> Tx<'a> {
     /// outcome is unknown and the position at the destination decides.
     pub fn commit(mut self) -> Result<(), DbError> {
         if self.given_up {
-            return Err(named(self.owner, DbError::given_up("commit")));
+            return Err(named(&self.session, DbError::given_up("commit")));
         }
         self.end("select 'commit'; commit", "commit")
     }
@@ -103,7 +95,9 @@ impl<'a> Tx<'a> {
     /// When the server refuses a COPY before it reads from it, the driver sends a message too many,
     /// and from then on takes each answer for that to the next statement.
     fn end(&mut self, sql: &str, step: &'static str) -> Result<(), DbError> {
-        let answer = self.client.simple_query(sql).during(step);
+        // What fails here is not this statement, but what it ends.
+        let client: &mut Client = &mut self.session;
+        let answer = client.simple_query(sql).during(step);
         let result = match answer {
             Ok(messages)
                 if !messages
@@ -123,13 +117,13 @@ impl<'a> Tx<'a> {
             // The transaction is still there, failed.
             Err(_) => {}
         }
-        result.map_err(|error| named(self.owner, error))
+        result.map_err(|error| named(&self.session, error))
     }
 
     /// Lets nothing more be run on the connection.
     fn disuse(&self) {
-        if let Some(owner) = self.owner {
-            owner.session.unusable.store(true, Ordering::Relaxed);
+        if let Some(state) = self.state {
+            state.unusable.store(true, Ordering::Relaxed);
         }
     }
 
@@ -142,12 +136,9 @@ impl<'a> Tx<'a> {
         &mut self,
         body: impl FnOnce(&mut Tx<'a>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let owner = self.owner;
         let run = |sql: &str, tx: &mut Tx<'a>, step: &'static str| {
-            tx.client
-                .batch_execute(sql)
-                .during(step)
-                .map_err(|error| named(owner, error))
+            let result = tx.session.batch_execute(sql).during(step);
+            result.map_err(|error| named(&tx.session, error))
         };
         run("savepoint s", self, "set a savepoint")?;
         match body(self) {
@@ -172,26 +163,26 @@ impl<'a> Tx<'a> {
 
     /// What cancels a statement of this transaction, if it was begun on a [`super::Connection`].
     pub(crate) fn canceller(&self) -> Option<Canceller> {
-        self.owner.map(|owner| owner.session.canceller.clone())
+        self.state.map(|state| state.canceller.clone())
     }
 
     /// Waits until the connection has nothing more to do, and makes it so.
     fn quiesce(&mut self) -> bool {
-        if self.client.is_valid(IDLE_PATIENCE).is_ok() {
+        if self.session.is_valid(IDLE_PATIENCE).is_ok() {
             return true;
         }
         match self.canceller() {
-            Some(canceller) if !self.client.is_closed() => {
-                canceller.cancel().is_ok() && self.client.is_valid(CANCEL_PATIENCE).is_ok()
+            Some(canceller) if !self.session.is_closed() => {
+                canceller.cancel().is_ok() && self.session.is_valid(CANCEL_PATIENCE).is_ok()
             }
             _ => false,
         }
     }
 }
 
-fn named(owner: Option<Owner<'_>>, error: DbError) -> DbError {
-    match owner {
-        Some(owner) => error.on(owner.name),
+fn named(session: &Session<'_>, error: DbError) -> DbError {
+    match session.name() {
+        Some(name) => error.on(name),
         None => error,
     }
 }
@@ -213,16 +204,16 @@ impl Drop for Tx<'_> {
     }
 }
 
-impl Deref for Tx<'_> {
-    type Target = Client;
+impl<'a> Deref for Tx<'a> {
+    type Target = Session<'a>;
 
-    fn deref(&self) -> &Client {
-        self.client
+    fn deref(&self) -> &Session<'a> {
+        &self.session
     }
 }
 
-impl DerefMut for Tx<'_> {
-    fn deref_mut(&mut self) -> &mut Client {
-        self.client
+impl<'a> DerefMut for Tx<'a> {
+    fn deref_mut(&mut self) -> &mut Session<'a> {
+        &mut self.session
     }
 }

@@ -1,7 +1,6 @@
 //! The default comparison: count of the rows, and the sum of a 64-bit hash of each.
 
-use postgres::Client;
-use skytools::db::During;
+use skytools::db::{During, Session};
 use skytools::quote;
 use skytools::table::{self, Column, RelationKind, TableName};
 use tracing::warn;
@@ -29,7 +28,7 @@ struct Side {
 }
 
 impl Side {
-    fn read(db: &mut Client, table: &TableName) -> Result<Side, Error> {
+    fn read(db: &mut Session<'_>, table: &TableName) -> Result<Side, Error> {
         let relation = table::relation(db, table)?;
         let row = db
             .query_typed_one(
@@ -62,8 +61,8 @@ impl Side {
 
 /// The queries for both sides; pins the parameters of both sessions until their transactions end.
 pub(super) fn queries(
-    provider: &mut Client,
-    subscriber: &mut Client,
+    provider: &mut Session<'_>,
+    subscriber: &mut Session<'_>,
     table: &TableName,
     count_only: bool,
 ) -> Result<(String, String), Error> {
@@ -72,10 +71,9 @@ pub(super) fn queries(
     let result = if count_only {
         "count(1)".to_owned()
     } else {
-        for db in [provider, subscriber] {
-            for (name, value) in PINNED {
-                set_local(db, name, value)?;
-            }
+        for (name, value) in PINNED {
+            set_local(provider, name, value)?;
+            set_local(subscriber, name, value)?;
         }
         let common = common_columns(&here, &there, table);
         format!(

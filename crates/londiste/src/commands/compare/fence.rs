@@ -4,12 +4,11 @@
 use std::time::{Duration, Instant};
 
 use pgq::{ConsumerName, QueueName, TickId, position};
-use postgres::Client;
 use postgres::error::SqlState;
 use postgres::types::Type;
 use skytools::config::CommonConfig;
 use skytools::daemon::Stop;
-use skytools::db::{Connection, Database, DbError, During, Tx};
+use skytools::db::{Connection, Database, DbError, During, Session, Tx};
 use skytools::table::{self, RelationKind, TableName};
 use tracing::{debug, error, info};
 
@@ -216,7 +215,7 @@ fn tick_from_now_on(
 
 /// The first tick whose snapshot is past a transaction id.
 fn first_tick_after(
-    db: &mut Client,
+    db: &mut Session<'_>,
     queue: &QueueName,
     mark: i64,
 ) -> Result<Option<TickId>, DbError> {

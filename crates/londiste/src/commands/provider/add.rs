@@ -1,8 +1,7 @@
 use std::collections::HashSet;
 
-use postgres::Client;
 use postgres::types::Type;
-use skytools::db::{Connection, DbError, During, Tx};
+use skytools::db::{Connection, DbError, During, Session, Tx};
 use skytools::table::{self, RelationKind, TableName};
 use tracing::{info, warn};
 
@@ -73,7 +72,7 @@ fn add(tx: &mut Tx<'_>, queue: &str, name: &str, force: bool) -> Result<(), Erro
 
 /// Roles that may change the table and not write into queues: its trigger would make their changes
 /// fail. Quoted, as GRANT takes them.
-fn shut_out(db: &mut Client, name: &str) -> Result<Vec<String>, DbError> {
+fn shut_out(db: &mut Session<'_>, name: &str) -> Result<Vec<String>, DbError> {
     let rows = db
         .query_typed(
             "select distinct case a.grantee when 0 then 'public'
@@ -116,7 +115,7 @@ fn why_not(db: &mut Connection, name: &TableName) -> Result<String, Error> {
 }
 
 /// Row-level AFTER triggers that fire before the one of the queue, because their names sort first.
-fn earlier_triggers(db: &mut Client, queue: &str, name: &str) -> Result<Vec<String>, DbError> {
+fn earlier_triggers(db: &mut Session<'_>, queue: &str, name: &str) -> Result<Vec<String>, DbError> {
     // tgtype: 1 is FOR EACH ROW, 2 BEFORE, 64 INSTEAD OF. Triggers fire in the byte order of names.
     let rows = db
         .query_typed(
