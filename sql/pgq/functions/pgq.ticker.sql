@@ -1,9 +1,10 @@
 create or replace function pgq.ticker(i_queue_name text)
 returns bigint as $$
--- pgq.ticker(1): makes a tick if the queue is due for one.
+-- pgq.ticker(1): makes a tick if the queue is due for one; several, if many events have gathered while
+-- nobody ticked, so that they do not become one batch (pgq._tick_backlog).
 -- Parameters:
 --      i_queue_name      an existing queue that ticks by itself
--- Returns:  id of the new tick; null if none is due, or another session is ticking the queue
+-- Returns:  id of the new tick, the last one; null if none is due, or another session is ticking the queue
 -- Raises:   "no such queue"; "This queue has external tick source."; "Ticker has been paused for this
 --           queue"; "Invalid PgQ state: ..." if transaction ids went back, as after a restore into
 --           another cluster
@@ -119,6 +120,10 @@ begin
             when unique_violation then
                 return null;
         end;
+    elsif v_age > greatest(5 * v_queue.queue_ticker_max_lag, interval '5 seconds')
+          and v_new between greatest(40 * v_queue.queue_ticker_max_count::bigint, 40) and 5000000 then
+        -- Nobody has ticked for a while, and this would be a giant batch.
+        perform pgq._tick_backlog(v_queue.queue_id, v_snapshot, v_position);
     end if;
 
     v_tick := nextval(pgq.quote_fqname(v_queue.queue_tick_seq)::regclass);

@@ -1,6 +1,7 @@
 //! The SQL of PgQ against servers, called as any client calls it.
 
 mod administration;
+mod backlog;
 mod bulk;
 mod catalogue;
 mod consumption;
