@@ -44,6 +44,13 @@ begin
                and d.refobjid = v_extension.oid
                -- Those of the second kind go with the extension if they may not stay.
                and d.deptype in ('e', 'x')
+               -- Types of tables and of arrays go with theirs.
+               and not exists (select
+                                 from pg_type t
+                                 left join pg_class c on c.oid = t.typrelid
+                                where d.classid = 'pg_type'::regclass
+                                  and t.oid = d.objid
+                                  and (c.relkind <> 'c' or exists (select from pg_type a where a.typarray = t.oid)))
         loop
             if v_object.member then
                 execute format('alter extension %I drop %s %s', v_extension.extname, v_object.type, v_object.identity);
