@@ -3107,7 +3107,8 @@ returns setof record as $$
 -- Returns:  one row per call, each for a transaction of its own. "vacuum" is the statement, run on the
 --           table func_arg outside a transaction; any other name is a function that takes func_arg, or
 --           nothing if that is null, and wants to be called again while it returns a number other
---           than 0
+--           than 0. Functions of queue_extra_maint are left out, with a warning, if they belong to somebody who
+--           is neither a superuser nor the owner of this function
 -- Reads:    pgq.queue
 -- Used by:  daemons
 declare
@@ -3141,6 +3142,20 @@ begin
     loop
         func_arg := v_queue.queue_name;
         foreach func_name in array v_queue.queue_extra_maint loop
+            -- Who may change the list shall not have the caller, a superuser at worst, run a function that
+            -- he has made for that.
+            if exists (select
+                         from pg_proc p
+                         join pg_namespace n on n.oid = p.pronamespace
+                         join pg_roles o on o.oid = p.proowner
+                        where pgq.quote_fqname(func_name) = format('%I.%I', n.nspname, p.proname)
+                          and not o.rolsuper
+                          and o.oid <> (select proowner from pg_proc
+                                         where oid = 'pgq.maint_operations()'::regprocedure)) then
+                raise warning 'maintenance function % of queue % belongs to another owner and is not called',
+                    func_name, func_arg;
+                continue;
+            end if;
             return next;
         end loop;
     end loop;

@@ -15,9 +15,17 @@ use crate::support::{
 
 /// A server that offers the extensions of `sql/dist`.
 fn offering() -> TestResult<Cluster> {
+    offering_more(&[])
+}
+
+/// A server that offers those and more.
+fn offering_more(more: &[(&str, &str)]) -> TestResult<Cluster> {
     let mut cluster = Cluster::start()?;
     let dist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sql/dist");
-    let mut files = Vec::new();
+    let mut files: Vec<(String, String)> = more
+        .iter()
+        .map(|(name, text)| (name.to_string(), text.to_string()))
+        .collect();
     for entry in fs::read_dir(dist)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -145,6 +153,34 @@ fn what_is_installed_becomes_an_extension_and_ordinary_again() -> TestResult {
     catalogue::assert_same(&mut db, &mut fresh)?;
     assert_eq!(consume(&mut db)?, Some(vec!["open".to_owned()]));
     Ok(())
+}
+
+#[test]
+fn an_extension_that_others_need_is_not_adopted() -> TestResult {
+    let cluster = offering_more(&[
+        (
+            "pgq_node.control",
+            "default_version = '3.5'\nrequires = 'pgq'\nschema = pg_catalog\n",
+        ),
+        ("pgq_node--3.5.sql", "create schema pgq_node;"),
+    ])?;
+    let mut db = cluster.connect("postgres")?;
+    db.batch_execute("create extension pgq; create extension pgq_node")?;
+    let adopt = crate::support::run(&mut db, &["pgq/adopt.sql"]);
+    let error = format!("{:?}", adopt.expect_err("somebody needs it"));
+    assert!(
+        error.contains("other extensions need the extension pgq: pgq_node"),
+        "{error}"
+    );
+    assert_eq!(
+        row(
+            &mut db,
+            "select count(*) from pg_extension where extname like 'pgq%'"
+        )?,
+        "2"
+    );
+    db.batch_execute("drop extension pgq_node")?;
+    crate::support::run(&mut db, &["pgq/adopt.sql"])
 }
 
 /// Dumps a database and restores it into a new one of the same server.

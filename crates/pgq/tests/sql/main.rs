@@ -11,6 +11,7 @@ mod epoch;
 mod ext;
 mod extension;
 mod generations;
+mod grants;
 mod health;
 mod held_snapshot;
 mod lifecycle;
