@@ -23,5 +23,6 @@ mod support;
 mod swap;
 mod ticker;
 mod triggers;
+mod txid;
 mod upgrade;
 mod visibility;

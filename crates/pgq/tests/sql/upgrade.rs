@@ -205,6 +205,8 @@ fn statements_that_sessions_prepared_before_the_upgrade_go_on() -> TestResult {
         "select queue_name, consumer_name, prev_tick_id, tick_id from pgq.get_batch_info($1)",
     )?;
     let finish = session.prepare("select pgq.finish_batch($1)")?;
+    let all_info = session.prepare("select * from pgq.get_batch_info($1)")?;
+    session.query(&all_info, &[&1_i64])?;
     // Often enough for a plan of its own to be cached.
     let round = |session: &mut Client, data: &str| -> TestResult<(i64, usize)> {
         session.query(&insert, &[&"q", &"type", &data])?;
@@ -221,6 +223,18 @@ fn statements_that_sessions_prepared_before_the_upgrade_go_on() -> TestResult {
     session.query(&finish, &[&1_i64])?;
     tick(&mut db)?;
     assert_eq!(round(&mut session, "next")?, (2, 9));
+    // More columns than before: the server refuses, until the statement is prepared again.
+    let error = session
+        .query(&all_info, &[&2_i64])
+        .expect_err("new columns");
+    let error = error
+        .as_db_error()
+        .expect("the server's own")
+        .message()
+        .to_owned();
+    assert_eq!(error, "cached plan must not change result type");
+    let all_info = session.prepare("select * from pgq.get_batch_info($1)")?;
+    assert_eq!(session.query_one(&all_info, &[&2_i64])?.len(), 9);
     Ok(())
 }
 
