@@ -1,5 +1,6 @@
 //! `cargo xtask bench queue`: producing, consuming, ticking.
 
+mod bulk;
 mod idle;
 mod insert;
 
@@ -25,11 +26,13 @@ pub(crate) struct Args {
 enum Workload {
     /// One event a transaction, prepared
     Insert,
+    /// Many events with one call
+    Bulk,
     /// The ticker with queues in which nothing happens
     Idle,
 }
 
-const WORKLOADS: [Workload; 2] = [Workload::Insert, Workload::Idle];
+const WORKLOADS: [Workload; 3] = [Workload::Insert, Workload::Bulk, Workload::Idle];
 
 /// What a workload works with.
 struct Run<'a> {
@@ -53,6 +56,7 @@ pub(super) fn run(args: &Args, interrupt: &Interrupt) -> Result<Report> {
             eprintln!("{workload:?} ...");
             match workload {
                 Workload::Insert => insert::measure(&mut run)?,
+                Workload::Bulk => bulk::measure(&mut run)?,
                 Workload::Idle => idle::measure(&mut run)?,
             }
         }
