@@ -85,6 +85,13 @@ pub(crate) fn rate(time: Duration, mut call: impl FnMut() -> Result) -> Result<f
     Ok(calls / start.elapsed().as_secs_f64())
 }
 
+/// Seconds that `work` takes.
+pub(crate) fn seconds(work: impl FnOnce() -> Result) -> Result<f64> {
+    let start = Instant::now();
+    work()?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
 /// A process of a server on this machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Backend(i32);

@@ -1,17 +1,20 @@
 //! The server that everything is measured on, with ours and its peers in databases of their own.
 
+use std::path::PathBuf;
+
 use postgres::Client;
 use skytools::db::{Isolation, Tx};
 use testkit::Cluster;
 
 use crate::Result;
+use crate::process;
 use crate::scratch::Scratch;
 
 /// A throwaway server; goes when dropped.
 #[derive(Debug)]
 pub(crate) struct Stand {
     cluster: Cluster,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Stand {
@@ -27,10 +30,7 @@ impl Stand {
             .setting("max_wal_size", "4GB")
             .setting("checkpoint_timeout", "30min")
             .start()?;
-        Ok(Stand {
-            cluster,
-            _scratch: scratch,
-        })
+        Ok(Stand { cluster, scratch })
     }
 
     /// The server's version, as it gives it.
@@ -38,6 +38,25 @@ impl Stand {
         let mut db = self.connect("postgres")?;
         let row = db.query_one("select current_setting('server_version')", &[])?;
         Ok(format!("PostgreSQL {}", row.get::<_, String>(0)))
+    }
+
+    /// Connect string of a database, as libpq reads it.
+    pub(crate) fn conninfo(&self, database: &str) -> String {
+        self.cluster.conninfo(database)
+    }
+
+    /// A file that goes with the server, and that its programs may write.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// A program that comes with the server, or is in the path.
+    pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
+        let beside = self.cluster.bindir().join(name);
+        if beside.is_file() {
+            return Some(beside);
+        }
+        process::in_path(name)
     }
 
     pub(crate) fn connect(&self, database: &str) -> Result<Client> {

@@ -1,8 +1,11 @@
 //! `cargo xtask bench queue`: producing, consuming, ticking.
 
 mod bulk;
+mod consume;
+mod held;
 mod idle;
 mod insert;
+mod latency;
 
 use super::Common;
 use super::report::Report;
@@ -26,13 +29,26 @@ pub(crate) struct Args {
 enum Workload {
     /// One event a transaction, prepared
     Insert,
-    /// Many events with one call
+    /// Many events in one call
     Bulk,
+    /// Reading batches
+    Consume,
+    /// From the commit to the consumer, woken up by the ticker
+    Latency,
     /// The ticker with queues in which nothing happens
     Idle,
+    /// A consumer while somebody holds an old snapshot
+    Held,
 }
 
-const WORKLOADS: [Workload; 3] = [Workload::Insert, Workload::Bulk, Workload::Idle];
+const WORKLOADS: [Workload; 6] = [
+    Workload::Insert,
+    Workload::Bulk,
+    Workload::Consume,
+    Workload::Latency,
+    Workload::Idle,
+    Workload::Held,
+];
 
 /// What a workload works with.
 struct Run<'a> {
@@ -57,7 +73,10 @@ pub(super) fn run(args: &Args, interrupt: &Interrupt) -> Result<Report> {
             match workload {
                 Workload::Insert => insert::measure(&mut run)?,
                 Workload::Bulk => bulk::measure(&mut run)?,
+                Workload::Consume => consume::measure(&mut run)?,
+                Workload::Latency => latency::measure(&mut run)?,
                 Workload::Idle => idle::measure(&mut run)?,
+                Workload::Held => held::measure(&mut run)?,
             }
         }
     }
