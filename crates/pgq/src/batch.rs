@@ -111,9 +111,34 @@ pub fn next_batch(
     queue: &QueueName,
     consumer: &ConsumerName,
 ) -> Result<Option<Batch>, Error> {
+    next_batch_from("pgq.next_batch_info($1, $2)", db, queue, consumer)
+}
+
+/// As [`next_batch`], but does not wait until the server has the opening on disk.
+///
+/// A crash of the server may undo it, and the same ticks come again under another id: for consumers
+/// that do not remember ids of batches.
+pub(crate) fn next_batch_soon(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+    consumer: &ConsumerName,
+) -> Result<Option<Batch>, Error> {
+    let from = format!("{SOON}, pgq.next_batch_info($1, $2)");
+    next_batch_from(&from, db, queue, consumer)
+}
+
+/// Lets the transaction of a query end before it is on disk, as a part of what the query reads from.
+pub(crate) const SOON: &str = "pg_catalog.set_config('synchronous_commit', 'off', true)";
+
+fn next_batch_from(
+    from: &str,
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+    consumer: &ConsumerName,
+) -> Result<Option<Batch>, Error> {
     let row = db
         .query_typed_one(
-            "select batch_id, prev_tick_id, cur_tick_id from pgq.next_batch_info($1, $2)",
+            &format!("select batch_id, prev_tick_id, cur_tick_id from {from}"),
             &[(queue, Type::TEXT), (consumer, Type::TEXT)],
         )
         .during("ask for the next batch")?;

@@ -25,7 +25,7 @@ impl RemoteConsumer {
     pub fn new(source: Database, target: Database, config: ConsumerConfig) -> RemoteConsumer {
         RemoteConsumer {
             target: Target::new(target, "pgq_ext", config.consumer.clone(), config.lock),
-            source: Source::new(source, config),
+            source: Source::with_durable_batches(source, config),
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Source {
     pub(super) config: ConsumerConfig,
     /// Who this is among several that share the consumer.
     member: Option<SubconsumerName>,
+    /// Whether the id of a batch is remembered elsewhere, and must not change in a crash.
+    remembers_batches: bool,
     /// What the server can do, once it was asked.
     features: Option<Features>,
     attached: bool,
@@ -39,11 +41,20 @@ impl Source {
             db,
             config,
             member: None,
+            remembers_batches: false,
             features: None,
             attached: false,
             deaf: false,
             reached: None,
             heard: Instant::now(),
+        }
+    }
+
+    /// A source of a consumer that remembers the id of the last batch.
+    pub(super) fn with_durable_batches(db: Database, config: ConsumerConfig) -> Source {
+        Source {
+            remembers_batches: true,
+            ..Source::new(db, config)
         }
     }
 
@@ -180,8 +191,11 @@ impl Source {
             None if *wish != BatchWish::default() => {
                 batch::next_batch_like(&mut **db, queue, consumer, wish)?
             }
-            None if features.custom_batches => batch::next_batch(&mut **db, queue, consumer)?,
-            None => batch::next_batch_by_id(&mut **db, queue, consumer)?,
+            None if !features.custom_batches => {
+                batch::next_batch_by_id(&mut **db, queue, consumer)?
+            }
+            None if self.remembers_batches => batch::next_batch(&mut **db, queue, consumer)?,
+            None => batch::next_batch_soon(&mut **db, queue, consumer)?,
         };
         if batch.is_none() && self.heard.elapsed() >= self.config.keepalive {
             stats.put("idle", self.heard.elapsed().as_secs_f64());

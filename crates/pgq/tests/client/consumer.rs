@@ -600,6 +600,43 @@ fn a_server_that_went_away_is_found_again() -> TestResult {
     Ok(())
 }
 
+#[test]
+fn a_source_killed_while_a_batch_is_open_gives_it_again() -> TestResult {
+    let mut pair = Pair::new()?;
+    let mut source = Cluster::start()?;
+    pair.src = with_queue(&source, "src")?;
+    let (src, dst) = (
+        database(&source.conninfo("src"))?,
+        database(&pair.cluster.conninfo("dst"))?,
+    );
+    let mut consumer = SerialConsumer::new(src, dst, "pgq_ext", config(LockLevel::Session));
+    let mut context = context();
+    round(&mut consumer, &mut context)?;
+    for (text, applies) in [("a", false), ("b", true)] {
+        produce(&mut pair.src, &[text])?;
+        // The opening of the batch need not be on the disk by then.
+        let killed = consumer.work(&mut context, |events, dst| {
+            while let Some(event) = events.next()? {
+                insert(dst, &event)?;
+            }
+            source
+                .restart(testkit::Shutdown::Kill)
+                .map_err(|_| Error::NoEventTime)?;
+            match applies {
+                true => Ok(()),
+                false => Err(Error::NoEventTime),
+            }
+        });
+        assert!(killed.is_err());
+        consumer.recover();
+        pair.src = open(&source.conninfo("src"))?;
+        while round(&mut consumer, &mut context)? == Work::More {}
+    }
+    assert_eq!(pair.applied()?, ["a", "b"]);
+    assert_eq!(pair.stored()?, pair.source_position()?);
+    Ok(())
+}
+
 /// The driver's error passes through a handler's own error type.
 #[derive(Debug, thiserror::Error)]
 enum Own {
