@@ -8,6 +8,8 @@ mod crash;
 mod failed;
 mod generations;
 mod local;
+mod pair;
 mod producer;
+mod serial;
 mod support;
 mod wake;
