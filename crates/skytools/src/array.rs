@@ -238,6 +238,20 @@ mod tests {
         }
 
         #[test]
+        fn an_array_that_stops_early_is_refused(
+            elements in prop::collection::vec(
+                prop::option::of(prop::collection::vec(any::<u8>(), 0..8)),
+                0..6,
+            ),
+        ) {
+            let mut text = Vec::new();
+            push(elements.iter().map(Option::as_deref), &mut text);
+            for end in 0..text.len() {
+                prop_assert!(parse(&text[..end]).is_err(), "{:?}", &text[..end]);
+            }
+        }
+
+        #[test]
         fn reading_arbitrary_text_never_panics(bytes: Vec<u8>, similar in r#"\{[a,"\\{}n\[=]{0,12}\}"#) {
             let _ = parse(&bytes);
             let _ = parse(similar.as_bytes());

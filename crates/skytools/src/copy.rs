@@ -218,6 +218,22 @@ mod tests {
         }
 
         #[test]
+        fn a_row_that_stops_within_an_escape_is_refused(
+            values in prop::collection::vec(prop::option::of(prop::collection::vec(
+                prop_oneof![Just(b'\\'), Just(b'\t'), any::<u8>()], 0..10)), 1..5),
+        ) {
+            let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
+            let mut text = Vec::new();
+            row(&values, &mut text);
+            for end in 0..text.len() {
+                let part = &text[..end];
+                let backslashes = part.iter().rev().take_while(|&&byte| byte == b'\\').count();
+                let read: Result<Vec<_>, _> = fields(part).collect();
+                prop_assert_eq!(read.is_err(), backslashes % 2 == 1);
+            }
+        }
+
+        #[test]
         fn reading_arbitrary_bytes_never_panics(row: Vec<u8>, escapes in r"[\\xN0-9a-f\t]{0,12}") {
             fields(&row).for_each(drop);
             fields(escapes.as_bytes()).for_each(drop);

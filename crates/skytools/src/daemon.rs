@@ -36,7 +36,7 @@ mod worker;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 pub use control::{Relaunch, Signal};
 pub use stop::Stop;
@@ -366,7 +366,11 @@ impl<C: DeserializeOwned> Job<C> {
                 }
             }
             worker.between();
-            if self.is_once() || idle && self.common.runs_until_idle() {
+            if self.is_once() {
+                debug!("Only single loop requested, exiting");
+                return Ok(());
+            }
+            if idle && self.common.runs_until_idle() {
                 return Ok(());
             }
             if failed {

@@ -4,7 +4,7 @@
 //! * a connection: [`conninfo`], [`tls`], [`db`]
 //! * text the server understands: [`quote`], [`copy`], [`mod@array`], [`urlencode`], [`sql`], [`partial`];
 //!   a row of any of these is a [`record`], and becomes a [`statement`]
-//! * the catalog: [`table`], [`snapshot`], [`install`]; between servers: [`full_copy`]
+//! * the catalog: [`table`], [`dbstruct`], [`snapshot`], [`install`]; between servers: [`full_copy`]
 #![warn(missing_docs)]
 
 pub mod app;
@@ -14,6 +14,7 @@ pub mod conninfo;
 pub mod copy;
 pub mod daemon;
 pub mod db;
+pub mod dbstruct;
 pub mod full_copy;
 pub mod ini;
 pub mod install;

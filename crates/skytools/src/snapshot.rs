@@ -200,6 +200,16 @@ mod tests {
         }
 
         #[test]
+        fn no_text_panics(text in any::<String>(), similar in "[0-9]{0,22}:[0-9]{0,22}:[0-9,:-]{0,20}") {
+            for text in [text, similar] {
+                if let Ok(snapshot) = Snapshot::parse(&text) {
+                    prop_assert!(snapshot.xmin() == 0 || snapshot.contains(snapshot.xmin() - 1));
+                    prop_assert!(!snapshot.contains(snapshot.xmax()) || snapshot.xmax() < snapshot.xmin());
+                }
+            }
+        }
+
+        #[test]
         fn covering_means_that_no_visible_id_is_invisible_later(
             a in (0u64..12, 0u64..12, proptest::collection::vec(0u64..24, 0..5)),
             b in (0u64..12, 0u64..12, proptest::collection::vec(0u64..24, 0..5)),

@@ -124,7 +124,23 @@ impl std::fmt::Display for Value {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{Stats, Value};
+
+    proptest! {
+        #[test]
+        fn no_line_panics(text in any::<String>(), similar in "\\{([a-z]: -?[0-9.]{1,22}(, )?){0,4}\\}") {
+            for line in [text, similar] {
+                if let Some(stats) = Stats::parse(&line) {
+                    let mut sum = stats.clone();
+                    sum.add(&stats);
+                    sum.add(&stats);
+                    prop_assert!(Stats::parse(&sum.to_string()).is_some());
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_line_keeps_the_order_of_insertion() {

@@ -181,6 +181,27 @@ mod tests {
         }
 
         #[test]
+        fn a_record_that_stops_within_a_hex_code_is_refused(
+            columns in prop::collection::vec(
+                (prop::collection::vec(any::<u8>(), 1..8), any::<Option<Vec<u8>>>()),
+                0..4,
+            ),
+        ) {
+            let record: Record<'_> = (columns.into_iter())
+                .map(|(name, value)| (Cow::Owned(name), value.map(Cow::Owned)))
+                .collect();
+            let text = encode(&record);
+            for end in 0..text.len() {
+                let part = &text[..end];
+                let within = part.iter().rev().take(2).any(|byte| *byte == b'%');
+                match decode(part) {
+                    Ok(_) => prop_assert!(!within),
+                    Err(error) => prop_assert!(within && error == Error::Incomplete),
+                }
+            }
+        }
+
+        #[test]
         fn reading_arbitrary_bytes_never_panics(bytes: Vec<u8>, similar in "[a%&=+0-9f]{0,20}") {
             let _ = decode(&bytes);
             let _ = decode(similar.as_bytes());

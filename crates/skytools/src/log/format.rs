@@ -236,6 +236,7 @@ impl DateFormat {
 #[cfg(test)]
 mod tests {
     use jiff::Zoned;
+    use proptest::prelude::*;
     use tracing::Level;
 
     use super::{DateFormat, Format, Layout, Record};
@@ -293,6 +294,15 @@ mod tests {
             line(&layout, Level::DEBUG, "gone"),
             "1331626502.037912 37 DEBUG\n"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_layout_panics(format in "(%|\\(|\\)|s|message|asctime|.){0,12}", date in "(%|[a-zA-Z]|.){0,12}") {
+            if let Ok(layout) = Layout::of_handler(Some(&format), Some(&date)) {
+                line(&layout, Level::INFO, "{count: 1}");
+            }
+        }
     }
 
     #[test]

@@ -288,6 +288,33 @@ proptest! {
     }
 
     #[test]
+    fn what_stops_early_is_refused(
+        columns in prop::collection::vec((text(), prop::option::of(text())), 1..4),
+        keys in prop::collection::vec((text(), text().prop_map(Some)), 1..3),
+    ) {
+        let insert = written(Op::Insert, &columns);
+        for end in 0..insert.len() {
+            prop_assert!(parse(Op::Insert, &insert[..end], Strings::Standard).is_err());
+        }
+        // Behind a value these two may end, and so may a value before a doubled quote.
+        let update = written(Op::Update, &keys);
+        let keys = written(Op::Delete, &keys);
+        let set = update.len() - keys.len();
+        for end in 0..update.len() {
+            let part = &update[..end];
+            if end <= set || !part.trim_ascii_end().ends_with(b"'") {
+                prop_assert!(parse(Op::Update, part, Strings::Standard).is_err());
+            }
+        }
+        for end in 0..keys.len() {
+            let part = &keys[..end];
+            if !part.trim_ascii_end().ends_with(b"'") {
+                prop_assert!(parse(Op::Delete, part, Strings::Standard).is_err());
+            }
+        }
+    }
+
+    #[test]
     fn parsing_arbitrary_text_never_panics(
         bytes: Vec<u8>,
         similar in r#"\(?([abE]|'[a\\]?'?|"|,|=|\$|and|where| |\)|values \(|null|1){0,12}"#,

@@ -296,6 +296,14 @@ proptest! {
     }
 
     #[test]
+    fn statements_split_again_are_the_same(script in sql_like()) {
+        if let Ok(list) = statements(&script, Strings::Standard) {
+            let again = list.join("\n");
+            prop_assert_eq!(statements(&again, Strings::Standard).unwrap(), list);
+        }
+    }
+
+    #[test]
     fn splitting_arbitrary_text_never_panics(text: String, similar in sql_like()) {
         for script in [text, similar] {
             for strings in [Strings::Standard, Strings::Backslash] {
