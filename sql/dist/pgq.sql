@@ -191,7 +191,14 @@ create table if not exists pgq.retry_queue (
     constraint rq_queue_id_fkey foreign key (ev_queue) references pgq.queue (queue_id)
 );
 
-create index if not exists rq_retry_idx on pgq.retry_queue (ev_retry_after);
+do $$
+begin
+    -- Not "if not exists": that locks the table against writers even when there is nothing to do.
+    if to_regclass('pgq.rq_retry_idx') is null then
+        create index rq_retry_idx on pgq.retry_queue (ev_retry_after);
+    end if;
+end
+$$;
 
 -- pgq/tables/pgq.failed_queue.sql
 -- Events that a consumer gave up on. The row type is the result type of pgq.failed_event_list, and

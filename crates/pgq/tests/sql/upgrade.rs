@@ -331,7 +331,9 @@ fn the_upgrade_waits_for_open_transactions_and_ends_none_of_them() -> TestResult
             },
         )?;
         producer.batch_execute("update pgq.consumer set co_name = co_name; commit")?;
-        consumer.batch_execute("select pgq.insert_event('q', 'type', 'late'); commit")?;
+        consumer.batch_execute(
+            "update pgq.retry_queue set ev_data = ev_data; select pgq.insert_event('q', 'type', 'late'); commit",
+        )?;
         upgrade.join().expect("it does not panic")
     })?;
     assert_eq!(row(&mut watch, "select pgq.version()")?, "3.6.0");

@@ -200,29 +200,39 @@ fn repeat(stop: &AtomicBool, mut step: impl FnMut(u32) -> TestResult) -> TestRes
     Ok(count)
 }
 
-/// Finishes a batch of the consumer with the statements that clients prepare; counts events by content.
+/// Finishes a batch of the consumer in one transaction, with the statements that clients prepare; counts
+/// events by content, some of them only when they come again.
 fn consume(
     db: &mut Client,
-    statements: &[postgres::Statement; 3],
+    statements: &[postgres::Statement; 4],
     consumer: &str,
     seen: &mut BTreeMap<String, u32>,
 ) -> TestResult<bool> {
-    let [next, events, finish] = statements;
-    let Some(batch): Option<i64> = db.query_one(next, &[&"q", &consumer])?.get(0) else {
+    let [next, events, retry, finish] = statements;
+    let mut tx = db.transaction()?;
+    let Some(batch): Option<i64> = tx.query_one(next, &[&"q", &consumer])?.get(0) else {
+        tx.commit()?;
         return Ok(false);
     };
-    for row in db.query(events, &[&batch])? {
-        let data: Option<String> = row.get("ev_data");
-        *seen.entry(data.unwrap_or_default()).or_default() += 1;
+    for row in tx.query(events, &[&batch])? {
+        let (id, again): (i64, Option<i32>) = (row.get("ev_id"), row.get("ev_retry"));
+        let data: String = row.get("ev_data");
+        if id % 10 == 0 && again.is_none() {
+            tx.query(retry, &[&batch, &id, &0])?;
+        } else {
+            *seen.entry(data).or_default() += 1;
+        }
     }
-    db.query(finish, &[&batch])?;
+    tx.query(finish, &[&batch])?;
+    tx.commit()?;
     Ok(true)
 }
 
-fn prepared(db: &mut Client) -> TestResult<[postgres::Statement; 3]> {
+fn prepared(db: &mut Client) -> TestResult<[postgres::Statement; 4]> {
     Ok([
         db.prepare("select pgq.next_batch($1, $2)")?,
         db.prepare("select * from pgq.get_batch_events($1)")?,
+        db.prepare("select pgq.event_retry($1, $2, $3::integer)")?,
         db.prepare("select pgq.finish_batch($1)")?,
     ])
 }
@@ -250,7 +260,7 @@ fn an_extension_is_adopted_under_producers_and_consumers_that_notice_nothing() -
         .get(0);
 
     let (producing, consuming) = (AtomicBool::new(false), AtomicBool::new(false));
-    let (inserted, seen) = thread::scope(|scope| -> TestResult<_> {
+    let (inserted, mut seen) = thread::scope(|scope| -> TestResult<_> {
         let (site, producing, consuming) = (&site, &producing, &consuming);
         let producers: Vec<_> = (0..2)
             .map(|who| {
@@ -280,10 +290,6 @@ fn an_extension_is_adopted_under_producers_and_consumers_that_notice_nothing() -
                         consume(&mut db, &statements, consumer, &mut seen)?;
                         Ok(())
                     })?;
-                    // The producers have ended: what is left.
-                    db.batch_execute("select pgq.force_tick('q')")?;
-                    db.batch_execute("select pgq.ticker('q')")?;
-                    while consume(&mut db, &statements, consumer, &mut seen)? {}
                     Ok(seen)
                 })
             })
@@ -346,6 +352,17 @@ fn an_extension_is_adopted_under_producers_and_consumers_that_notice_nothing() -
         Ok((inserted, seen))
     })?;
 
+    // What is left, and what comes again.
+    for _ in 0..2 {
+        let moved = "select pgq.maint_retry_events()";
+        while db.query_one(moved, &[])?.get::<_, i32>(0) > 0 {}
+        db.batch_execute("select pgq.force_tick('q')")?;
+        db.batch_execute("select pgq.ticker('q')")?;
+        let statements = prepared(&mut db)?;
+        for (consumer, seen) in ["c", "d"].iter().zip(&mut seen) {
+            while consume(&mut db, &statements, consumer, seen)? {}
+        }
+    }
     let mut expected = BTreeMap::new();
     for (who, count) in inserted.iter().enumerate() {
         for i in 0..*count {
