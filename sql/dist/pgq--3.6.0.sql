@@ -3806,10 +3806,10 @@ begin
                        end;
             advice := 'see whether it runs; look into its log';
             return next;
-        elsif v_queue.lag > interval '10 minutes' and v_queue.waiting is not null then
+        elsif v_queue.waiting > interval '10 minutes' then
             severity := 'warning';
             problem := 'consumer_behind';
-            since := v_queue.lag;
+            since := v_queue.waiting;
             message := format('it runs, and is late: about %s events wait', coalesce(amount::text, 'some'));
             advice := 'look into its log whether a batch fails again and again, or it is too slow';
             return next;

@@ -254,11 +254,21 @@ pub fn consumer_info(
     queue: Option<&QueueName>,
     consumer: Option<&ConsumerName>,
 ) -> Result<Vec<ConsumerInfo>, Error> {
+    let (pending, from) = match is_version_2(db)? {
+        false => ("pending_events", "pgq.get_consumer_info($1, $2)"),
+        true => (
+            "null::int8",
+            "pgq.get_consumer_info() where ($1 is null or queue_name = $1) \
+             and ($2 is null or consumer_name = $2)",
+        ),
+    };
     let rows = db
         .query_typed(
-            "select queue_name, consumer_name, extract(epoch from lag)::float8, \
-             extract(epoch from last_seen)::float8, last_tick, current_batch, next_tick, \
-             pending_events from pgq.get_consumer_info($1, $2) order by 1, 2",
+            &format!(
+                "select queue_name, consumer_name, extract(epoch from lag)::float8, \
+                 extract(epoch from last_seen)::float8, last_tick, current_batch, next_tick, \
+                 {pending} from {from} order by 1, 2"
+            ),
             &[(&queue, Type::TEXT), (&consumer, Type::TEXT)],
         )
         .during("read the consumers' state")?;
@@ -313,15 +323,29 @@ pub fn queue_info(
     db: &mut impl GenericClient,
     queue: Option<&QueueName>,
 ) -> Result<Vec<QueueInfo>, Error> {
+    let (newer, from) = match is_version_2(db)? {
+        false => (
+            "f.queue_ticker_paused, f.ev_per_sec, f.ev_new, f.last_tick_id",
+            "pgq.get_queue_info($1) f",
+        ),
+        // What its function does not tell stands in the table.
+        true => (
+            "false, null::float8, null::int8, (select max(t.tick_id) from pgq.tick t \
+             where t.tick_queue = q.queue_id)",
+            "pgq.get_queue_info() f join pgq.queue q on q.queue_name = f.queue_name \
+             where $1 is null or f.queue_name = $1",
+        ),
+    };
     let rows = db
         .query_typed(
-            "select queue_name, queue_ntables, \
-             extract(epoch from queue_rotation_period)::float8, queue_external_ticker, \
-             queue_ticker_paused, queue_ticker_max_count, \
-             extract(epoch from queue_ticker_max_lag)::float8, \
-             extract(epoch from queue_ticker_idle_period)::float8, \
-             extract(epoch from ticker_lag)::float8, ev_per_sec, ev_new, last_tick_id \
-             from pgq.get_queue_info($1) order by 1",
+            &format!(
+                "select f.queue_name, f.queue_ntables, \
+                 extract(epoch from f.queue_rotation_period)::float8, f.queue_external_ticker, \
+                 f.queue_ticker_max_count, extract(epoch from f.queue_ticker_max_lag)::float8, \
+                 extract(epoch from f.queue_ticker_idle_period)::float8, \
+                 extract(epoch from f.ticker_lag)::float8, {newer} \
+                 from {from} order by 1"
+            ),
             &[(&queue, Type::TEXT)],
         )
         .during("read the queues' state")?;
@@ -330,14 +354,29 @@ pub fn queue_info(
         ntables: row.get(1),
         rotation_period_seconds: row.get(2),
         external_ticker: row.get(3),
-        ticker_paused: row.get(4),
-        ticker_max_count: row.get(5),
-        ticker_max_lag_seconds: row.get(6),
-        ticker_idle_period_seconds: row.get(7),
-        ticker_lag_seconds: row.get(8),
+        ticker_max_count: row.get(4),
+        ticker_max_lag_seconds: row.get(5),
+        ticker_idle_period_seconds: row.get(6),
+        ticker_lag_seconds: row.get(7),
+        ticker_paused: row.get(8),
         events_per_second: row.get(9),
         new_events: row.get(10),
         last_tick: row.get(11),
     };
     Ok(rows.iter().map(info).collect())
+}
+
+/// Whether the schema is of PgQ 2, which knows neither rates nor what is pending.
+///
+/// # Errors
+/// The statement failed.
+pub fn is_version_2(db: &mut impl GenericClient) -> Result<bool, Error> {
+    let row = db
+        .query_typed_one(
+            "select pg_catalog.to_regnamespace('pgq') is not null \
+             and pg_catalog.to_regprocedure('pgq.maint_operations()') is null",
+            &[],
+        )
+        .during("look at the version of pgq")?;
+    Ok(row.get(0))
 }

@@ -23,15 +23,18 @@ pub struct Args {
 }
 
 /// Options of single commands, accepted in any position.
-#[derive(Debug, Clone, Copy, Default, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Options of single commands")]
 pub(crate) struct Options {
-    /// With `status` and `config`: print one JSON document instead of text
+    /// With commands that print: one JSON document instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// With `drop`: unregister the queue's consumers first; with `uninstall`: remove PgQ though it is in use
     #[arg(long, global = true)]
     pub(crate) force: bool,
+    /// Database to use instead of that of `db`; one of many
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) dbname: Option<String>,
 }
 
 impl Program for Args {

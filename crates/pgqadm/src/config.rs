@@ -3,7 +3,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use skytools::config::{self, CommonConfig};
 use skytools::conninfo::ConnInfo;
-use skytools::db::Database;
 
 use crate::Error;
 
@@ -222,18 +221,6 @@ impl Config {
     pub(crate) fn conninfo(&self, common: &CommonConfig) -> Result<ConnInfo, Error> {
         let text = self.db.as_deref().ok_or(Error::NotSet("db"))?;
         Ok(parse("db", text)?.with_application_name(&common.job_name))
-    }
-
-    /// The database of `db`, connected on demand.
-    ///
-    /// # Errors
-    /// As [`Config::conninfo`].
-    pub(crate) fn database(&self, common: &CommonConfig) -> Result<Database, Error> {
-        Ok(Database::new(
-            "db",
-            self.conninfo(common)?,
-            common.connection_lifetime,
-        ))
     }
 }
 

@@ -64,6 +64,28 @@ pub enum Error {
         /// Of how many.
         all: usize,
     },
+    /// One of many databases has to be named.
+    #[error("the configuration is for many databases: add --dbname NAME")]
+    WhichDatabase,
+    /// A queue that takes no ticks from here.
+    #[error("queue {queue} {reason}")]
+    NoTicks {
+        /// The queue.
+        queue: QueueName,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A command on failed events without a choice.
+    #[error("need ids of events, or --all")]
+    NeedEvents,
+    /// A consumer whose position was to be copied is not there.
+    #[error("not registered on queue: {consumer} on {queue}, whose position was to be copied")]
+    NothingToCopy {
+        /// The queue.
+        queue: QueueName,
+        /// The consumer to copy from.
+        consumer: ConsumerName,
+    },
     /// The database has no PgQ.
     #[error("PgQ is not installed in this database; run: pgqadm INI install")]
     NotInstalled,

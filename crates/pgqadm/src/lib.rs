@@ -10,6 +10,8 @@ mod config;
 mod error;
 mod ticker;
 
+use std::process::ExitCode;
+
 use skytools::daemon::Job;
 
 pub use args::Args;
@@ -20,11 +22,11 @@ pub use error::Error;
 ///
 /// # Errors
 /// The configuration cannot be used, or the command failed.
-pub fn run(args: Args) -> Result<(), Error> {
+pub fn run(args: Args) -> Result<ExitCode, Error> {
     let job: Job<Config> = Job::open(&args)?;
     if let Some(signal) = job.signal_request() {
         job.deliver(signal);
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     commands::dispatch(job, args)
 }

@@ -141,7 +141,7 @@ impl Daemon {
         if !soon && !due(self.check) {
             return Ok(());
         }
-        match look(server, &self.plan(Some(server.anchor()))?, !down.is_empty()) {
+        match look(server, !down.is_empty()) {
             Ok((names, is_writable)) => {
                 self.backoff.reset();
                 self.complaints.forget();
@@ -217,7 +217,7 @@ impl Daemon {
                 Found::Standby => Err(Error::Standby),
             };
         };
-        let (names, _) = look(server, &self.plan(Some(server.anchor()))?, false)?;
+        let (names, _) = look(server, false)?;
         let (mut failed, all) = (0, names.len());
         for name in names {
             if context.stop.requested() {
@@ -241,14 +241,23 @@ impl Daemon {
     }
 }
 
+/// The databases of a server that are ticked, by name.
+///
+/// # Errors
+/// They are not listed, and the server does not tell.
+pub(crate) fn databases(server: &Server) -> Result<Vec<String>, Error> {
+    let (names, _) = look(server, false)?;
+    Ok(names.into_iter().flatten().collect())
+}
+
 /// The databases of a server, by name, and whether it takes writes. With a list only a `probe` asks
 /// the server.
-fn look(server: &Server, plan: &Plan, probe: bool) -> Result<(Vec<Option<String>>, bool), Error> {
+fn look(server: &Server, probe: bool) -> Result<(Vec<Option<String>>, bool), Error> {
     let listed: Vec<Option<String>> = server.list.iter().cloned().map(Some).collect();
     if !listed.is_empty() && !probe {
         return Ok((listed, true));
     }
-    let mut db = Connection::open("db", &plan.conninfo)?;
+    let mut db = Connection::open("db", &server.database(server.anchor()))?;
     let row = db
         .query_typed_one("select not pg_catalog.pg_is_in_recovery()", &[])
         .during("look at the server")?;

@@ -13,7 +13,7 @@ use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 pub use args::{CommonArgs, Override};
-pub use output::{output, output_json};
+pub use output::{json, output, output_json, output_more};
 
 use crate::daemon::Reported;
 

@@ -11,10 +11,10 @@ use crate::Error;
 /// Show or change the settings of queues
 ///
 /// Settings: ticker_max_count, ticker_max_lag, ticker_idle_period, rotation_period, ticker_paused,
-/// external_ticker. Times are seconds or PostgreSQL intervals: 5, '2 hours'.
+/// external_ticker, disable_insert, per_tx_limit, notify, max_retries. Times are seconds or PostgreSQL intervals: 5, '2 hours'.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Queue to show or change; all are shown without
+    /// Queue to show or change, or '*' for all; all are shown without
     queue: Option<QueueName>,
     /// Settings to change, all or none
     #[arg(value_name = "VAR=VAL")]
@@ -22,13 +22,17 @@ pub(crate) struct Args {
 }
 
 /// What can be changed, as the server names it.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 10] = [
     "ticker_max_lag",
     "ticker_max_count",
     "ticker_idle_period",
     "rotation_period",
     "ticker_paused",
     "external_ticker",
+    "disable_insert",
+    "per_tx_limit",
+    "notify",
+    "max_retries",
 ];
 
 /// A change of one setting.
@@ -61,13 +65,13 @@ pub(crate) fn change(db: &mut Connection, args: &Args) -> Result<(), Error> {
     let changes = args.changes.iter().map(|text| Change::parse(text));
     let changes: Vec<Change<'_>> = changes.collect::<Result<_, _>>()?;
     let mut tx = db.begin()?;
-    if pgq::admin::queue_info(&mut *tx, Some(queue))?.is_empty() {
-        return Err(Error::NoSuchQueue(queue.clone()));
-    }
     let shown: Vec<String> = changes.iter().map(Change::to_string).collect();
-    info!("Change queue {queue} config to: {}", shown.join(", "));
-    for Change { name, value } in changes {
-        pgq::admin::set_queue_config(&mut *tx, queue, name, Some(value))?;
+    let shown = shown.join(", ");
+    for super::QueueInfo { queue, .. } in super::queues(&mut *tx, queue)? {
+        info!("Change queue {queue} config to: {shown}");
+        for Change { name, value } in &changes {
+            pgq::admin::set_queue_config(&mut *tx, &queue, name, Some(value))?;
+        }
     }
     Ok(tx.commit()?)
 }
@@ -99,10 +103,10 @@ impl<'a> From<&'a QueueInfo> for Settings<'a> {
 }
 
 pub(crate) fn show(db: &mut Connection, args: &Args, json: bool) -> Result<(), Error> {
-    let queues = pgq::admin::queue_info(&mut **db, args.queue.as_ref())?;
-    if let (Some(queue), true) = (&args.queue, queues.is_empty()) {
-        return Err(Error::NoSuchQueue(queue.clone()));
-    }
+    let queues = match &args.queue {
+        Some(queue) => super::queues(&mut **db, queue)?,
+        None => pgq::admin::queue_info(&mut **db, None)?,
+    };
     if json {
         let settings: Vec<Settings<'_>> = queues.iter().map(Settings::from).collect();
         return Ok(output_json(&settings)?);

@@ -1,41 +1,303 @@
+mod advice;
+
 use std::fmt;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
 
+use pgq::QueueName;
 use pgq::admin::{ConsumerInfo, QueueInfo};
+use pgq::health::{ConsumerHealth, Problem, QueueHealth, Severity};
 use serde::Serialize;
-use skytools::app::{output, output_json};
-use skytools::db::{Connection, During};
+use skytools::app::{chain, json, output, output_more};
+use skytools::conninfo::ConnInfo;
+use skytools::daemon::{Context, Job};
+use skytools::db::{Connection, Database, During};
+use tracing::error;
 
-use crate::Error;
+use crate::args::Options;
+use crate::config::Scope;
+use crate::{Config, Error, ticker};
+use advice::Advice;
 
-/// Everything `status` shows.
+/// Show queues and consumers, and what is wrong
+///
+/// Of many databases all that have PgQ are shown.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Show this queue only
+    queue: Option<QueueName>,
+    /// Exit with code 3 if something is wrong
+    #[arg(long)]
+    check: bool,
+    /// Show it again every so many seconds, until interrupted
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "2",
+        value_parser = seconds_of
+    )]
+    watch: Option<Duration>,
+}
+
+/// Reads a pause that is one.
+fn seconds_of(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(pause) if pause >= Duration::from_millis(100) => Ok(pause),
+        _ => Err("not a number of seconds, 0.1 or more".to_owned()),
+    }
+}
+
+/// Everything `status` shows of one database.
 #[derive(Serialize)]
 struct Status {
+    /// Only among many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<String>,
     postgres_version: String,
     pgq_version: Option<String>,
     queues: Vec<QueueInfo>,
     consumers: Vec<ConsumerInfo>,
+    #[serde(flatten)]
+    health: Health,
+    #[serde(skip)]
+    is_version_2: bool,
+    #[serde(skip)]
+    advice: Advice,
 }
 
-pub(crate) fn run(db: &mut Connection, json: bool) -> Result<(), Error> {
-    let row = db
-        .query_typed_one("select current_setting('server_version')", &[])
-        .during("read the server's version")?;
-    let status = Status {
-        postgres_version: row.get(0),
-        pgq_version: pgq::admin::version(&mut **db)?,
-        queues: pgq::admin::queue_info(&mut **db, None)?,
-        consumers: pgq::admin::consumer_info(&mut **db, None, None)?,
+/// What there is to watch.
+#[derive(Serialize, Default)]
+struct Health {
+    /// None: this version of PgQ does not tell.
+    problems: Option<Vec<Problem>>,
+    queue_health: Vec<QueueHealth>,
+    consumer_health: Vec<ConsumerHealth>,
+}
+
+/// Clears a terminal and goes to its first line.
+const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+
+/// Exit code for "done, and something is wrong".
+const WRONG: u8 = 3;
+
+pub(super) fn run(job: Job<Config>, args: &Args, options: &Options) -> Result<ExitCode, Error> {
+    let is_wrong = job
+        .without_pidfile()
+        .run_command(|job, context| show(job, context, args, options))?;
+    Ok(match is_wrong && args.check {
+        true => ExitCode::from(WRONG),
+        false => ExitCode::SUCCESS,
+    })
+}
+
+/// Shows it once or again and again; true if something was wrong at the end.
+fn show(
+    job: &Job<Config>,
+    context: &mut Context,
+    args: &Args,
+    options: &Options,
+) -> Result<bool, Error> {
+    let mut source = Source::new(job, options)?;
+    let Some(pause) = args.watch else {
+        let found = source.read(args)?;
+        output(text(&found, source.is_one(), options.json)?)?;
+        return Ok(found.iter().any(Status::is_wrong));
     };
-    if json {
-        return Ok(output_json(&status)?);
+    let is_terminal = std::io::stdout().is_terminal() && !options.json;
+    let mut separator = "";
+    loop {
+        let is_wrong = match source.read(args) {
+            Ok(found) => {
+                let before = if is_terminal { CLEAR } else { separator };
+                separator = if options.json { "" } else { "\n" };
+                let text = text(&found, source.is_one(), options.json)?;
+                if !output_more(format_args!("{before}{text}"))? {
+                    return Ok(false);
+                }
+                found.iter().any(Status::is_wrong)
+            }
+            Err(error) => {
+                // It may come back.
+                error!("{}", chain(&error));
+                source.reset();
+                true
+            }
+        };
+        if context.stop.sleep(pause) {
+            return Ok(is_wrong);
+        }
     }
-    Ok(output(status)?)
+}
+
+fn text(found: &[Status], is_one: bool, is_json: bool) -> Result<String, Error> {
+    Ok(match (is_json, found) {
+        (true, [one]) if is_one => json(one)?,
+        (true, all) => json(&all)?,
+        (false, all) => {
+            let shown: Vec<String> = all.iter().map(Status::to_string).collect();
+            shown.join("\n")
+        }
+    })
+}
+
+/// The databases that are shown.
+struct Source {
+    scope: Scope,
+    /// By name, where there are many; one without a name otherwise.
+    open: Vec<(Option<String>, Database)>,
+    conninfo: Option<ConnInfo>,
+    advice: Advice,
+}
+
+impl Source {
+    fn new(job: &Job<Config>, options: &Options) -> Result<Source, Error> {
+        let section = job.settings.main_section();
+        let scope = job.config.scope(&job.common, section.name())?;
+        let conninfo = match (&scope, &options.dbname) {
+            (Scope::One, None) => Some(job.config.conninfo(&job.common)?),
+            (Scope::One, Some(name)) => Some(job.config.conninfo(&job.common)?.with_dbname(name)),
+            (Scope::Many(server), Some(name)) => Some(server.database(name)),
+            (Scope::Many(_), None) => None,
+        };
+        Ok(Source {
+            scope,
+            open: Vec::new(),
+            conninfo,
+            advice: Advice::new(job.settings.path(), options.dbname.as_deref()),
+        })
+    }
+
+    /// Whether one database was asked for.
+    fn is_one(&self) -> bool {
+        self.conninfo.is_some()
+    }
+
+    fn reset(&mut self) {
+        self.open.clear();
+    }
+
+    fn read(&mut self, args: &Args) -> Result<Vec<Status>, Error> {
+        if self.open.is_empty() {
+            self.open = match (&self.conninfo, &self.scope) {
+                (Some(conninfo), _) => vec![(None, connection(conninfo.clone()))],
+                (None, Scope::One) => Vec::new(),
+                (None, Scope::Many(server)) => ticker::databases(server)?
+                    .into_iter()
+                    .map(|name| (Some(name.clone()), connection(server.database(&name))))
+                    .collect(),
+            };
+        }
+        let mut found = Vec::new();
+        for (name, database) in &mut self.open {
+            let status = Status::read(database.connection()?, args, name.clone(), &self.advice);
+            // A session that is kept is in the way of others.
+            if name.is_some() {
+                database.reset();
+            }
+            match status {
+                Err(Error::NotInstalled) if name.is_some() => {}
+                status => found.push(status?),
+            }
+        }
+        if let (Some(queue), true) = (&args.queue, found.iter().all(|one| one.queues.is_empty())) {
+            return Err(Error::NoSuchQueue(queue.clone()));
+        }
+        Ok(found)
+    }
+}
+
+fn connection(conninfo: ConnInfo) -> Database {
+    Database::new("db", conninfo, Duration::ZERO)
+}
+
+impl Status {
+    fn read(
+        db: &mut Connection,
+        args: &Args,
+        database: Option<String>,
+        advice: &Advice,
+    ) -> Result<Status, Error> {
+        let queue = args.queue.as_ref();
+        let row = db
+            .query_typed_one(
+                "select pg_catalog.current_setting('server_version'), \
+                 pg_catalog.to_regprocedure('pgq.get_problems(text)') is not null",
+                &[],
+            )
+            .during("read the server's version")?;
+        Ok(Status {
+            advice: advice.of(database.as_deref()),
+            database,
+            postgres_version: row.get(0),
+            pgq_version: pgq::admin::version(&mut **db)?,
+            queues: pgq::admin::queue_info(&mut **db, queue)?,
+            consumers: pgq::admin::consumer_info(&mut **db, queue, None)?,
+            is_version_2: pgq::admin::is_version_2(&mut **db)?,
+            health: match row.get(1) {
+                false => Health::default(),
+                true => Health {
+                    problems: Some(pgq::health::problems(&mut **db, queue)?),
+                    queue_health: pgq::health::queues(&mut **db, queue)?,
+                    consumer_health: pgq::health::consumers(&mut **db, queue, None)?,
+                },
+            },
+        })
+    }
+
+    /// Whether somebody should do something.
+    fn is_wrong(&self) -> bool {
+        let problems = self.health.problems.iter().flatten();
+        problems
+            .into_iter()
+            .any(|problem| problem.severity != Severity::Note)
+    }
+
+    fn problems(&self, out: &mut fmt::Formatter<'_>, ruler: &str) -> fmt::Result {
+        let Some(problems) = &self.health.problems else {
+            writeln!(out)?;
+            let advice = self.advice.command(&["upgrade"]);
+            return writeln!(
+                out,
+                "This version of PgQ does not tell what is wrong; {advice}"
+            );
+        };
+        if problems.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\nProblems\n{ruler}")?;
+        for problem in problems {
+            let severity = match problem.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+                Severity::Note => "note",
+            };
+            let place = match (&problem.queue, &problem.consumer) {
+                (Some(queue), Some(consumer)) => format!("{queue}/{consumer}: "),
+                (Some(queue), None) => format!("{queue}: "),
+                _ => String::new(),
+            };
+            let since = match problem.since_seconds {
+                Some(seconds) => format!(" ({seconds:.0}s)"),
+                None => String::new(),
+            };
+            writeln!(out, "{severity:<8}{place}{}{since}", problem.message)?;
+            writeln!(out, "        -> {}", self.advice.on(problem))?;
+        }
+        writeln!(out, "{ruler}")
+    }
 }
 
 impl fmt::Display for Status {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ruler = "-".repeat(78);
         let pgq_version = self.pgq_version.as_deref().unwrap_or("NULL");
+        if let Some(database) = &self.database {
+            writeln!(out, "Database: {database}")?;
+        }
         writeln!(
             out,
             "Postgres version: {}   PgQ version: {pgq_version}",
@@ -43,10 +305,9 @@ impl fmt::Display for Status {
         )?;
 
         writeln!(out)?;
-        write_queue(
-            out,
-            ["Event queue", "Rotation", "Ticker", "TLag", "EPS", "New"],
-        )?;
+        let version_2 = self.is_version_2;
+        let header = ["Event queue", "Rotation", "Ticker", "TLag", "EPS", "New"];
+        write_queue(out, header, version_2)?;
         writeln!(out, "{ruler}")?;
         for queue in &self.queues {
             let rotation = format!(
@@ -70,42 +331,60 @@ impl fmt::Display for Status {
                     .map_or_else(null, |rate| format!("{rate:.1}")),
                 &count(queue.new_events),
             ];
-            write_queue(out, fields)?;
+            write_queue(out, fields, version_2)?;
         }
         writeln!(out, "{ruler}")?;
 
         writeln!(out)?;
-        writeln!(
-            out,
-            "{:<48} {:>9} {:>9} {:>8}",
-            "Consumer", "Lag", "LastSeen", "Pending"
-        )?;
+        let header = ["Consumer", "Lag", "LastSeen", "Pending"];
+        write_consumer(out, header, 0, version_2)?;
         writeln!(out, "{ruler}")?;
         for queue in &self.queues {
             writeln!(out, "{}:", queue.queue)?;
             for consumer in &self.consumers {
                 if consumer.queue == queue.queue {
-                    writeln!(
-                        out,
-                        "  {:<46} {:>9} {:>9} {:>8}",
+                    let fields = [
                         consumer.consumer.as_str(),
-                        seconds(consumer.lag_seconds),
-                        seconds(consumer.last_seen_seconds),
-                        count(consumer.pending_events),
-                    )?;
+                        &seconds(consumer.lag_seconds),
+                        &seconds(consumer.last_seen_seconds),
+                        &count(consumer.pending_events),
+                    ];
+                    write_consumer(out, fields, 2, version_2)?;
                 }
             }
         }
-        writeln!(out, "{ruler}")
+        writeln!(out, "{ruler}")?;
+        self.problems(out, &ruler)
     }
 }
 
-fn write_queue(out: &mut fmt::Formatter<'_>, fields: [&str; 6]) -> fmt::Result {
+/// A line of the table of queues; PgQ 2 knows no rates.
+fn write_queue(out: &mut fmt::Formatter<'_>, fields: [&str; 6], version_2: bool) -> fmt::Result {
     let [name, rotation, ticker, lag, rate, new] = fields;
+    if version_2 {
+        return writeln!(out, "{name:<45} {rotation:>9} {ticker:>13} {lag:>6}");
+    }
     writeln!(
         out,
         "{name:<33} {rotation:>9} {ticker:>13} {lag:>6} {rate:>6} {new:>5}"
     )
+}
+
+/// A line of the table of consumers, indented; PgQ 2 does not know what is pending.
+fn write_consumer(
+    out: &mut fmt::Formatter<'_>,
+    fields: [&str; 4],
+    indent: usize,
+    version_2: bool,
+) -> fmt::Result {
+    let [name, lag, seen, pending] = fields;
+    let width = if version_2 { 56 } else { 48 } - indent;
+    write!(out, "{:indent$}{name:<width$} {lag:>9} {seen:>9}", "")?;
+    if version_2 {
+        writeln!(out)
+    } else {
+        writeln!(out, " {pending:>8}")
+    }
 }
 
 fn seconds(value: Option<f64>) -> String {

@@ -2,8 +2,10 @@
 
 mod commands;
 mod many;
+mod operate;
 mod outage;
 mod relay;
 mod schema;
 mod site;
+mod status;
 mod ticker;

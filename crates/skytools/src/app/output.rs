@@ -10,9 +10,19 @@ use std::io::{self, ErrorKind, Write};
 /// # Errors
 /// Stdout cannot be written for another reason: the disk is full.
 pub fn output(text: impl Display) -> io::Result<()> {
+    output_more(text).map(|_| ())
+}
+
+/// Writes one of many results to stdout, as [`output`] does; false if nobody reads it any more.
+///
+/// # Errors
+/// As [`output`].
+pub fn output_more(text: impl Display) -> io::Result<bool> {
     let mut stdout = io::stdout().lock();
-    let written = write!(stdout, "{text}").and_then(|()| stdout.flush());
-    forgive_closed(written)
+    match write!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
+    }
 }
 
 /// Writes a result to stdout as one JSON document.
@@ -20,14 +30,15 @@ pub fn output(text: impl Display) -> io::Result<()> {
 /// # Errors
 /// As [`output`].
 pub fn output_json(value: &impl serde::Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_string_pretty(value)?;
-    text.push('\n');
-    output(text)
+    output(json(value)?)
 }
 
-fn forgive_closed(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        result => result,
-    }
+/// A result as the text of one JSON document.
+///
+/// # Errors
+/// The value cannot be shown in JSON: a map whose keys are no text.
+pub fn json(value: &impl serde::Serialize) -> io::Result<String> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    Ok(text)
 }
