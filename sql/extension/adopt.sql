@@ -3,8 +3,12 @@
 do $$
 declare
     v_schemas   constant text[] := string_to_array('@schemas@', ', ');
+    v_captures  text[] := '{}';
     v_object    record;
 begin
+    if to_regclass('pgq.capture') is not null then
+        execute 'select array_agg(cap_function) from pgq.capture' into v_captures;
+    end if;
     for v_object in
         with recursive event (relid) as (
             select i.inhrelid
@@ -45,7 +49,7 @@ begin
             select 'pg_proc'::regclass, p.oid, 'routine', 5
               from pg_proc p
               join schema s on s.id = p.pronamespace
-             where s.name <> 'pgq_gen' or p.prorettype <> 'trigger'::regtype
+             where s.name <> 'pgq_gen' or p.proname <> all (coalesce(v_captures, '{}'))
         )
         select o.kind, (pg_identify_object(o.classid, o.objid, 0)).identity
           from object o
