@@ -263,14 +263,16 @@ begin
                                from pgq.consumer c
                               where c.co_name = i_consumer_name || '.' || i_subconsumer_name)
      order by s.sub_version desc
-     limit 1;
+     limit 1
+       for update;
 
     if v_member.sub_batch is not null then
         update pgq.subscription
            set sub_active = now(),
                sub_version = sub_version + 1
          where sub_queue = v_member.sub_queue
-           and sub_consumer = v_member.sub_consumer;
+           and sub_consumer = v_member.sub_consumer
+           and sub_version = v_member.sub_version;
         return v_member.sub_batch;
     end if;
 
@@ -299,7 +301,8 @@ begin
                        sub_active = now(),
                        sub_version = sub_version + 1
                  where sub_queue = v_member.sub_queue
-                   and sub_consumer = v_member.sub_consumer;
+                   and sub_consumer = v_member.sub_consumer
+                   and sub_version = v_member.sub_version;
                 return v_batch_id;
             end if;
         end if;
@@ -316,6 +319,7 @@ begin
                sub_version = sub_version + 1
          where sub_queue = v_member.sub_queue
            and sub_consumer = v_member.sub_consumer
+           and sub_version = v_member.sub_version
            and sub_active < now() - coalesce(i_dead_interval / 4, interval '10 seconds');
         return null;
     end if;
@@ -326,8 +330,7 @@ begin
            sub_batch = null,
            sub_active = now(),
            sub_version = sub_version + 1
-     where sub_queue = v_main.queue_id
-       and sub_consumer = v_main.consumer_id;
+     where sub_batch = v_batch.batch_id;
     update pgq.subscription
        set sub_batch = v_batch.batch_id,
            sub_last_tick = v_batch.prev_tick_id,
@@ -335,7 +338,8 @@ begin
            sub_active = now(),
            sub_version = sub_version + 1
      where sub_queue = v_member.sub_queue
-       and sub_consumer = v_member.sub_consumer;
+       and sub_consumer = v_member.sub_consumer
+       and sub_version = v_member.sub_version;
     return v_batch.batch_id;
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp set enable_seqscan = off;

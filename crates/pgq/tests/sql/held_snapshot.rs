@@ -85,6 +85,36 @@ fn a_consumer_does_not_meet_the_dead_versions_of_its_subscription() -> TestResul
 }
 
 #[test]
+fn members_of_a_group_do_not_meet_the_dead_versions_either() -> TestResult {
+    let (cluster, mut db) = cluster_with_consumer()?;
+    let mut holder = cluster.connect("postgres")?;
+    holder.batch_execute("begin isolation level repeatable read; select 1")?;
+    db.batch_execute(
+        "set synchronous_commit = off; alter table pgq.subscription set (autovacuum_enabled = off)",
+    )?;
+    let next = "select pgq_coop.next_batch('q', 'c', 'member')";
+    for _ in 0..ROUNDS {
+        db.batch_execute("select pgq.insert_event('q', 'type', 'data')")?;
+        tick(&mut db)?;
+        let batch = row(&mut db, next)?;
+        db.batch_execute(&format!("select pgq_coop.finish_batch({batch})"))?;
+    }
+    // The first call of a statement reads catalogues.
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        db.batch_execute("select pgq.insert_event('q', 'type', 'data')")?;
+        tick(&mut db)?;
+        let taken = pages(&mut db, next)?;
+        let batch = row(&mut db, next)?;
+        seen.push(taken + pages(&mut db, &format!("select pgq_coop.finish_batch({batch})"))?);
+    }
+    let least = seen.iter().min().copied().unwrap_or(u64::MAX);
+    assert!(least <= 2 * FEW_PAGES, "{seen:?}");
+    holder.batch_execute("commit")?;
+    Ok(())
+}
+
+#[test]
 fn a_consumer_has_one_row_per_queue_however_it_is_added() -> TestResult {
     let (cluster, mut db) = cluster_with_consumer()?;
     // With a version of its own each, so that the primary key finds nothing wrong.

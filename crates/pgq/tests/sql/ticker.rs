@@ -216,6 +216,20 @@ fn an_external_tick_is_stored_as_it_is() -> TestResult {
 }
 
 #[test]
+fn events_pushed_in_the_transaction_of_an_external_tick_come_with_the_next() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    db.batch_execute("select pgq.set_queue_config('q', 'external_ticker', 'true')")?;
+    db.batch_execute(
+        "begin; select pgq.insert_event('q', 'type', 'with it'); select pgq.ticker('q', 50); commit",
+    )?;
+    assert_eq!(consume(&mut db)?, Some(vec![]));
+    assert_eq!(row(&mut db, "select pgq.ticker('q', 51)")?, "51");
+    assert_eq!(consume(&mut db)?, Some(vec!["with it".to_owned()]));
+    assert_eq!(consume(&mut db)?, None);
+    Ok(())
+}
+
+#[test]
 fn force_tick_makes_the_next_run_tick() -> TestResult {
     let (_cluster, mut db) = cluster()?;
     db.batch_execute("select pgq.create_queue('q'); select pgq.ticker('q')")?;

@@ -112,6 +112,22 @@ fn what_is_inserted_in_the_ticking_transaction_comes_with_the_next_tick() -> Tes
 }
 
 #[test]
+fn a_batch_may_be_empty_and_ids_may_have_gaps() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    assert!(arrived(&mut db)?.is_empty());
+    db.batch_execute("begin; select pgq.insert_event('q', 't', 'undone'); rollback")?;
+    assert!(arrived(&mut db)?.is_empty());
+    for (data, id) in [("a", "2"), ("b", "4")] {
+        insert(&mut db, data)?;
+        let last = row(&mut db, "select max(ev_id) from pgq.event_template")?;
+        assert_eq!(last, id);
+        db.batch_execute("begin; select pgq.insert_event('q', 't', 'undone'); rollback")?;
+    }
+    assert_eq!(arrived(&mut db)?, ["a", "b"]);
+    Ok(())
+}
+
+#[test]
 fn a_consumer_gets_what_no_tick_covered_when_it_registered() -> TestResult {
     let (_cluster, mut db) = cluster_with_consumer()?;
     insert(&mut db, "covered")?;
