@@ -1,6 +1,7 @@
 //! `main()` of every program: parse, answer `-V` and `--ini`, run, report, exit code.
 
 mod args;
+mod count;
 mod output;
 mod sample;
 
@@ -208,8 +209,16 @@ fn refuse<P: Program>(args: &[OsString], error: &clap::Error) -> ExitCode {
         }
         _ => u8::try_from(error.exit_code()).unwrap_or(2),
     };
-    // Nobody is left to tell if the terminal is gone.
-    let _ = error.print();
+    match count::problem(command::<P>(), args).filter(|_| code == 1) {
+        Some(problem) => {
+            // The rest of what clap has to say: what to type.
+            let text = error.to_string();
+            let usage = text.find("Usage:").map_or("", |at| text[at..].trim_end());
+            complain(&format!("{problem}\n\n{usage}"));
+        }
+        // Nobody is left to tell if the terminal is gone.
+        None => drop(error.print()),
+    }
     ExitCode::from(code)
 }
 

@@ -280,3 +280,36 @@ fn a_bad_configuration_names_file_key_and_expectation() -> TestResult {
     assert!(!dir.exists("job.pid"));
     Ok(())
 }
+
+#[test]
+fn a_wrong_number_of_arguments_is_counted() -> TestResult {
+    let dir = Dir::new("")?;
+    for (args, problem) in [
+        (
+            &["job.ini", "greet"][..],
+            "command 'greet' got 0 args, but expects 1: name",
+        ),
+        (
+            &["job.ini", "-v", "greet", "a", "-q", "b", "c"],
+            "command 'greet' got 3 args, but expects 1: name",
+        ),
+        (
+            &["job.ini", "count", "x"],
+            "command 'count' got 1 args, but expects 0",
+        ),
+    ] {
+        let output = dir.run(args)?;
+        assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+        assert_eq!(output.stderr.lines().next(), Some(problem));
+        assert!(
+            output.stderr.contains("Usage: job INI "),
+            "{}",
+            output.stderr
+        );
+    }
+    // What is wrong with an option is clap's to say.
+    let output = dir.run(&["job.ini", "greet", "a", "--nonsense"])?;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stderr.contains("--nonsense"), "{}", output.stderr);
+    Ok(())
+}
