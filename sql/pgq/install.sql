@@ -11,6 +11,7 @@
 \ir tables/pgq.retry_queue.sql
 \ir tables/pgq.failed_queue.sql
 \ir tables/pgq.batch_id_seq.sql
+\ir tables/pgq.capture.sql
 
 \ir grants/keep.sql
 \ir functions/pgq.upgrade_schema.sql
@@ -100,6 +101,8 @@
 \ir functions/pgq._row_text.sql
 \ir functions/pgq._row_values.sql
 \ir functions/pgq._capture_options.sql
+\ir functions/pgq._table_columns.sql
+\ir functions/pgq._row_columns.sql
 \ir functions/pgq._capture_columns.sql
 \ir functions/pgq._capture_changes.sql
 \ir functions/pgq._capture_wanted.sql
@@ -111,6 +114,11 @@
 \ir functions/pgq._capture_evaluate.sql
 \ir functions/pgq._capture.sql
 \ir functions/pgq._capture_truncate.sql
+
+\ir ../pgq_gen/install.sql
+\ir functions/pgq.create_capture.sql
+\ir functions/pgq.drop_capture.sql
+\ir functions/pgq.refresh_captures.sql
 
 \ir triggers/pgq.sqltriga.sql
 \ir triggers/pgq.logutriga.sql

@@ -15,6 +15,7 @@ pub use self::upgrade::{Grants, Upgrade, upgrade};
 use crate::Error;
 
 static PGQ: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/pgq");
+static PGQ_GEN: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/pgq_gen");
 static PGQ_EXT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/pgq_ext");
 static PGQ_COOP: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/pgq_coop");
 static TXID: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/txid");
@@ -24,6 +25,7 @@ static TXID: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/txid");
 pub static SCRIPTS: Scripts = Scripts {
     directories: &[
         ("pgq", &PGQ),
+        ("pgq_gen", &PGQ_GEN),
         ("pgq_ext", &PGQ_EXT),
         ("pgq_coop", &PGQ_COOP),
         ("txid", &TXID),

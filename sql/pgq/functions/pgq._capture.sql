@@ -1,10 +1,11 @@
 create or replace function pgq._capture(
-    i_format text, i_op text, i_when text, i_table oid, i_schema text, i_name text, i_args text[],
+    i_format text, i_generated boolean, i_op text, i_when text, i_table oid, i_schema text, i_name text, i_args text[],
     i_row anyelement, i_old anyelement)
 returns boolean as $$
--- pgq._capture(9): what the capture triggers do for a row.
+-- pgq._capture(10): what the capture triggers do for a row.
 -- Parameters:
 --      i_format      sql, urlenc or json; kinds for sql with positional arguments
+--      i_generated   whether the trigger was generated, which has more options
 --      i_op, i_when, i_table, i_schema, i_name, i_args
 --                    tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv
 --      i_row         new row, or the deleted one
@@ -16,6 +17,7 @@ returns boolean as $$
 -- Used by:  pgq.sqltriga, pgq.logutriga, pgq.jsontriga, pgq.logtriga
 declare
     v_options   pg_catalog.record;
+    v_table     pg_catalog.record;
     v_columns   pg_catalog.record;
     v_new       pg_catalog.text[];
     v_old       pg_catalog.text[];
@@ -29,8 +31,17 @@ declare
     v_wanted    boolean := true;
     v_id        bigint;
 begin
-    v_options := pgq._capture_options(i_format, i_op, i_when, i_schema, i_name, i_args);
-    v_columns := pgq._capture_columns(i_table, v_options.ignored, v_options.keys, v_options.kinds);
+    v_options := pgq._capture_options(i_format, i_generated, i_when, i_args);
+    if v_options.deny then
+        raise exception 'Table ''%.%'' to queue ''%'': change not allowed (%)',
+            i_schema, i_name, v_options.queue_name, i_op;
+    end if;
+    if pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.=) 'read committed' then
+        v_table := pgq._table_columns(i_table);
+    else
+        v_table := pgq._row_columns(i_table, i_row);
+    end if;
+    v_columns := pgq._capture_columns(v_table, v_options.ignored, v_options.keys, v_options.kinds);
     if i_op operator(pg_catalog.<>) 'INSERT' and (true operator(pg_catalog.=) any (v_columns.is_key)) is not true then
         raise exception 'Update/Delete on table without pkey';
     end if;

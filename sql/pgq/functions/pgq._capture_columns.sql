@@ -1,11 +1,11 @@
 create or replace function pgq._capture_columns(
-    i_table oid, i_ignored text, i_keys text, i_kinds text,
+    i_columns record, i_ignored text, i_keys text, i_kinds text,
     out names text[], out types oid[], out collations oid[],
     out is_key boolean[], out is_hidden boolean[], out fields integer[], out key_names text[])
 as $$
 -- pgq._capture_columns(4): what a capture trigger has to know of its table.
 -- Parameters:
---      i_table       table
+--      i_columns     of pgq._table_columns or pgq._row_columns
 --      i_ignored     list of columns to leave out, or null
 --      i_keys        list of key columns; null: the primary key
 --      i_kinds       instead of both lists a letter per live column: k key, i ignored, other data; a
@@ -14,23 +14,15 @@ as $$
 --           part of the data; fields, null unless a column is to replace an event field, then the number
 --           of the field for each such column. key_names in the order of the list or of the index
 -- Raises:   "key column does not exist"; "Unknown magic column: ..."; a key that is no plain column
--- Reads:    pg_attribute, pg_index
--- Used by:  pgq._capture, pgq._capture_truncate
+-- Used by:  pgq._capture, pgq._capture_truncate, pgq_gen._function
 declare
     c_magic     constant text := '_pgq_ev_';
     c_fields    constant text[] := '{type,data,extra1,extra2,extra3,extra4}';
-    v_numbers   smallint[];
-    v_primary   smallint[];
     v_name      text;
 begin
-    select array_agg(a.attname::text order by a.attnum), array_agg(a.atttypid order by a.attnum),
-           array_agg(a.attcollation order by a.attnum), array_agg(a.attnum order by a.attnum)
-      into names, types, collations, v_numbers
-      from pg_attribute a
-     where a.attrelid = i_table
-       and a.attnum > 0
-       and not a.attisdropped;
-    names := coalesce(names, '{}');
+    names := i_columns.names;
+    types := i_columns.types;
+    collations := i_columns.collations;
     key_names := '{}';
 
     if i_kinds is not null then
@@ -38,15 +30,7 @@ begin
             raise exception 'key column does not exist';
         end if;
     elsif i_keys is null then
-        -- By number: the index keeps the old name of a renamed column. Behind the key stand columns
-        -- that the index merely includes.
-        select (i.indkey::smallint[])[0:i.indnkeyatts - 1] into v_primary
-          from pg_index i
-         where i.indrelid = i_table
-           and i.indisprimary;
-        for i in 1 .. coalesce(cardinality(v_primary), 0) loop
-            key_names := key_names || names[array_position(v_numbers, v_primary[i])];
-        end loop;
+        key_names := i_columns.key_names;
     elsif btrim(i_keys) <> '' then
         foreach v_name in array string_to_array(i_keys, ',') loop
             v_name := btrim(v_name);
@@ -79,4 +63,4 @@ begin
         end if;
     end loop;
 end;
-$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
+$$ language plpgsql immutable set search_path = pg_catalog, pgq, pg_temp;

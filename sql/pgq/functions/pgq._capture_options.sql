@@ -1,31 +1,31 @@
 create or replace function pgq._capture_options(
-    i_format text, i_op text, i_when text, i_schema text, i_name text, i_args text[],
+    i_format text, i_generated boolean, i_when text, i_args text[],
     out format text, out queue_name text, out skip boolean, out backup boolean,
     out ignored text, out keys text, out kinds text,
     out expressions text[], out has_expressions boolean,
-    out key_updates boolean, out by_text boolean, out pinned boolean)
+    out deny boolean, out key_updates boolean, out by_text boolean, out pinned boolean, out minimal boolean)
 as $$
--- pgq._capture_options(6): reads the arguments of a capture trigger.
+-- pgq._capture_options(4): reads the arguments of a capture trigger.
 -- Parameters:
 --      i_format      sql, urlenc or json: queue and named options; kinds: queue, a letter per column,
 --                    and a table name that is not used
---      i_op, i_when, i_schema, i_name, i_args
---                    tg_op, tg_when, tg_table_schema, tg_table_name, tg_argv
+--      i_generated   whether the trigger was generated: only those have changes=, settings= and encoding=,
+--                    and pgq.sqltriga the first two
+--      i_when, i_args      tg_when, tg_argv
 -- Returns:  format: sql, urlenc or json; queue_name; skip and backup as given; ignored and keys: column
 --           lists, null if not given; kinds: the letters; expressions: of ev_type, ev_data,
---           ev_extra1 to ev_extra4 and when; key_updates: a change of the key is an event, not an
---           error; by_text: a value that equals the old one and reads differently has changed; pinned:
---           render under fixed settings
+--           ev_extra1 to ev_extra4 and when; deny: refuse every change; key_updates: a change of the key
+--           is an event, not an error; by_text: a value that equals the old one and reads differently
+--           has changed; pinned: render under fixed settings; minimal: encode only what a reader needs
 -- Raises:   "pgq trigger must have destination queue as argument"; "bad param to pgq trigger"; "SKIP does
---           not work in AFTER trigger."; "Table '...' to queue '...': change not allowed (...)";
---           "pgq.logtriga must be used with 2 or 3 args"; "need at least one key column"
--- Used by:  pgq._capture, pgq._capture_truncate
+--           not work in AFTER trigger."; "pgq.logtriga must be used with 2 or 3 args"; "need at least one
+--           key column"
+-- Used by:  pgq._capture, pgq._capture_truncate, pgq_gen._function
 declare
     c_expressions   constant text[] := '{ev_type,ev_data,ev_extra1,ev_extra2,ev_extra3,ev_extra4,when}';
     v_arg           text;
     v_value         text;
     v_place         integer;
-    v_deny          boolean := false;
 begin
     format := i_format;
     queue_name := i_args[0];
@@ -33,9 +33,11 @@ begin
     backup := false;
     expressions := array_fill(null::text, array[cardinality(c_expressions)]);
     has_expressions := false;
+    deny := false;
     key_updates := false;
     by_text := false;
     pinned := false;
+    minimal := false;
 
     if i_format = 'kinds' then
         format := 'sql';
@@ -62,7 +64,7 @@ begin
             when v_arg = 'backup' then
                 backup := true;
             when v_arg = 'deny' then
-                v_deny := true;
+                deny := true;
             when starts_with(v_arg, 'ignore=') then
                 ignored := nullif(v_value, '');
             when starts_with(v_arg, 'pkey=') then
@@ -72,20 +74,18 @@ begin
                 has_expressions := true;
             when format = 'sql' and v_arg in ('key_updates=refuse', 'key_updates=log') then
                 key_updates := v_value = 'log';
-            when format = 'sql' and v_arg in ('changes=equal', 'changes=text') then
+            when (i_generated or format = 'sql') and v_arg in ('changes=equal', 'changes=text') then
                 by_text := v_value = 'text';
-            when format = 'sql' and v_arg in ('settings=session', 'settings=pinned') then
+            when (i_generated or format = 'sql') and v_arg in ('settings=session', 'settings=pinned') then
                 pinned := v_value = 'pinned';
+            when i_generated and format = 'urlenc' and v_arg in ('encoding=full', 'encoding=minimal') then
+                minimal := v_value = 'minimal';
             else
                 raise exception 'bad param to pgq trigger' using detail = 'argument: ' || v_arg;
         end case;
     end loop;
     if skip and i_when = 'AFTER' then
         raise exception 'SKIP does not work in AFTER trigger.';
-    end if;
-    if v_deny then
-        raise exception 'Table ''%.%'' to queue ''%'': change not allowed (%)',
-            i_schema, i_name, queue_name, i_op;
     end if;
 end;
 $$ language plpgsql immutable set search_path = pg_catalog, pgq, pg_temp;

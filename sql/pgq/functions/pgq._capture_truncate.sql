@@ -16,7 +16,11 @@ begin
     if i_op <> 'TRUNCATE' then
         raise exception 'pgq Ins/Upd/Del trigger must be fired FOR EACH ROW';
     end if;
-    v_options := pgq._capture_options(i_format, i_op, i_when, i_schema, i_name, i_args);
+    v_options := pgq._capture_options(i_format, false, i_when, i_args);
+    if v_options.deny then
+        raise exception 'Table ''%.%'' to queue ''%'': change not allowed (%)',
+            i_schema, i_name, v_options.queue_name, i_op;
+    end if;
     if v_options.ignored is not null then
         raise exception 'Column ignore does not make sense for truncate trigger';
     elsif v_options.keys is not null then
@@ -27,7 +31,7 @@ begin
         raise exception 'Custom expressions do not make sense for truncater trigger';
     end if;
 
-    select c.key_names into v_keys from pgq._capture_columns(i_table, null, null, null) c;
+    select c.key_names into v_keys from pgq._capture_columns(pgq._table_columns(i_table), null, null, null) c;
     perform pgq.insert_event(
         v_options.queue_name,
         pgq._capture_type(v_options.format, i_op, i_schema, i_name, v_keys, null),

@@ -141,6 +141,6 @@ fn a_dump_restored_into_a_younger_cluster_waits_for_its_epoch() -> TestResult {
 /// A cluster that only has the roles.
 fn cluster_without_pgq() -> TestResult<(Cluster, ())> {
     let (cluster, mut db) = cluster()?;
-    db.batch_execute("drop schema pgq, pgq_ext, pgq_coop cascade")?;
+    db.batch_execute("drop schema pgq, pgq_gen, pgq_ext, pgq_coop cascade")?;
     Ok((cluster, ()))
 }

@@ -1,0 +1,42 @@
+create or replace function pgq._row_columns(
+    i_table oid, i_row anyelement,
+    out names text[], out types oid[], out collations oid[], out key_names text[])
+as $$
+-- pgq._row_columns(2): columns of a table, as a row of it has them. A transaction whose snapshot is older
+-- than a change of the table sees the old definition in the catalogue, and rows of the new one.
+-- Parameters:
+--      i_table      table
+--      i_row        row of it
+-- Returns:  as pgq._table_columns
+-- Reads:    the row; the primary key through the cache of relations, or where the table has another replica
+--           identity, the catalogue
+-- Used by:  pgq._capture
+declare
+    c_self      constant text := 'pg_catalog.pg_typeof(($1).%I)::pg_catalog.oid';
+    v_table     record := pgq._table_columns(i_table);
+    v_identity  oid := pg_catalog.pg_get_replica_identity_index(i_table::pg_catalog.regclass);
+    v_query     pg_catalog.text;
+begin
+    names := array(select k from pg_catalog.json_object_keys(pg_catalog.row_to_json(i_row)) k);
+    select 'select array[' operator(pg_catalog.||)
+           pg_catalog.string_agg(pg_catalog.format(c_self, n.name), ', ' order by n.place)
+           operator(pg_catalog.||) ']'
+      into v_query
+      from pg_catalog.unnest(names) with ordinality n (name, place);
+    execute v_query into types using i_row;
+    collations := array(
+        select coalesce(v_table.collations[pg_catalog.array_position(v_table.names, n.name)], t.typcollation)
+          from pg_catalog.unnest(names, types) with ordinality n (name, type, place)
+          join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) n.type
+         order by n.place);
+    key_names := v_table.key_names;
+    if v_identity is not null then
+        key_names := array(
+            select (pg_catalog.parse_ident(pg_catalog.pg_get_indexdef(v_identity, k, false)))[1]
+              from pg_catalog.generate_series(1, 32) k
+             where pg_catalog.pg_index_column_has_property(v_identity, k, 'orderable')
+             order by k);
+    end if;
+end;
+-- No pinned search_path: the values are the writer's. What is called here takes names and numbers.
+$$ language plpgsql stable;

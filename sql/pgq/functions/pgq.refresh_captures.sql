@@ -1,0 +1,88 @@
+create or replace function pgq.refresh_captures(i_table regclass)
+returns integer as $$
+-- pgq.refresh_captures(1): brings the generated functions of captures up to date with their tables and
+-- queues. Until then captures log in the slow way, which misses nothing.
+-- Parameters:
+--      i_table      table; null: all
+-- Returns:  0
+-- Raises:   nothing for a capture that cannot be generated: a warning, and it goes on in the slow way
+-- Reads:    the definitions of the tables, triggers
+-- Changes:  pgq.capture, functions in pgq_gen: what is stale is generated anew, what no trigger calls any
+--           more is dropped, and hand-made triggers of the generic functions get a function to help them
+-- Locks:    pgq.capture in share row exclusive mode; no table
+-- Used by:  maintenance, pgq.create_capture, whoever changes the definition of a captured table: call it in
+--           the same transaction
+declare
+    v_capture   record;
+begin
+    lock table pgq.capture in share row exclusive mode;
+    -- Sorted, so that all rows are gone before the first comes back under the oid of another.
+    with moved as (
+        delete from pgq.capture c
+         using (select x.cap_relid, x.cap_trigger, pgq_gen._relation_of(x) as relation from pgq.capture x) r
+         where c.cap_relid = r.cap_relid
+           and c.cap_trigger = r.cap_trigger
+           and c.cap_relid <> r.relation
+     returning r.relation, c.*
+    )
+    insert into pgq.capture
+    select m.relation, m.cap_trigger, m.cap_function, m.cap_format, m.cap_level, m.cap_queue, m.cap_args,
+           m.cap_shape, m.cap_generated
+      from moved m
+     order by m.relation;
+    for v_capture in
+        select c.*, pgq_gen._relation_of(c) as relation
+          from pgq.capture c
+         where i_table is null
+            or c.cap_relid = i_table
+         order by c.cap_relid, c.cap_trigger
+    loop
+        begin
+            if v_capture.relation is null then
+                perform pgq_gen._remove(v_capture.cap_relid, v_capture.cap_trigger);
+            elsif v_capture.cap_shape <> pgq_gen._state(v_capture.cap_relid, v_capture.cap_queue) then
+                perform pgq_gen._write(v_capture.cap_relid, v_capture.cap_trigger, v_capture.cap_format,
+                                       v_capture.cap_level, v_capture.cap_args);
+            elsif v_capture.cap_level = 'generic' then
+                perform pgq_gen._grant(v_capture.cap_function, v_capture.cap_level);
+            end if;
+        exception
+            when others then
+                raise warning 'capture % of %: %', v_capture.cap_trigger, v_capture.cap_relid::regclass, sqlerrm;
+        end;
+    end loop;
+
+    for v_capture in
+        select t.tgrelid, t.tgname::text as name, pgq_gen._format_of(p.proname) as format,
+               pgq_gen._trigger_args(t.tgargs, t.tgnargs) as args
+          from pg_trigger t
+          join pg_proc p on p.oid = t.tgfoid
+         where p.pronamespace = 'pgq'::regnamespace
+           and pgq_gen._format_of(p.proname) is not null
+           -- FOR EACH ROW
+           and t.tgtype & 1 = 1
+           and not t.tgisinternal
+           and (i_table is null or t.tgrelid = i_table)
+           and not exists (select from pgq.capture c where c.cap_relid = t.tgrelid and c.cap_trigger = t.tgname)
+    loop
+        begin
+            perform pgq_gen._write(v_capture.tgrelid, v_capture.name, v_capture.format, 'generic', v_capture.args);
+        exception
+            when others then
+                raise warning 'trigger % of %: %', v_capture.name, v_capture.tgrelid::regclass, sqlerrm;
+        end;
+    end loop;
+    return 0;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+
+create or replace function pgq.refresh_captures()
+returns integer as $$
+-- pgq.refresh_captures(0): brings the generated functions of all captures up to date.
+-- Returns:  0
+-- Reads, changes, locks:  as pgq.refresh_captures(1)
+-- Used by:  pgq.maint_operations
+begin
+    return pgq.refresh_captures(null);
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;

@@ -1,0 +1,52 @@
+create or replace function pgq_gen._check_statement(i_table oid, i_format text, i_args text[])
+returns void as $$
+-- pgq_gen._check_statement(3): refuses a capture of statements where it would miss or disorder changes.
+-- Parameters:
+--      i_table         table
+--      i_format        sql, urlenc or json
+--      i_args          arguments of the trigger
+-- Raises:   feature_not_supported, with the reason
+-- Reads:    the definition of the table, its triggers, subscriptions of logical replication
+-- Used by:  pgq.create_capture
+declare
+    v_options   record;
+    v_reason    text;
+begin
+    v_options := pgq._capture_options(
+        i_format, true, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end, pgq_gen._argv(i_args));
+    v_reason := case
+        when v_options.skip then
+            'SKIP needs a trigger for rows'
+        when v_options.deny or v_options.has_expressions then
+            'deny, when= and ev_...= need a trigger for rows'
+        when exists (select from pg_attribute a
+                      where a.attrelid = i_table and a.attnum > 0 and not a.attisdropped
+                        and starts_with(a.attname, '_pgq_ev_')) then
+            'columns that replace fields of events need a trigger for rows'
+        when (select c.relispartition from pg_class c where c.oid = i_table) then
+            'the table is a partition: statements on its root would not be captured'
+        when exists (select
+                       from pg_inherits i
+                       join pg_class c on c.oid = i.inhparent
+                      where i.inhparent = i_table and c.relkind <> 'p') then
+            'the table has inheritance children: their rows would be captured as its own'
+        when exists (select
+                       from pg_trigger t
+                      where t.tgrelid = i_table
+                        and not t.tgisinternal
+                        -- FOR EACH ROW, neither BEFORE nor INSTEAD OF
+                        and t.tgtype & 1 = 1 and t.tgtype & 66 = 0
+                        and t.tgfoid not in (select p.oid from pg_proc p
+                                              where p.pronamespace in ('pgq'::regnamespace, 'pgq_gen'::regnamespace))) then
+            'the table has AFTER triggers for rows: what they change would be logged before its cause'
+        when exists (select from pg_subscription_rel s where s.srrelid = i_table) then
+            'the table is fed by logical replication, which does not call triggers for statements'
+        when (select c.relkind not in ('r', 'p') from pg_class c where c.oid = i_table) then
+            'only tables have triggers with transition tables'
+    end;
+    if v_reason is not null then
+        raise exception 'cannot capture statements on %: %', i_table::regclass, v_reason
+            using errcode = 'feature_not_supported', hint = 'capture rows instead';
+    end if;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;

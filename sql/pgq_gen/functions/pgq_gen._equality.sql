@@ -1,0 +1,48 @@
+create or replace function pgq_gen._equality(i_type oid)
+returns text as $$
+-- pgq_gen._equality(1): operator that says whether two values of a type are equal.
+-- Parameters:
+--      i_type      type of a column
+-- Returns:  operator(schema.=) of the default btree or else hash operator class; a domain follows its
+--           base. Null where values are compared by their text: arrays, types without such a class, and
+--           rows that hold one of these
+-- Reads:    pg_type, pg_opclass, pg_amop, pg_operator, pg_cast
+-- Used by:  pgq_gen._unchanged
+declare
+    v_type      record;
+    v_operator  text;
+begin
+    select t.typtype, t.typbasetype into v_type from pg_type t where t.oid = i_type;
+    if v_type.typtype = 'd' then
+        return pgq_gen._equality(v_type.typbasetype);
+    elsif not pgq._has_equality(i_type) then
+        return null;
+    end if;
+    select format('operator(%I.%s)', n.nspname, p.oprname)
+      into v_operator
+      from pg_opclass o
+      join pg_am m on m.oid = o.opcmethod
+      join pg_amop a on a.amopfamily = o.opcfamily
+                    and a.amoplefttype = o.opcintype
+                    and a.amoprighttype = o.opcintype
+                    and a.amopstrategy = case m.amname when 'btree' then 3 else 1 end
+      join pg_operator p on p.oid = a.amopopr
+      join pg_namespace n on n.oid = p.oprnamespace
+     where m.amname in ('btree', 'hash')
+       and o.opcdefault
+       and (o.opcintype = i_type
+            or v_type.typtype = 'e' and o.opcintype = 'anyenum'::regtype
+            or v_type.typtype = 'r' and o.opcintype = 'anyrange'::regtype
+            or v_type.typtype = 'm' and o.opcintype = 'anymultirange'::regtype
+            or v_type.typtype = 'c' and o.opcintype = 'record'::regtype
+            or exists (select
+                         from pg_cast c
+                        where c.castsource = i_type
+                          and c.casttarget = o.opcintype
+                          and c.castmethod = 'b'
+                          and c.castcontext = 'i'))
+     order by m.amname, o.opcintype <> i_type, o.opcintype
+     limit 1;
+    return v_operator;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;

@@ -1,0 +1,160 @@
+create or replace function pgq_gen._function(
+    i_function text, i_kind text, i_table oid, i_format text, i_args text[])
+returns text as $$
+-- pgq_gen._function(5): writes the function of a capture.
+-- Parameters:
+--      i_function      its name, in pgq_gen
+--      i_kind          row: a trigger function FOR EACH ROW; statement: one for statements, with transition
+--                      tables; builder: what a generic trigger calls for a row
+--      i_table         captured table
+--      i_format        sql, urlenc or json; for a builder also kinds
+--      i_args          arguments of the trigger
+-- Returns:  text of a CREATE FUNCTION
+-- Raises:   as pgq._capture_options and pgq._capture_columns; "No such queue"
+-- Reads:    pgq.queue, the definition of the table
+-- Used by:  pgq_gen._write
+declare
+    c_pinned    constant text := E'\n   set datestyle = ''ISO, MDY'' set intervalstyle = ''postgres'''
+                                 ' set timezone = ''UTC'' set extra_float_digits = 1'
+                                 '\n   set bytea_output = ''hex'' set lc_monetary = ''C'' set xmlbinary = ''base64''';
+    v_options   record;
+    v_columns   record;
+    v_queue     pgq.queue;
+    v_schema    text;
+    v_name      text;
+    v_fields    text[];
+    v_skip      text;
+    v_allow     text;
+    v_slow      text;
+    v_code      text;
+    v_override  text := '';
+    v_invoker   boolean;
+    v_is_builder    boolean := i_kind = 'builder';
+begin
+    v_options := pgq._capture_options(
+        i_format, not v_is_builder, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end,
+        pgq_gen._argv(i_args));
+    v_columns := pgq._capture_columns(pgq._table_columns(i_table), v_options.ignored, v_options.keys, v_options.kinds);
+    select * into v_queue from pgq.queue where queue_name = v_options.queue_name;
+    if not found then
+        raise exception 'No such queue' using detail = 'queue: ' || v_options.queue_name;
+    end if;
+    -- Triggers of a partitioned table run in its partitions, and events carry their names.
+    select n.nspname, c.relname into v_schema, v_name
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+     where c.oid = i_table
+       and (c.relkind <> 'p' or i_kind <> 'row');
+    v_invoker := exists (select from pgq._capture_overrides(v_options.expressions, v_columns.names) o
+                          where o.query is not null);
+    v_skip := case when v_is_builder then format('return %s;', v_options.skip::text) else 'return null;' end;
+
+    -- What runs while the table is not what it was, or the queue is in an unusual state.
+    v_allow := 'return null;';
+    v_slow := 'return null;';
+    if i_kind = 'statement' then
+        v_slow := pgq_gen._statement_slow_code(i_format);
+    elsif not v_is_builder then
+        if v_options.skip then
+            v_allow := E'if TG_OP operator(pg_catalog.=) ''DELETE'' then\n            return OLD;\n        end if;\n'
+                       '        return NEW;';
+        end if;
+        v_slow := format(
+            E'if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
+            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, NEW, NEW);\n'
+            '        elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
+            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, NEW, OLD);\n'
+            '        else\n'
+            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, OLD, OLD);\n'
+            '        end if;\n'
+            '        return null;', i_format);
+    end if;
+
+    if v_options.deny then
+        v_code := v_slow;
+        if v_is_builder then
+            v_code := '    return null;';
+        end if;
+    elsif i_kind = 'statement' then
+        v_code := pgq_gen._statement_code(
+                v_options, v_columns, v_queue, v_schema, v_name,
+                exists (select from pg_class c where c.oid = i_table and c.relkind = 'p'))
+            || '    return null;';
+    else
+        v_override := pgq_gen._override_code(v_options, v_columns, v_skip);
+        v_fields := array['v_type', 'v_data',
+                          case when v_override <> '' or v_name is null then 'v_extra1'
+                               else quote_literal(concat(v_schema, '.', v_name)) end,
+                          case when v_override <> '' or v_options.backup then 'v_extra2' end,
+                          case when v_override <> '' then 'v_extra3' end,
+                          case when v_override <> '' then 'v_extra4' end];
+        v_code := concat(
+            case when v_fields[3] <> 'v_extra1' then null
+                 when v_name is null then
+                     E'    v_extra1 := pg_catalog.concat(TG_TABLE_SCHEMA, ''.'', TG_TABLE_NAME);\n'
+                 else format(E'    v_extra1 := %L;\n', concat(v_schema, '.', v_name)) end,
+            pgq_gen._row_code(v_options, v_columns, v_schema, v_name, v_skip),
+            v_override,
+            case when v_invoker then format(
+                     E'    v_id := pgq.insert_event(%L, v_type, v_data, v_extra1, v_extra2, v_extra3, v_extra4);\n',
+                     v_options.queue_name)
+                 else pgq_gen._insert_code(v_queue, v_fields, null) end,
+            '    ', v_skip);
+    end if;
+
+    v_code := concat(
+        E'\n',
+        format(E'-- Captures %s for the queue %s. Generated: pgq.refresh_captures renews it.\n',
+               i_table::regclass, quote_ident(translate(v_options.queue_name, E'\n\r$', '   '))),
+        E'declare\n'
+        '    v_table     pg_catalog.int4;\n'
+        '    v_relation  pg_catalog.oid;\n'
+        '    v_type      pg_catalog.text;\n'
+        '    v_data      pg_catalog.text;\n'
+        '    v_extra1    pg_catalog.text;\n'
+        '    v_extra2    pg_catalog.text;\n'
+        '    v_extra3    pg_catalog.text;\n'
+        '    v_extra4    pg_catalog.text;\n'
+        '    v_value     pg_catalog.text;\n'
+        '    v_kind      pg_catalog.oid;\n'
+        '    v_id        pg_catalog.int8;\n'
+        '    v_skip      pg_catalog.bool;\n'
+        '    v_pair      pg_catalog.record;\n'
+        '    v_plain     pg_catalog.bool;\n'
+        'begin\n',
+        case when v_is_builder then format(
+                 E'    if TG_ARGV operator(pg_catalog.<>) %L::pg_catalog.text[] then\n        return null;\n    end if;\n',
+                 pgq_gen._argv(i_args))
+             else format(
+                 E'    if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
+                 '        %s\n'
+                 '    end if;\n', v_allow) end,
+        -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
+        format(E'    select case when q.queue_disable_insert or q.queue_per_tx_limit is not null then -1'
+               ' else q.queue_cur_table end, %1$L::pg_catalog.oid\n'
+               '      into v_table, v_relation\n'
+               '      from pgq.queue q\n'
+               '     where q.queue_id operator(pg_catalog.=) %2$s\n'
+               '       and q.queue_name operator(pg_catalog.=) %3$L\n'
+               '       and pgq_gen.shape_ok(%1$L::pg_catalog.oid, %4$L);\n'
+               '    if v_table is null or v_table operator(pg_catalog.<) 0 then\n'
+               '        %5$s\n'
+               '    end if;\n',
+               i_table, v_queue.queue_id, v_options.queue_name, pgq_gen.shape(i_table), v_slow),
+        case when strpos(v_code, 'v_plain') > 0 then
+                 E'    v_plain := pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO''\n'
+                 '        and pg_catalog.current_setting(''extra_float_digits'')::pg_catalog.int4 operator(pg_catalog.>) 0;\n' end,
+        v_code,
+        E'\nend;\n');
+    return concat(
+        format('create or replace function pgq_gen.%I', i_function),
+        case when v_is_builder
+             then '(TG_OP pg_catalog.text, TG_ARGV pg_catalog.text[], NEW anyelement, OLD anyelement) returns pg_catalog.bool'
+             else '() returns trigger' end,
+        ' as ', quote_literal(v_code), ' language plpgsql',
+        case when not v_invoker then ' security definer' end,
+        case when i_kind = 'statement'
+             then E'\n   set search_path = pg_catalog, pg_temp set enable_hashjoin = off set enable_nestloop = off' end,
+        case when v_options.format <> 'sql' and v_options.pinned then c_pinned end);
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;

@@ -1,0 +1,30 @@
+create or replace function pgq_gen._remove(i_table oid, i_trigger text)
+returns void as $$
+-- pgq_gen._remove(2): forgets a capture, and drops its function.
+-- Parameters:
+--      i_table, i_trigger      as for pgq_gen._write; the trigger is gone
+-- Raises:   dependent_objects_still_exist while a trigger calls the function
+-- Changes:  pgq.capture, the function
+-- Locks:    pgq.capture in share row exclusive mode
+-- Used by:  pgq.create_capture, pgq.drop_capture, pgq.refresh_captures
+declare
+    v_function  regprocedure;
+begin
+    lock table pgq.capture in share row exclusive mode;
+    for v_function in
+        select p.oid
+          from pgq.capture c
+          join pg_proc p on p.pronamespace = 'pgq_gen'::regnamespace and p.proname = c.cap_function
+         where c.cap_relid = i_table
+           and c.cap_trigger = i_trigger
+           and not exists (select
+                             from pgq.capture o
+                            where o.cap_function = c.cap_function
+                              and (o.cap_relid, o.cap_trigger) <> (c.cap_relid, c.cap_trigger))
+    loop
+        execute format('drop function %s', v_function);
+    end loop;
+    delete from pgq.capture where cap_relid = i_table and cap_trigger = i_trigger;
+    perform pgq_gen._write_dispatch();
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;

@@ -1,0 +1,114 @@
+create or replace function pgq_gen._row_code(
+    i_options record, i_columns record, i_schema text, i_name text, i_skip text)
+returns text as $$
+-- pgq_gen._row_code(5): writes the statements that turn a changed row into the fields of an event.
+-- Parameters:
+--      i_options      of pgq._capture_options
+--      i_columns      of pgq._capture_columns
+--      i_schema, i_name      the table; null if a partition's own name is to be used
+--      i_skip         statement that leaves without an event
+-- Returns:  PL/pgSQL that sets v_type and v_data, and v_extra2 with backup, from TG_OP, NEW and OLD
+-- Used by:  pgq_gen._function
+declare
+    v_is_sql    boolean := i_options.format = 'sql';
+    v_keyless   boolean := (true = any (i_columns.is_key)) is not true;
+    v_changed   text;
+    v_hidden    text;
+    v_data      text;
+    v_where     text;
+    v_nulls     text;
+    v_key_check text := '';
+    v_insert    text;
+    v_update    text;
+    v_delete    text;
+begin
+    if v_keyless then
+        v_key_check := E'        raise exception ''Update/Delete on table without pkey'';\n';
+        v_where := '''''';
+    elsif v_is_sql then
+        v_where := pgq_gen._where('OLD', i_columns.names, i_columns.types, i_columns.is_key, i_options.pinned);
+        if i_options.keys is not null or i_options.kinds is not null then
+            select string_agg(pgq_gen._column('OLD', c.name), ', ' order by c.place) into v_nulls
+              from unnest(i_columns.names, i_columns.is_key) with ordinality c (name, is_key, place)
+             where c.is_key;
+            v_key_check := format(E'        if pg_catalog.num_nulls(%s) operator(pg_catalog.>) 0 then\n'
+                                  '            raise exception ''logtriga: Unexpected NULL key value'';\n'
+                                  '        end if;\n', v_nulls);
+        end if;
+    end if;
+
+    if v_is_sql then
+        v_insert := format(E'        v_data := %s;\n',
+            pgq_gen._values('NEW', i_columns.names, i_columns.types, i_columns.is_hidden, i_options.pinned));
+        v_delete := format(E'        v_data := %s;\n', v_where);
+    else
+        v_insert := format(E'        v_data := %s;\n',
+            pgq_gen._row_data(i_options.format, 'NEW', i_columns.names, i_columns.types, i_columns.is_hidden,
+                              i_options.minimal));
+        v_delete := format(E'        v_data := %s;\n',
+            pgq_gen._row_data(i_options.format, 'OLD', i_columns.names, i_columns.types, i_columns.is_hidden,
+                              i_options.minimal));
+    end if;
+
+    v_update := '';
+    if not i_options.key_updates and not v_keyless then
+        v_changed := pgq_gen._any_changed('NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
+                                          i_columns.is_key, i_options.by_text);
+        v_update := format(E'        if %s then\n'
+                           '            raise exception ''primary key update not allowed'';\n'
+                           '        end if;\n', v_changed);
+    end if;
+    v_hidden := pgq_gen._any_changed('NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
+                                     i_columns.is_hidden, i_options.by_text);
+    if v_is_sql then
+        v_update := v_update || format(
+            E'        v_data := %s;\n'
+            '        if v_data operator(pg_catalog.=) '''' then\n',
+            pgq_gen._assignments(
+                'NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
+                -- A key that may not change has not changed.
+                pgq_gen._either(i_columns.is_hidden,
+                                case when i_options.key_updates then null else i_columns.is_key end),
+                i_options.by_text, i_options.pinned));
+        if v_hidden is not null then
+            v_update := v_update || format(E'            if %s then\n                %s\n            end if;\n',
+                                           v_hidden, i_skip);
+        end if;
+        -- Without a change the first key column is set to itself.
+        v_update := v_update || format(
+            E'            v_data := %s;\n        end if;\n'
+            '        v_data := pg_catalog.concat(v_data, '' where '', %s);\n',
+            pgq_gen._where('OLD', i_columns.names, i_columns.types, pgq_gen._first(i_columns.is_key),
+                           i_options.pinned),
+            v_where);
+    else
+        if i_options.ignored is not null and v_hidden is not null then
+            v_data := pgq_gen._any_changed(
+                'NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
+                pgq_gen._not(i_columns.is_hidden), i_options.by_text);
+            v_update := v_update || format(
+                E'        if %s(%s) then\n            %s\n        end if;\n',
+                'not (' || coalesce(v_data, 'false') || ') and ', v_hidden, i_skip);
+        end if;
+        v_update := v_update || v_insert;
+    end if;
+    if i_options.backup then
+        v_update := v_update || format(
+            E'        v_extra2 := %s;\n',
+            pgq_gen._row_data(case when v_is_sql then 'urlenc' else i_options.format end, 'OLD', i_columns.names,
+                              i_columns.types, i_columns.is_hidden, i_options.minimal));
+    end if;
+
+    return format(
+        E'    if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
+        '        v_type := %s;\n%s'
+        '    elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
+        '%s        v_type := %s;\n%s'
+        '    else\n'
+        '%s        v_type := %s;\n%s'
+        '    end if;\n',
+        pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert,
+        v_key_check, pgq_gen._type('UPDATE', i_options, i_columns, i_schema, i_name), v_update,
+        v_key_check, pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete);
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
