@@ -113,8 +113,10 @@ grant execute on function
     pgq._text_decides(oid, oid, boolean),
     pgq._row_text(anyelement),
     pgq._row_values(text),
-    pgq._capture_options(text, text, text, text, text, text[]),
-    pgq._capture_columns(oid, text, text, text),
+    pgq._capture_options(text, boolean, text, text[]),
+    pgq._table_columns(oid),
+    pgq._row_columns(oid, anyelement),
+    pgq._capture_columns(record, text, text, text),
     pgq._capture_changes(text[], oid[], oid[], text[], text[], boolean, boolean[]),
     pgq._capture_wanted(text, boolean, boolean, boolean[], boolean[], boolean[]),
     pgq._capture_sql(text, text[], boolean[], boolean[], boolean[], text[], text[]),
@@ -123,7 +125,7 @@ grant execute on function
     pgq._capture_expression(text, text[]),
     pgq._capture_overrides(text[], text[]),
     pgq._capture_evaluate(text, anyelement),
-    pgq._capture(text, text, text, oid, text, text, text[], anyelement, anyelement),
+    pgq._capture(text, boolean, text, text, oid, text, text, text[], anyelement, anyelement),
     pgq._capture_truncate(text, text, text, oid, text, text, text[])
 to pgq_writer;
 
@@ -142,6 +144,10 @@ grant execute on function
     pgq.ticker(text),
     pgq.ticker(text, bigint),
     pgq.ticker(text, bigint, timestamptz, bigint),
+    pgq.create_capture(regclass, text, text, text, text[]),
+    pgq.drop_capture(regclass, text),
+    pgq.refresh_captures(),
+    pgq.refresh_captures(regclass),
     pgq.maint_operations(),
     pgq.maint_retry_events(),
     pgq.maint_rotate_tables_step1(text),
@@ -153,7 +159,7 @@ grant execute on function
     pgq.upgrade_schema()
 to pgq_admin;
 
-grant select on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription to public, pgq_reader;
+grant select on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription, pgq.capture to public, pgq_reader;
 grant select on pgq.event_template, pgq.failed_queue to pgq_reader;
 
 grant select, insert, update, delete
@@ -214,5 +220,17 @@ begin
     perform pgq.grant_perms(q.queue_name), pgq.tune_storage(q.queue_name)
        from pgq.queue q
       order by q.queue_id;
+end
+$$;
+
+-- What generic triggers call as the writer follows pgq.insert_event.
+do $$
+begin
+    perform pgq_gen._grant(f.name, 'generic')
+       from (select 'dispatch' as name
+             union all
+             select 'dispatch_dynamically'
+             union all
+             select cap_function from pgq.capture where cap_level = 'generic') f;
 end
 $$;

@@ -239,6 +239,25 @@ create table if not exists pgq.failed_queue (
 -- Ids of batches, of all queues. Targets remember them, so they are never given out twice.
 create sequence if not exists pgq.batch_id_seq;
 
+-- pgq/tables/pgq.capture.sql
+-- Captures: triggers with a function generated for them, and generic ones that call one.
+create table if not exists pgq.capture (
+    cap_relid       oid not null,
+    -- of statement triggers without what tells the three apart
+    cap_trigger     name not null,
+    -- in pgq_gen
+    cap_function    text not null,
+    cap_format      text not null,
+    cap_level       text not null,
+    cap_queue       text not null,
+    cap_args        text[] not null,
+    -- fingerprint of all that the function was generated from
+    cap_shape       text not null,
+    cap_generated   timestamptz not null default now(),
+
+    constraint capture_pkey primary key (cap_relid, cap_trigger)
+);
+
 -- pgq/grants/keep.sql
 -- Where version 2 let everybody use PgQ, everybody may go on: roles come into force when asked for, with
 -- newgrants.sql. This notes the choice where grants.sql looks for it.
@@ -4042,33 +4061,33 @@ $$ language plpgsql immutable strict set search_path = pg_catalog, pgq, pg_temp;
 
 -- pgq/functions/pgq._capture_options.sql
 create or replace function pgq._capture_options(
-    i_format text, i_op text, i_when text, i_schema text, i_name text, i_args text[],
+    i_format text, i_generated boolean, i_when text, i_args text[],
     out format text, out queue_name text, out skip boolean, out backup boolean,
     out ignored text, out keys text, out kinds text,
     out expressions text[], out has_expressions boolean,
-    out key_updates boolean, out by_text boolean, out pinned boolean)
+    out deny boolean, out key_updates boolean, out by_text boolean, out pinned boolean, out minimal boolean)
 as $$
--- pgq._capture_options(6): reads the arguments of a capture trigger.
+-- pgq._capture_options(4): reads the arguments of a capture trigger.
 -- Parameters:
 --      i_format      sql, urlenc or json: queue and named options; kinds: queue, a letter per column,
 --                    and a table name that is not used
---      i_op, i_when, i_schema, i_name, i_args
---                    tg_op, tg_when, tg_table_schema, tg_table_name, tg_argv
+--      i_generated   whether the trigger was generated: only those have changes=, settings= and encoding=,
+--                    and pgq.sqltriga the first two
+--      i_when, i_args      tg_when, tg_argv
 -- Returns:  format: sql, urlenc or json; queue_name; skip and backup as given; ignored and keys: column
 --           lists, null if not given; kinds: the letters; expressions: of ev_type, ev_data,
---           ev_extra1 to ev_extra4 and when; key_updates: a change of the key is an event, not an
---           error; by_text: a value that equals the old one and reads differently has changed; pinned:
---           render under fixed settings
+--           ev_extra1 to ev_extra4 and when; deny: refuse every change; key_updates: a change of the key
+--           is an event, not an error; by_text: a value that equals the old one and reads differently
+--           has changed; pinned: render under fixed settings; minimal: encode only what a reader needs
 -- Raises:   "pgq trigger must have destination queue as argument"; "bad param to pgq trigger"; "SKIP does
---           not work in AFTER trigger."; "Table '...' to queue '...': change not allowed (...)";
---           "pgq.logtriga must be used with 2 or 3 args"; "need at least one key column"
--- Used by:  pgq._capture, pgq._capture_truncate
+--           not work in AFTER trigger."; "pgq.logtriga must be used with 2 or 3 args"; "need at least one
+--           key column"
+-- Used by:  pgq._capture, pgq._capture_truncate, pgq_gen._function
 declare
     c_expressions   constant text[] := '{ev_type,ev_data,ev_extra1,ev_extra2,ev_extra3,ev_extra4,when}';
     v_arg           text;
     v_value         text;
     v_place         integer;
-    v_deny          boolean := false;
 begin
     format := i_format;
     queue_name := i_args[0];
@@ -4076,9 +4095,11 @@ begin
     backup := false;
     expressions := array_fill(null::text, array[cardinality(c_expressions)]);
     has_expressions := false;
+    deny := false;
     key_updates := false;
     by_text := false;
     pinned := false;
+    minimal := false;
 
     if i_format = 'kinds' then
         format := 'sql';
@@ -4105,7 +4126,7 @@ begin
             when v_arg = 'backup' then
                 backup := true;
             when v_arg = 'deny' then
-                v_deny := true;
+                deny := true;
             when starts_with(v_arg, 'ignore=') then
                 ignored := nullif(v_value, '');
             when starts_with(v_arg, 'pkey=') then
@@ -4115,10 +4136,12 @@ begin
                 has_expressions := true;
             when format = 'sql' and v_arg in ('key_updates=refuse', 'key_updates=log') then
                 key_updates := v_value = 'log';
-            when format = 'sql' and v_arg in ('changes=equal', 'changes=text') then
+            when (i_generated or format = 'sql') and v_arg in ('changes=equal', 'changes=text') then
                 by_text := v_value = 'text';
-            when format = 'sql' and v_arg in ('settings=session', 'settings=pinned') then
+            when (i_generated or format = 'sql') and v_arg in ('settings=session', 'settings=pinned') then
                 pinned := v_value = 'pinned';
+            when i_generated and format = 'urlenc' and v_arg in ('encoding=full', 'encoding=minimal') then
+                minimal := v_value = 'minimal';
             else
                 raise exception 'bad param to pgq trigger' using detail = 'argument: ' || v_arg;
         end case;
@@ -4126,38 +4149,23 @@ begin
     if skip and i_when = 'AFTER' then
         raise exception 'SKIP does not work in AFTER trigger.';
     end if;
-    if v_deny then
-        raise exception 'Table ''%.%'' to queue ''%'': change not allowed (%)',
-            i_schema, i_name, queue_name, i_op;
-    end if;
 end;
 $$ language plpgsql immutable set search_path = pg_catalog, pgq, pg_temp;
 
--- pgq/functions/pgq._capture_columns.sql
-create or replace function pgq._capture_columns(
-    i_table oid, i_ignored text, i_keys text, i_kinds text,
-    out names text[], out types oid[], out collations oid[],
-    out is_key boolean[], out is_hidden boolean[], out fields integer[], out key_names text[])
+-- pgq/functions/pgq._table_columns.sql
+create or replace function pgq._table_columns(
+    i_table oid, out names text[], out types oid[], out collations oid[], out key_names text[])
 as $$
--- pgq._capture_columns(4): what a capture trigger has to know of its table.
+-- pgq._table_columns(1): columns of a table, as the catalogue has them.
 -- Parameters:
---      i_table       table
---      i_ignored     list of columns to leave out, or null
---      i_keys        list of key columns; null: the primary key
---      i_kinds       instead of both lists a letter per live column: k key, i ignored, other data; a
---                    column without a letter is ignored
--- Returns:  arrays over the live columns in table order: names, types, collations; is_key; is_hidden, not
---           part of the data; fields, null unless a column is to replace an event field, then the number
---           of the field for each such column. key_names in the order of the list or of the index
--- Raises:   "key column does not exist"; "Unknown magic column: ..."; a key that is no plain column
--- Reads:    pg_attribute, pg_index
--- Used by:  pgq._capture, pgq._capture_truncate
+--      i_table      table
+-- Returns:  arrays over the live columns in table order; key_names: the primary key in the order of its
+--           index, empty if there is none
+-- Reads:    pg_attribute, pg_index, as the transaction's snapshot shows them
+-- Used by:  pgq._capture, pgq._capture_truncate, pgq_gen._function
 declare
-    c_magic     constant text := '_pgq_ev_';
-    c_fields    constant text[] := '{type,data,extra1,extra2,extra3,extra4}';
     v_numbers   smallint[];
     v_primary   smallint[];
-    v_name      text;
 begin
     select array_agg(a.attname::text order by a.attnum), array_agg(a.atttypid order by a.attnum),
            array_agg(a.attcollation order by a.attnum), array_agg(a.attnum order by a.attnum)
@@ -4168,21 +4176,96 @@ begin
        and not a.attisdropped;
     names := coalesce(names, '{}');
     key_names := '{}';
+    -- By number: the index keeps the old name of a renamed column. Behind the key stand columns that the
+    -- index merely includes.
+    select (i.indkey::smallint[])[0:i.indnkeyatts - 1] into v_primary
+      from pg_index i
+     where i.indrelid = i_table
+       and i.indisprimary;
+    for i in 1 .. coalesce(cardinality(v_primary), 0) loop
+        key_names := key_names || names[array_position(v_numbers, v_primary[i])];
+    end loop;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq._row_columns.sql
+create or replace function pgq._row_columns(
+    i_table oid, i_row anyelement,
+    out names text[], out types oid[], out collations oid[], out key_names text[])
+as $$
+-- pgq._row_columns(2): columns of a table, as a row of it has them. A transaction whose snapshot is older
+-- than a change of the table sees the old definition in the catalogue, and rows of the new one.
+-- Parameters:
+--      i_table      table
+--      i_row        row of it
+-- Returns:  as pgq._table_columns
+-- Reads:    the row; the primary key through the cache of relations, or where the table has another replica
+--           identity, the catalogue
+-- Used by:  pgq._capture
+declare
+    c_self      constant text := 'pg_catalog.pg_typeof(($1).%I)::pg_catalog.oid';
+    v_table     record := pgq._table_columns(i_table);
+    v_identity  oid := pg_catalog.pg_get_replica_identity_index(i_table::pg_catalog.regclass);
+    v_query     pg_catalog.text;
+begin
+    names := array(select k from pg_catalog.json_object_keys(pg_catalog.row_to_json(i_row)) k);
+    select 'select array[' operator(pg_catalog.||)
+           pg_catalog.string_agg(pg_catalog.format(c_self, n.name), ', ' order by n.place)
+           operator(pg_catalog.||) ']'
+      into v_query
+      from pg_catalog.unnest(names) with ordinality n (name, place);
+    execute v_query into types using i_row;
+    collations := array(
+        select coalesce(v_table.collations[pg_catalog.array_position(v_table.names, n.name)], t.typcollation)
+          from pg_catalog.unnest(names, types) with ordinality n (name, type, place)
+          join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) n.type
+         order by n.place);
+    key_names := v_table.key_names;
+    if v_identity is not null then
+        key_names := array(
+            select (pg_catalog.parse_ident(pg_catalog.pg_get_indexdef(v_identity, k, false)))[1]
+              from pg_catalog.generate_series(1, 32) k
+             where pg_catalog.pg_index_column_has_property(v_identity, k, 'orderable')
+             order by k);
+    end if;
+end;
+-- No pinned search_path: the values are the writer's. What is called here takes names and numbers.
+$$ language plpgsql stable;
+
+-- pgq/functions/pgq._capture_columns.sql
+create or replace function pgq._capture_columns(
+    i_columns record, i_ignored text, i_keys text, i_kinds text,
+    out names text[], out types oid[], out collations oid[],
+    out is_key boolean[], out is_hidden boolean[], out fields integer[], out key_names text[])
+as $$
+-- pgq._capture_columns(4): what a capture trigger has to know of its table.
+-- Parameters:
+--      i_columns     of pgq._table_columns or pgq._row_columns
+--      i_ignored     list of columns to leave out, or null
+--      i_keys        list of key columns; null: the primary key
+--      i_kinds       instead of both lists a letter per live column: k key, i ignored, other data; a
+--                    column without a letter is ignored
+-- Returns:  arrays over the live columns in table order: names, types, collations; is_key; is_hidden, not
+--           part of the data; fields, null unless a column is to replace an event field, then the number
+--           of the field for each such column. key_names in the order of the list or of the index
+-- Raises:   "key column does not exist"; "Unknown magic column: ..."; a key that is no plain column
+-- Used by:  pgq._capture, pgq._capture_truncate, pgq_gen._function
+declare
+    c_magic     constant text := '_pgq_ev_';
+    c_fields    constant text[] := '{type,data,extra1,extra2,extra3,extra4}';
+    v_name      text;
+begin
+    names := i_columns.names;
+    types := i_columns.types;
+    collations := i_columns.collations;
+    key_names := '{}';
 
     if i_kinds is not null then
         if length(i_kinds) - strpos(reverse(i_kinds), 'k') >= cardinality(names) then
             raise exception 'key column does not exist';
         end if;
     elsif i_keys is null then
-        -- By number: the index keeps the old name of a renamed column. Behind the key stand columns
-        -- that the index merely includes.
-        select (i.indkey::smallint[])[0:i.indnkeyatts - 1] into v_primary
-          from pg_index i
-         where i.indrelid = i_table
-           and i.indisprimary;
-        for i in 1 .. coalesce(cardinality(v_primary), 0) loop
-            key_names := key_names || names[array_position(v_numbers, v_primary[i])];
-        end loop;
+        key_names := i_columns.key_names;
     elsif btrim(i_keys) <> '' then
         foreach v_name in array string_to_array(i_keys, ',') loop
             v_name := btrim(v_name);
@@ -4215,7 +4298,7 @@ begin
         end if;
     end loop;
 end;
-$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
+$$ language plpgsql immutable set search_path = pg_catalog, pgq, pg_temp;
 
 -- pgq/functions/pgq._capture_changes.sql
 create or replace function pgq._capture_changes(
@@ -4528,12 +4611,13 @@ $$ language plpgsql stable;
 
 -- pgq/functions/pgq._capture.sql
 create or replace function pgq._capture(
-    i_format text, i_op text, i_when text, i_table oid, i_schema text, i_name text, i_args text[],
+    i_format text, i_generated boolean, i_op text, i_when text, i_table oid, i_schema text, i_name text, i_args text[],
     i_row anyelement, i_old anyelement)
 returns boolean as $$
--- pgq._capture(9): what the capture triggers do for a row.
+-- pgq._capture(10): what the capture triggers do for a row.
 -- Parameters:
 --      i_format      sql, urlenc or json; kinds for sql with positional arguments
+--      i_generated   whether the trigger was generated, which has more options
 --      i_op, i_when, i_table, i_schema, i_name, i_args
 --                    tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv
 --      i_row         new row, or the deleted one
@@ -4545,6 +4629,7 @@ returns boolean as $$
 -- Used by:  pgq.sqltriga, pgq.logutriga, pgq.jsontriga, pgq.logtriga
 declare
     v_options   pg_catalog.record;
+    v_table     pg_catalog.record;
     v_columns   pg_catalog.record;
     v_new       pg_catalog.text[];
     v_old       pg_catalog.text[];
@@ -4558,8 +4643,17 @@ declare
     v_wanted    boolean := true;
     v_id        bigint;
 begin
-    v_options := pgq._capture_options(i_format, i_op, i_when, i_schema, i_name, i_args);
-    v_columns := pgq._capture_columns(i_table, v_options.ignored, v_options.keys, v_options.kinds);
+    v_options := pgq._capture_options(i_format, i_generated, i_when, i_args);
+    if v_options.deny then
+        raise exception 'Table ''%.%'' to queue ''%'': change not allowed (%)',
+            i_schema, i_name, v_options.queue_name, i_op;
+    end if;
+    if pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.=) 'read committed' then
+        v_table := pgq._table_columns(i_table);
+    else
+        v_table := pgq._row_columns(i_table, i_row);
+    end if;
+    v_columns := pgq._capture_columns(v_table, v_options.ignored, v_options.keys, v_options.kinds);
     if i_op operator(pg_catalog.<>) 'INSERT' and (true operator(pg_catalog.=) any (v_columns.is_key)) is not true then
         raise exception 'Update/Delete on table without pkey';
     end if;
@@ -4658,7 +4752,11 @@ begin
     if i_op <> 'TRUNCATE' then
         raise exception 'pgq Ins/Upd/Del trigger must be fired FOR EACH ROW';
     end if;
-    v_options := pgq._capture_options(i_format, i_op, i_when, i_schema, i_name, i_args);
+    v_options := pgq._capture_options(i_format, false, i_when, i_args);
+    if v_options.deny then
+        raise exception 'Table ''%.%'' to queue ''%'': change not allowed (%)',
+            i_schema, i_name, v_options.queue_name, i_op;
+    end if;
     if v_options.ignored is not null then
         raise exception 'Column ignore does not make sense for truncate trigger';
     elsif v_options.keys is not null then
@@ -4669,7 +4767,7 @@ begin
         raise exception 'Custom expressions do not make sense for truncater trigger';
     end if;
 
-    select c.key_names into v_keys from pgq._capture_columns(i_table, null, null, null) c;
+    select c.key_names into v_keys from pgq._capture_columns(pgq._table_columns(i_table), null, null, null) c;
     perform pgq.insert_event(
         v_options.queue_name,
         pgq._capture_type(v_options.format, i_op, i_schema, i_name, v_keys, null),
@@ -4677,6 +4775,1875 @@ begin
         i_schema || '.' || i_name, null, null, null);
 end;
 $$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq_gen/schema.sql
+-- Schema of generated captures: triggers made for one table and one list of arguments, and what they
+-- are made with. Nobody but the owner creates anything here.
+do $$
+begin
+    if to_regnamespace('pgq_gen') is null then
+        create schema pgq_gen;
+    end if;
+end
+$$;
+
+grant usage on schema pgq_gen to public;
+
+-- pgq_gen/functions/pgq_gen.shape.sql
+create or replace function pgq_gen.shape(i_table oid)
+returns text as $$
+-- pgq_gen.shape(1): fingerprint of what a generated capture knows of its table.
+-- Parameters:
+--      i_table      table
+-- Returns:  32 hexadecimal digits, of its schema, name, columns with their types, and primary key; null
+--           if there is no such table
+-- Reads:    the definition of the table as it is now, even in a transaction with an older snapshot:
+--           through functions that use the server's caches, not through the catalogue alone
+-- Used by:  pgq_gen.shape_ok, pgq.create_capture, pgq.refresh_captures
+declare
+    v_identity  oid;
+begin
+    -- Asks the cache of relations.
+    if pg_table_is_visible(i_table) is null then
+        return null;
+    end if;
+    -- The primary key, unless the table was given another replica identity.
+    v_identity := pg_get_replica_identity_index(i_table::regclass);
+    return md5(concat(
+        table_to_xmlschema(i_table::regclass, true, false, '')::text,
+        i_table::regclass,
+        pg_get_indexdef(v_identity),
+        (select i.indkey::smallint[] from pg_index i where i.indrelid = i_table and i.indisprimary)));
+end;
+$$ language plpgsql stable strict set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen.shape_ok.sql
+create or replace function pgq_gen.shape_ok(i_table oid, i_shape text)
+returns boolean as $$
+-- pgq_gen.shape_ok(2): whether a table still has the shape that a capture was generated for.
+-- Parameters:
+--      i_table      table
+--      i_shape      its pgq_gen.shape at that time
+-- Returns:  false if it changed, or is not there, as in a restored database
+-- Reads:    the definition of the table
+-- Used by:  generated captures
+begin
+    return coalesce(pgq_gen.shape(i_table) = i_shape, false);
+end;
+-- Called immutable on purpose: the planner asks once for each plan and keeps the answer. The plans that
+-- ask mention the table, so each change of its definition makes every session plan anew.
+$$ language plpgsql immutable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen.pinned_text.sql
+create or replace function pgq_gen.pinned_text(i_value anyelement)
+returns text as $$
+-- pgq_gen.pinned_text(1): text of a value that does not depend on the writer's settings.
+-- Parameters:
+--      i_value      any value, not null
+-- Returns:  what its output function writes under settings=pinned
+-- Used by:  generated captures, pgq._row_text
+begin
+    return pg_catalog.concat(i_value);
+end;
+$$ language plpgsql stable
+   set datestyle = 'ISO, MDY'
+   set intervalstyle = 'postgres'
+   set timezone = 'UTC'
+   set extra_float_digits = 1
+   set bytea_output = 'hex'
+   set lc_monetary = 'C'
+   set xmlbinary = 'base64';
+
+-- pgq_gen/functions/pgq_gen.encode.sql
+create or replace function pgq_gen.encode(i_value text)
+returns text as $$
+-- pgq_gen.encode(1): encodes a value for a row of key=value pairs.
+-- Parameters:
+--      i_value      any text, in the collation "C"
+-- Returns:  letters, digits, "_", "." and "-" as they are, "+" for a space, and "%xx" in lower case for
+--           every other byte of the server encoding; null for null
+-- Used by:  generated captures
+    select case
+        when i_value operator(pg_catalog.!~) '[^A-Za-z0-9_. -]'
+        then pg_catalog.replace(i_value, ' ', '+')
+        -- The signs of the encoding first; what replaces a character holds none of the later ones.
+        when i_value operator(pg_catalog.!~) '[^ -~]'
+        then
+            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(i_value, '%', '%25'), '+', '%2b'), ' ', '+')
+            , '!', '%21'), '"', '%22'), '#', '%23'), '$', '%24'), '&', '%26'), '''', '%27')
+            , '(', '%28'), ')', '%29'), '*', '%2a'), ',', '%2c'), '/', '%2f'), ':', '%3a')
+            , ';', '%3b'), '<', '%3c'), '=', '%3d'), '>', '%3e'), '?', '%3f'), '@', '%40')
+            , '[', '%5b'), '\', '%5c'), ']', '%5d'), '^', '%5e'), '`', '%60'), '{', '%7b')
+            , '|', '%7c'), '}', '%7d'), '~', '%7e')
+        else pgq._urlencode(i_value)
+    end;
+-- Without settings of its own, so that the planner puts its text in place of the call.
+$$ language sql stable;
+
+-- pgq_gen/functions/pgq_gen.refuse_key_update.sql
+create or replace function pgq_gen.refuse_key_update()
+returns text as $$
+-- pgq_gen.refuse_key_update(0): refuses an UPDATE, where an expression is needed.
+-- Returns:  never
+-- Raises:   "primary key update not allowed"
+-- Used by:  generated captures of statements
+begin
+    raise exception 'primary key update not allowed';
+end;
+$$ language plpgsql volatile set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._column.sql
+create or replace function pgq_gen._column(i_row text, i_name text)
+returns text as $$
+-- pgq_gen._column(2): writes the expression for a column of a row.
+-- Parameters:
+--      i_row       the row: NEW
+--      i_name      raw name of the column
+-- Returns:  SQL: NEW."a". Always quoted: PL/pgSQL has keywords of its own
+-- Used by:  pgq_gen, where it writes code
+    select concat(i_row, '."', replace(i_name, '"', '""'), '"');
+$$ language sql immutable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._argv.sql
+create or replace function pgq_gen._argv(i_args text[])
+returns text[] as $$
+-- pgq_gen._argv(1): arguments of a trigger as its function sees them in TG_ARGV.
+-- Parameters:
+--      i_args      arguments, from 1
+-- Returns:  the same, from 0
+-- Used by:  pgq_gen._function
+declare
+    v_argv  text[];
+begin
+    for i in 1 .. coalesce(cardinality(i_args), 0) loop
+        v_argv[i - 1] := i_args[i];
+    end loop;
+    return v_argv;
+end;
+$$ language plpgsql immutable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._format_of.sql
+create or replace function pgq_gen._format_of(i_function text)
+returns text as $$
+-- pgq_gen._format_of(1): format that a generic trigger function writes.
+-- Parameters:
+--      i_function      name of a function in pgq
+-- Returns:  sql, urlenc or json; kinds for pgq.logtriga; null for any other function
+-- Used by:  pgq.refresh_captures
+    select case i_function when 'sqltriga' then 'sql' when 'logutriga' then 'urlenc' when 'jsontriga' then 'json'
+                           when 'logtriga' then 'kinds' end;
+$$ language sql immutable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._trigger_args.sql
+create or replace function pgq_gen._trigger_args(i_args bytea, i_count integer)
+returns text[] as $$
+-- pgq_gen._trigger_args(2): arguments of a trigger.
+-- Parameters:
+--      i_args, i_count      tgargs and tgnargs of pg_trigger: each argument with a zero byte behind it
+-- Returns:  the arguments
+-- Used by:  pgq.refresh_captures
+    -- Backslashes are written double, so a single one begins a byte.
+    select coalesce(array_agg(convert_from(decode(replace(a.arg, e'\x01', '\\'), 'escape'), getdatabaseencoding())
+                              order by a.place), '{}')
+      from unnest(string_to_array(replace(encode(i_args, 'escape'), '\\', e'\x01'), '\000'))
+           with ordinality a (arg, place)
+     where a.place <= i_count;
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._relation_of.sql
+create or replace function pgq_gen._relation_of(i_capture pgq.capture)
+returns oid as $$
+-- pgq_gen._relation_of(1): table whose trigger belongs to a capture.
+-- Parameters:
+--      i_capture      row of pgq.capture
+-- Returns:  for generated triggers the table whose trigger calls the function, whatever its oid: a dump
+--           restored elsewhere has other oids; for generic ones the table, if its trigger still has the
+--           same format and arguments; else null
+-- Reads:    triggers
+-- Used by:  pgq.create_capture, pgq.refresh_captures
+    select t.tgrelid
+      from pg_trigger t
+      join pg_proc p on p.oid = t.tgfoid
+     where case when i_capture.cap_level = 'generic'
+                then p.pronamespace = 'pgq'::regnamespace
+                     and t.tgrelid = i_capture.cap_relid
+                     and t.tgname = i_capture.cap_trigger
+                     and pgq_gen._format_of(p.proname) = i_capture.cap_format
+                     and pgq_gen._trigger_args(t.tgargs, t.tgnargs) = i_capture.cap_args
+                else p.pronamespace = 'pgq_gen'::regnamespace
+                     and p.proname = i_capture.cap_function
+                     and t.tgparentid = 0
+           end
+     order by t.oid
+     limit 1;
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._either.sql
+create or replace function pgq_gen._either(i_a boolean[], i_b boolean[])
+returns boolean[] as $$
+-- pgq_gen._either(2): which columns are in one of two sets.
+-- Parameters:
+--      i_a, i_b      a value per column; null: none
+-- Returns:  a value per column of i_a
+-- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+    select array(select a or coalesce(i_b[place], false)
+                   from unnest(i_a) with ordinality x (a, place)
+                  order by place);
+$$ language sql immutable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._not.sql
+create or replace function pgq_gen._not(i_a boolean[])
+returns boolean[] as $$
+-- pgq_gen._not(1): which columns are not in a set.
+-- Parameters:
+--      i_a      a value per column
+-- Returns:  a value per column
+-- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+    select array(select not a from unnest(i_a) with ordinality x (a, place) order by place);
+$$ language sql immutable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._first.sql
+create or replace function pgq_gen._first(i_a boolean[])
+returns boolean[] as $$
+-- pgq_gen._first(1): the first column of a set.
+-- Parameters:
+--      i_a      a value per column
+-- Returns:  a value per column
+-- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+    select array(select place = array_position(i_a, true)
+                   from unnest(i_a) with ordinality x (a, place)
+                  order by place);
+$$ language sql immutable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._equality.sql
+create or replace function pgq_gen._equality(i_type oid)
+returns text as $$
+-- pgq_gen._equality(1): operator that says whether two values of a type are equal.
+-- Parameters:
+--      i_type      type of a column
+-- Returns:  operator(schema.=) of the default btree or else hash operator class; a domain follows its
+--           base. Null where values are compared by their text: arrays, types without such a class, and
+--           rows that hold one of these
+-- Reads:    pg_type, pg_opclass, pg_amop, pg_operator, pg_cast
+-- Used by:  pgq_gen._unchanged
+declare
+    v_type      record;
+    v_operator  text;
+begin
+    select t.typtype, t.typbasetype into v_type from pg_type t where t.oid = i_type;
+    if v_type.typtype = 'd' then
+        return pgq_gen._equality(v_type.typbasetype);
+    elsif not pgq._has_equality(i_type) then
+        return null;
+    end if;
+    select format('operator(%I.%s)', n.nspname, p.oprname)
+      into v_operator
+      from pg_opclass o
+      join pg_am m on m.oid = o.opcmethod
+      join pg_amop a on a.amopfamily = o.opcfamily
+                    and a.amoplefttype = o.opcintype
+                    and a.amoprighttype = o.opcintype
+                    and a.amopstrategy = case m.amname when 'btree' then 3 else 1 end
+      join pg_operator p on p.oid = a.amopopr
+      join pg_namespace n on n.oid = p.oprnamespace
+     where m.amname in ('btree', 'hash')
+       and o.opcdefault
+       and (o.opcintype = i_type
+            or v_type.typtype = 'e' and o.opcintype = 'anyenum'::regtype
+            or v_type.typtype = 'r' and o.opcintype = 'anyrange'::regtype
+            or v_type.typtype = 'm' and o.opcintype = 'anymultirange'::regtype
+            or v_type.typtype = 'c' and o.opcintype = 'record'::regtype
+            or exists (select
+                         from pg_cast c
+                        where c.castsource = i_type
+                          and c.casttarget = o.opcintype
+                          and c.castmethod = 'b'
+                          and c.castcontext = 'i'))
+     order by m.amname, o.opcintype <> i_type, o.opcintype
+     limit 1;
+    return v_operator;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._has_settings.sql
+create or replace function pgq_gen._has_settings(i_type oid)
+returns boolean as $$
+-- pgq_gen._has_settings(1): whether the text of a type's values depends on the settings of a session.
+-- Parameters:
+--      i_type      type of a column
+-- Returns:  true for dates and times, floats, bytea, money, types of extensions, and whatever holds one
+-- Reads:    pg_type, pg_attribute, pg_range
+-- Used by:  pgq_gen._text
+declare
+    v_type  record;
+begin
+    select t.typtype, t.typbasetype, t.typrelid, t.typelem, r.rngsubtype,
+           t.typsubscript = 'array_subscript_handler'::regproc as is_array
+      into v_type
+      from pg_type t
+      left join pg_range r on t.oid in (r.rngtypid, r.rngmultitypid)
+     where t.oid = i_type;
+    case
+        when v_type.is_array then
+            return pgq_gen._has_settings(v_type.typelem);
+        when v_type.typtype = 'd' then
+            return pgq_gen._has_settings(v_type.typbasetype);
+        when v_type.typtype in ('r', 'm') then
+            return pgq_gen._has_settings(v_type.rngsubtype);
+        when v_type.typtype = 'e' then
+            return false;
+        when v_type.typtype = 'c' then
+            return exists (select
+                             from pg_attribute a
+                            where a.attrelid = v_type.typrelid
+                              and a.attnum > 0
+                              and not a.attisdropped
+                              and pgq_gen._has_settings(a.atttypid));
+        else
+            -- Oids below 10000 are those of the server itself.
+            return i_type >= 10000
+                or i_type in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype,
+                              'interval'::regtype, 'float4'::regtype, 'float8'::regtype,
+                              'bytea'::regtype, 'money'::regtype);
+    end case;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._text.sql
+create or replace function pgq_gen._text(i_value text, i_type oid, i_pinned boolean)
+returns text as $$
+-- pgq_gen._text(3): writes the expression for the text of a column.
+-- Parameters:
+--      i_value       the column, as NEW."a"
+--      i_type        its type
+--      i_pinned      whether the text must not depend on the session; the code around then declares
+--                    v_plain, true while DateStyle is ISO and floats keep all digits
+-- Returns:  SQL of type text: what the output function of the type writes, null for a null
+-- Used by:  pgq_gen._literal, pgq_gen._encoded, pgq_gen._json
+declare
+    v_text  text;
+begin
+    v_text := case
+        when i_type = 'boolean'::regtype then
+            format('case when %1$s then ''t'' when not %1$s then ''f'' end', i_value)
+        -- Types whose cast to text is their output function.
+        when i_type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype,
+                        'numeric'::regtype, 'float4'::regtype, 'float8'::regtype, 'uuid'::regtype,
+                        'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype,
+                        'text'::regtype, 'varchar'::regtype) then
+            i_value || '::pg_catalog.text'
+        else
+            format('case when pg_catalog.num_nulls(%1$s) operator(pg_catalog.=) 0'
+                   ' then pg_catalog.concat(%1$s) end', i_value)
+    end;
+    if not i_pinned or not pgq_gen._has_settings(i_type) then
+        return v_text;
+    end if;
+    return case
+        when i_type = 'bytea'::regtype then
+            format('''\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', i_value)
+        when i_type in ('date'::regtype, 'timestamp'::regtype, 'float4'::regtype, 'float8'::regtype) then
+            format('case when v_plain then %s when %s is not null then pgq_gen.pinned_text(%2$s) end',
+                   v_text, i_value)
+        when i_type = 'timestamptz'::regtype then
+            -- Years before Christ and infinity are written differently.
+            format('case when v_plain and %1$s operator(pg_catalog.>=) ''0001-01-01 00:00:00+00''::pg_catalog.timestamptz'
+                   ' and %1$s operator(pg_catalog.<) ''infinity''::pg_catalog.timestamptz'
+                   ' then pg_catalog.timezone(''0''::pg_catalog.interval, %1$s)::pg_catalog.text'
+                   ' operator(pg_catalog.||) ''+00'''
+                   ' when %1$s is not null then pgq_gen.pinned_text(%1$s) end', i_value)
+        else
+            format('case when pg_catalog.num_nulls(%1$s) operator(pg_catalog.=) 0'
+                   ' then pgq_gen.pinned_text(%1$s) end', i_value)
+    end;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._literal.sql
+create or replace function pgq_gen._literal(i_value text, i_type oid, i_pinned boolean)
+returns text as $$
+-- pgq_gen._literal(3): writes the expression for a column as a quoted literal.
+-- Parameters:
+--      i_value, i_type, i_pinned      as for pgq_gen._text
+-- Returns:  SQL of type text, null for a null
+-- Used by:  pgq_gen._sql_data
+begin
+    return case
+        when i_type = 'boolean'::regtype then
+            format('case when %1$s then ''''''t'''''' when not %1$s then ''''''f'''''' end', i_value)
+        -- Their text holds neither quotes nor backslashes.
+        when i_type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype,
+                        'numeric'::regtype, 'float4'::regtype, 'float8'::regtype, 'uuid'::regtype,
+                        'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) then
+            format('('''''''' operator(pg_catalog.||) %s operator(pg_catalog.||) '''''''')',
+                   case when i_pinned and pgq_gen._has_settings(i_type)
+                        then '(' || pgq_gen._text(i_value, i_type, i_pinned) || ')' else i_value end)
+        when i_type = 'bytea'::regtype and i_pinned then
+            format('(''E''''\\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'') operator(pg_catalog.||) '''''''')',
+                   i_value)
+        else
+            format('pg_catalog.quote_literal(%s)', pgq_gen._text(i_value, i_type, i_pinned))
+    end;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._encoded.sql
+create or replace function pgq_gen._encoded(i_value text, i_type oid, i_minimal boolean)
+returns text as $$
+-- pgq_gen._encoded(3): writes the expression for a column as the value of a key=value pair.
+-- Parameters:
+--      i_value, i_type      as for pgq_gen._text
+--      i_minimal            encode only what a reader needs: % + & =
+-- Returns:  SQL of type text, null for a null
+-- Used by:  pgq_gen._row_data
+declare
+    v_text  text := pgq_gen._text(i_value, i_type, false);
+begin
+    return case
+        when i_type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype,
+                        'numeric'::regtype, 'uuid'::regtype, 'boolean'::regtype) then
+            v_text
+        when i_type in ('float4'::regtype, 'float8'::regtype)
+             or i_minimal and i_type in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) then
+            format('pg_catalog.replace(%s, ''+'', ''%%2b'')', v_text)
+        when i_minimal then
+            format('pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(%s, ''%%'', ''%%25''),'
+                   ' ''+'', ''%%2b''), ''&'', ''%%26''), ''='', ''%%3d'')',
+                   format('(%s) collate pg_catalog."C"', v_text))
+        when i_type in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) then
+            -- In every DateStyle.
+            format('pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(%s, ''+'', ''%%2b''),'
+                   ' '' '', ''+''), '':'', ''%%3a''), ''/'', ''%%2f'')', v_text)
+        else
+            format('pgq_gen.encode((%s) collate pg_catalog."C")', v_text)
+    end;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._json.sql
+create or replace function pgq_gen._json(i_value text, i_type oid)
+returns text as $$
+-- pgq_gen._json(2): writes the expression for a column as a JSON value.
+-- Parameters:
+--      i_value, i_type      as for pgq_gen._text
+-- Returns:  SQL of type text, null for a null. Integers are numbers, booleans themselves, dates and
+--           times in ISO format; every other type, and a domain over any, is a string
+-- Used by:  pgq_gen._row_data
+begin
+    return case
+        when i_type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) then
+            i_value || '::pg_catalog.text'
+        when i_type = 'boolean'::regtype then
+            format('case when %1$s then ''true'' when not %1$s then ''false'' end', i_value)
+        when i_type in ('date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype) then
+            format('pg_catalog.to_json(%s)::pg_catalog.text', i_value)
+        when i_type in ('numeric'::regtype, 'float4'::regtype, 'float8'::regtype, 'uuid'::regtype,
+                        'oid'::regtype) then
+            format('(''"'' operator(pg_catalog.||) %s operator(pg_catalog.||) ''"'')', i_value)
+        else
+            format('pg_catalog.to_json(%s)::pg_catalog.text', pgq_gen._text(i_value, i_type, false))
+    end;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._unchanged.sql
+create or replace function pgq_gen._unchanged(
+    i_new text, i_old text, i_type oid, i_collation oid, i_by_text boolean)
+returns text as $$
+-- pgq_gen._unchanged(5): writes the condition under which an UPDATE left a column as it was.
+-- Parameters:
+--      i_new, i_old             the column, as NEW."a" and OLD."a"
+--      i_type, i_collation      of the column
+--      i_by_text                whether equal values that read differently have changed
+-- Returns:  SQL of type boolean: true if unchanged, false or null if changed
+-- Used by:  pgq_gen._changed
+declare
+    v_operator  text := pgq_gen._equality(i_type);
+    v_equal     text := format('%s %s %s', i_new, v_operator, i_old);
+    v_same_text text := format('pg_catalog.concat(%s) collate pg_catalog."C" operator(pg_catalog.=)'
+                               ' pg_catalog.concat(%s)', i_new, i_old);
+    v_same      text;
+begin
+    if v_operator is null then
+        v_same := format('(pg_catalog.num_nulls(%s, %s) operator(pg_catalog.=) 0 and %s)',
+                         i_new, i_old, v_same_text);
+    elsif not i_by_text or pgq._text_decides(i_type, i_collation, false) then
+        v_same := v_equal;
+    elsif i_type = 'numeric'::regtype then
+        -- 1.0 and 1.00; NaN and infinity have no scale.
+        v_same := format('(%s and coalesce(pg_catalog.scale(%s), -1) operator(pg_catalog.=)'
+                         ' coalesce(pg_catalog.scale(%s), -1))', v_equal, i_new, i_old);
+    elsif i_type in ('float4'::regtype, 'float8'::regtype) then
+        -- 0 and -0.
+        v_same := format('(%s and (%s operator(pg_catalog.<>) 0 or %s))', v_equal, i_new, v_same_text);
+    else
+        v_same := format('(%s and %s)', v_equal, v_same_text);
+    end if;
+    return v_same;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._changed.sql
+create or replace function pgq_gen._changed(
+    i_new text, i_old text, i_type oid, i_collation oid, i_by_text boolean)
+returns text as $$
+-- pgq_gen._changed(5): writes the condition under which an UPDATE changed a column.
+-- Parameters:
+--      as for pgq_gen._unchanged
+-- Returns:  SQL of type boolean, never null
+-- Used by:  pgq_gen._sql_data, pgq_gen._update
+begin
+    return format('((%s) is not true and %s)',
+                  pgq_gen._unchanged(i_new, i_old, i_type, i_collation, i_by_text),
+                  -- A row whose fields are all null is not null, but "is null".
+                  case when (select t.typtype = 'c' or t.typbasetype <> 0 from pg_type t where t.oid = i_type)
+                       then format('pg_catalog.num_nulls(%s, %s) operator(pg_catalog.<) 2', i_new, i_old)
+                       else format('(%s is not null or %s is not null)', i_new, i_old) end);
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._any_changed.sql
+create or replace function pgq_gen._any_changed(
+    i_new text, i_old text, i_names text[], i_types oid[], i_collations oid[], i_is_asked boolean[],
+    i_by_text boolean)
+returns text as $$
+-- pgq_gen._any_changed(7): writes the condition under which an UPDATE changed one of some columns.
+-- Parameters:
+--      i_new, i_old    the rows: NEW and OLD
+--      i_names, i_types, i_collations, i_is_asked     columns, and which of them to look at
+--      i_by_text       as for pgq_gen._unchanged
+-- Returns:  SQL of type boolean; null if no column is to be looked at
+-- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+    select string_agg(pgq_gen._changed(pgq_gen._column(i_new, c.name), pgq_gen._column(i_old, c.name),
+                                       c.type, c.collation_id, i_by_text),
+                      ' or ' order by c.place)
+      from unnest(i_names, i_types, i_collations, i_is_asked)
+           with ordinality c (name, type, collation_id, is_asked, place)
+     where c.is_asked;
+$$ language sql stable set search_path = pg_catalog, pgq_gen, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._concat.sql
+create or replace function pgq_gen._concat(i_separator text, i_parts text[])
+returns text as $$
+-- pgq_gen._concat(2): writes the expression that joins texts; those that are null leave no trace.
+-- Parameters:
+--      i_separator      between two of them; empty: nothing
+--      i_parts          expressions of type text
+-- Returns:  SQL of type text, an empty text if all are null
+-- Used by:  pgq_gen._sql_data, pgq_gen._row_data
+declare
+    v_parts text := array_to_string(i_parts, ', ');
+begin
+    return case
+        when cardinality(i_parts) = 0 then ''''''
+        -- A call takes 100 arguments at most.
+        when cardinality(i_parts) > 95 then
+            format('pg_catalog.array_to_string(array[%s], %L)', v_parts, i_separator)
+        when i_separator = '' then format('pg_catalog.concat(%s)', v_parts)
+        else format('pg_catalog.concat_ws(%L, %s)', i_separator, v_parts)
+    end;
+end;
+$$ language plpgsql immutable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._values.sql
+create or replace function pgq_gen._values(
+    i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_pinned boolean)
+returns text as $$
+-- pgq_gen._values(5): writes the expression for an inserted row as the part of an INSERT behind the table.
+-- Parameters:
+--      i_row           the row: NEW
+--      i_names, i_types, i_is_hidden      columns in table order
+--      i_pinned        as for pgq_gen._text
+-- Returns:  SQL of type text: (a,b) values ('1',null)
+-- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+declare
+    v_columns   text[] := '{}';
+    v_values    text[] := '{}';
+begin
+    for i in 1 .. cardinality(i_names) loop
+        if not i_is_hidden[i] then
+            v_columns := v_columns || quote_ident(i_names[i]);
+            v_values := v_values || format('coalesce(%s, ''null'')',
+                pgq_gen._literal(pgq_gen._column(i_row, i_names[i]), i_types[i], i_pinned));
+        end if;
+    end loop;
+    return format('pg_catalog.concat(%L, %s, '')'')', '(' || array_to_string(v_columns, ',') || ') values (',
+                  pgq_gen._concat(',', v_values));
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._assignments.sql
+create or replace function pgq_gen._assignments(
+    i_new text, i_old text, i_names text[], i_types oid[], i_collations oid[], i_is_left boolean[],
+    i_by_text boolean, i_pinned boolean)
+returns text as $$
+-- pgq_gen._assignments(8): writes the expression for what an UPDATE changed.
+-- Parameters:
+--      i_new, i_old    the rows: NEW and OLD
+--      i_names, i_types, i_collations, i_is_left      columns in table order, and which of them to leave out
+--      i_by_text       as for pgq_gen._unchanged
+--      i_pinned        as for pgq_gen._text
+-- Returns:  SQL of type text: a='1',b=NULL; an empty text if nothing changed
+-- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+declare
+    v_parts text[] := '{}';
+    v_new   text;
+begin
+    for i in 1 .. cardinality(i_names) loop
+        continue when i_is_left[i];
+        v_new := pgq_gen._column(i_new, i_names[i]);
+        v_parts := v_parts || format(
+            E'\n            case when %s then %L operator(pg_catalog.||) coalesce(%s, ''NULL'') end',
+            pgq_gen._changed(v_new, pgq_gen._column(i_old, i_names[i]), i_types[i], i_collations[i], i_by_text),
+            quote_ident(i_names[i]) || '=',
+            pgq_gen._literal(v_new, i_types[i], i_pinned));
+    end loop;
+    return pgq_gen._concat(',', v_parts);
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._where.sql
+create or replace function pgq_gen._where(i_row text, i_names text[], i_types oid[], i_is_key boolean[], i_pinned boolean)
+returns text as $$
+-- pgq_gen._where(5): writes the expression for the condition that finds a row by its key.
+-- Parameters:
+--      i_row                            old or deleted row: OLD
+--      i_names, i_types, i_is_key       columns in table order
+--      i_pinned                         as for pgq_gen._text
+-- Returns:  SQL of type text: a='1' and b='2'; no key value is null where it is used
+-- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+declare
+    v_parts text[] := '{}';
+begin
+    for i in 1 .. cardinality(i_names) loop
+        if i_is_key[i] then
+            v_parts := v_parts || format('%L operator(pg_catalog.||) %s', quote_ident(i_names[i]) || '=',
+                                         pgq_gen._literal(pgq_gen._column(i_row, i_names[i]), i_types[i], i_pinned));
+        end if;
+    end loop;
+    return case when cardinality(v_parts) = 1 then format('(%s)', v_parts[1])
+                else pgq_gen._concat(' and ', v_parts) end;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._row_data.sql
+create or replace function pgq_gen._row_data(
+    i_format text, i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_minimal boolean)
+returns text as $$
+-- pgq_gen._row_data(6): writes the expression for a whole row.
+-- Parameters:
+--      i_format        json for a JSON object, else key=value pairs in which a bare key is a null
+--      i_row           the row: NEW or OLD
+--      i_names, i_types, i_is_hidden      columns in table order
+--      i_minimal       as for pgq_gen._encoded
+-- Returns:  SQL of type text
+-- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+declare
+    v_parts     text[] := '{}';
+    v_column    text;
+    v_name      text;
+begin
+    for i in 1 .. cardinality(i_names) loop
+        continue when i_is_hidden[i];
+        v_column := pgq_gen._column(i_row, i_names[i]);
+        if i_format = 'json' then
+            v_name := case when v_parts = '{}' then '{' else ',' end || to_json(i_names[i])::text || ':';
+            v_parts := v_parts || quote_literal(v_name)
+                               || format('coalesce(%s, ''null'')', pgq_gen._json(v_column, i_types[i]));
+        else
+            v_name := pgq._urlencode(i_names[i]);
+            v_parts := v_parts || format('coalesce(%L operator(pg_catalog.||) %s, %L)', v_name || '=',
+                                         pgq_gen._encoded(v_column, i_types[i], i_minimal), v_name);
+        end if;
+    end loop;
+    if i_format <> 'json' then
+        return pgq_gen._concat('&', v_parts);
+    elsif v_parts = '{}' then
+        return '''{}''';
+    end if;
+    return pgq_gen._concat('', v_parts || quote_literal('}'));
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._type.sql
+create or replace function pgq_gen._type(
+    i_op text, i_options record, i_columns record, i_schema text, i_name text)
+returns text as $$
+-- pgq_gen._type(5): writes the expression for ev_type.
+-- Parameters:
+--      i_op      INSERT, UPDATE or DELETE
+--      i_options, i_columns, i_schema, i_name      as for pgq_gen._row_code
+-- Returns:  SQL of type text
+-- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+begin
+    if i_options.format <> 'json' or i_name is not null then
+        return quote_literal(pgq._capture_type(i_options.format, i_op, i_schema, i_name,
+                                               i_columns.key_names, i_options.keys));
+    end if;
+    return format('pg_catalog.concat(%L, pg_catalog.to_json(TG_TABLE_SCHEMA::pg_catalog.text), '','','
+                  ' pg_catalog.to_json(TG_TABLE_NAME::pg_catalog.text), %L)',
+                  '{"op":' || to_json(i_op)::text || ',"table":[',
+                  '],"pkey":' || to_json(i_columns.key_names)::text || '}');
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._row_code.sql
+create or replace function pgq_gen._row_code(
+    i_options record, i_columns record, i_schema text, i_name text, i_skip text)
+returns text as $$
+-- pgq_gen._row_code(5): writes the statements that turn a changed row into the fields of an event.
+-- Parameters:
+--      i_options      of pgq._capture_options
+--      i_columns      of pgq._capture_columns
+--      i_schema, i_name      the table; null if a partition's own name is to be used
+--      i_skip         statement that leaves without an event
+-- Returns:  PL/pgSQL that sets v_type and v_data, and v_extra2 with backup, from TG_OP, NEW and OLD
+-- Used by:  pgq_gen._function
+declare
+    v_is_sql    boolean := i_options.format = 'sql';
+    v_keyless   boolean := (true = any (i_columns.is_key)) is not true;
+    v_changed   text;
+    v_hidden    text;
+    v_data      text;
+    v_where     text;
+    v_nulls     text;
+    v_key_check text := '';
+    v_insert    text;
+    v_update    text;
+    v_delete    text;
+begin
+    if v_keyless then
+        v_key_check := E'        raise exception ''Update/Delete on table without pkey'';\n';
+        v_where := '''''';
+    elsif v_is_sql then
+        v_where := pgq_gen._where('OLD', i_columns.names, i_columns.types, i_columns.is_key, i_options.pinned);
+        if i_options.keys is not null or i_options.kinds is not null then
+            select string_agg(pgq_gen._column('OLD', c.name), ', ' order by c.place) into v_nulls
+              from unnest(i_columns.names, i_columns.is_key) with ordinality c (name, is_key, place)
+             where c.is_key;
+            v_key_check := format(E'        if pg_catalog.num_nulls(%s) operator(pg_catalog.>) 0 then\n'
+                                  '            raise exception ''logtriga: Unexpected NULL key value'';\n'
+                                  '        end if;\n', v_nulls);
+        end if;
+    end if;
+
+    if v_is_sql then
+        v_insert := format(E'        v_data := %s;\n',
+            pgq_gen._values('NEW', i_columns.names, i_columns.types, i_columns.is_hidden, i_options.pinned));
+        v_delete := format(E'        v_data := %s;\n', v_where);
+    else
+        v_insert := format(E'        v_data := %s;\n',
+            pgq_gen._row_data(i_options.format, 'NEW', i_columns.names, i_columns.types, i_columns.is_hidden,
+                              i_options.minimal));
+        v_delete := format(E'        v_data := %s;\n',
+            pgq_gen._row_data(i_options.format, 'OLD', i_columns.names, i_columns.types, i_columns.is_hidden,
+                              i_options.minimal));
+    end if;
+
+    v_update := '';
+    if not i_options.key_updates and not v_keyless then
+        v_changed := pgq_gen._any_changed('NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
+                                          i_columns.is_key, i_options.by_text);
+        v_update := format(E'        if %s then\n'
+                           '            raise exception ''primary key update not allowed'';\n'
+                           '        end if;\n', v_changed);
+    end if;
+    v_hidden := pgq_gen._any_changed('NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
+                                     i_columns.is_hidden, i_options.by_text);
+    if v_is_sql then
+        v_update := v_update || format(
+            E'        v_data := %s;\n'
+            '        if v_data operator(pg_catalog.=) '''' then\n',
+            pgq_gen._assignments(
+                'NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
+                -- A key that may not change has not changed.
+                pgq_gen._either(i_columns.is_hidden,
+                                case when i_options.key_updates then null else i_columns.is_key end),
+                i_options.by_text, i_options.pinned));
+        if v_hidden is not null then
+            v_update := v_update || format(E'            if %s then\n                %s\n            end if;\n',
+                                           v_hidden, i_skip);
+        end if;
+        -- Without a change the first key column is set to itself.
+        v_update := v_update || format(
+            E'            v_data := %s;\n        end if;\n'
+            '        v_data := pg_catalog.concat(v_data, '' where '', %s);\n',
+            pgq_gen._where('OLD', i_columns.names, i_columns.types, pgq_gen._first(i_columns.is_key),
+                           i_options.pinned),
+            v_where);
+    else
+        if i_options.ignored is not null and v_hidden is not null then
+            v_data := pgq_gen._any_changed(
+                'NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
+                pgq_gen._not(i_columns.is_hidden), i_options.by_text);
+            v_update := v_update || format(
+                E'        if %s(%s) then\n            %s\n        end if;\n',
+                'not (' || coalesce(v_data, 'false') || ') and ', v_hidden, i_skip);
+        end if;
+        v_update := v_update || v_insert;
+    end if;
+    if i_options.backup then
+        v_update := v_update || format(
+            E'        v_extra2 := %s;\n',
+            pgq_gen._row_data(case when v_is_sql then 'urlenc' else i_options.format end, 'OLD', i_columns.names,
+                              i_columns.types, i_columns.is_hidden, i_options.minimal));
+    end if;
+
+    return format(
+        E'    if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
+        '        v_type := %s;\n%s'
+        '    elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
+        '%s        v_type := %s;\n%s'
+        '    else\n'
+        '%s        v_type := %s;\n%s'
+        '    end if;\n',
+        pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert,
+        v_key_check, pgq_gen._type('UPDATE', i_options, i_columns, i_schema, i_name), v_update,
+        v_key_check, pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete);
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._override_code.sql
+create or replace function pgq_gen._override_code(i_options record, i_columns record, i_skip text)
+returns text as $$
+-- pgq_gen._override_code(3): writes the statements that replace fields of an event by magic columns and
+-- expressions, and that decide by when= whether there is one.
+-- Parameters:
+--      i_options, i_columns, i_skip      as for pgq_gen._row_code
+-- Returns:  PL/pgSQL, empty if there is nothing to replace
+-- Used by:  pgq_gen._function
+declare
+    c_fields    constant text[] := '{v_type,v_data,v_extra1,v_extra2,v_extra3,v_extra4,v_value}';
+    c_assign    constant text := E'        %s := %s;\n';
+    v_override  record;
+    v_new       text := '';
+    v_old       text := '';
+    v_code      text := '';
+begin
+    for i in 1 .. coalesce(cardinality(i_columns.fields), 0) loop
+        if i_columns.fields[i] is not null then
+            v_new := v_new || format(c_assign, c_fields[i_columns.fields[i]],
+                pgq_gen._text(pgq_gen._column('NEW', i_columns.names[i]), i_columns.types[i], false));
+            v_old := v_old || format(c_assign, c_fields[i_columns.fields[i]],
+                pgq_gen._text(pgq_gen._column('OLD', i_columns.names[i]), i_columns.types[i], false));
+        end if;
+    end loop;
+    if v_new <> '' then
+        v_code := format(E'    if TG_OP operator(pg_catalog.=) ''DELETE'' then\n%s    else\n%s    end if;\n',
+                         v_old, v_new);
+    end if;
+
+    for v_override in
+        select o.place, o.query, o.literal from pgq._capture_overrides(i_options.expressions, i_columns.names) o
+    loop
+        if v_override.query is null and v_override.place <= 6 then
+            v_code := v_code || format(E'    %s := %L;\n', c_fields[v_override.place], v_override.literal);
+            continue;
+        end if;
+        v_code := v_code || format(
+            E'    if TG_OP operator(pg_catalog.=) ''DELETE'' then\n'
+            '        select e.value, e.type into %1$s, v_kind from pgq._capture_evaluate(%2$L, OLD) e;\n'
+            '    else\n'
+            '        select e.value, e.type into %1$s, v_kind from pgq._capture_evaluate(%2$L, NEW) e;\n'
+            '    end if;\n',
+            c_fields[v_override.place],
+            coalesce(v_override.query,
+                     pgq._capture_expression(quote_literal(v_override.literal), i_columns.names)));
+        if v_override.place = 7 then
+            v_code := v_code || format(
+                E'    if v_kind operator(pg_catalog.<>) 16::pg_catalog.oid then\n'
+                '        raise exception ''when= query result must be boolean, got=%%'', v_kind;\n'
+                '    elsif v_value is null then\n'
+                '        raise exception ''when= should not be NULL'';\n'
+                '    elsif not v_value::pg_catalog.bool then\n'
+                '        %s\n'
+                '    end if;\n', i_skip);
+        end if;
+    end loop;
+    return v_code;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._insert_code.sql
+create or replace function pgq_gen._insert_code(i_queue pgq.queue, i_fields text[], i_source text)
+returns text as $$
+-- pgq_gen._insert_code(3): writes the statements that put events into the queue's current table.
+-- Parameters:
+--      i_queue       row of pgq.queue
+--      i_fields      expressions for ev_type, ev_data and ev_extra1 to ev_extra4; null: none
+--      i_source      sub-select of the events, whose columns the expressions name; null: there is one event
+-- Returns:  PL/pgSQL that expects the number of the table in v_table. A statement per table keeps plans:
+--           building one each time would cost more than all the rest
+-- Used by:  pgq_gen._function
+declare
+    v_columns   text;
+    v_values    text;
+    v_code      text := '';
+begin
+    select string_agg(f.name, ', ' order by f.place), string_agg(f.value, ', ' order by f.place)
+      into v_columns, v_values
+      from unnest(array['ev_type', 'ev_data', 'ev_extra1', 'ev_extra2', 'ev_extra3', 'ev_extra4'], i_fields)
+           with ordinality f (name, value, place)
+     where f.value is not null;
+    for i in 0 .. i_queue.queue_ntables - 1 loop
+        v_code := v_code || format(
+            E'    %s\n'
+            '        insert into %s (ev_id, ev_time, %s)\n'
+            '        %s;\n',
+            case when i = 0 then format('if v_table operator(pg_catalog.=) %s then', i)
+                 when i < i_queue.queue_ntables - 1 then format('elsif v_table operator(pg_catalog.=) %s then', i)
+                 else 'else' end,
+            pgq.quote_fqname(i_queue.queue_data_pfx || '_' || i),
+            v_columns,
+            case when i_source is null then format(
+                     'values (pg_catalog.nextval(%L::pg_catalog.regclass), pg_catalog.now(), %s)',
+                     pgq.quote_fqname(i_queue.queue_event_seq), v_values)
+                 else format(E'select pg_catalog.nextval(%L::pg_catalog.regclass), pg_catalog.now(), %s\n          from %s',
+                     pgq.quote_fqname(i_queue.queue_event_seq), v_values, i_source) end);
+    end loop;
+    return v_code || E'    end if;\n';
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._statement_slow_code.sql
+create or replace function pgq_gen._statement_slow_code(i_format text)
+returns text as $$
+-- pgq_gen._statement_slow_code(1): writes the statements that log the rows of a statement one by one, while
+-- the table is not what the capture was made for.
+-- Parameters:
+--      i_format      sql, urlenc or json
+-- Returns:  PL/pgSQL that reads the transition tables pgq_old and pgq_new, and returns
+-- Used by:  pgq_gen._function
+begin
+    -- Rows of transition tables have no type until they are given that of the table, by its present name.
+    return format(
+        E'if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
+        '            for v_pair in\n'
+        '                execute format(''select x::%%s as new from pgq_new x'', TG_RELID::regclass)\n'
+        '            loop\n'
+        '                v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, v_pair.new, v_pair.new);\n'
+        '            end loop;\n'
+        '        elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
+        '            for v_pair in\n'
+        '                execute format(''select o.old, n.new''\n'
+        '                    '' from (select row_number() over () as place, x::%%1$s as old from pgq_old x) o''\n'
+        '                    '' join (select row_number() over () as place, x::%%1$s as new from pgq_new x) n on n.place = o.place''\n'
+        '                    '' order by o.place'', TG_RELID::regclass)\n'
+        '            loop\n'
+        '                v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, v_pair.new, v_pair.old);\n'
+        '            end loop;\n'
+        '        else\n'
+        '            for v_pair in\n'
+        '                execute format(''select x::%%s as old from pgq_old x'', TG_RELID::regclass)\n'
+        '            loop\n'
+        '                v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, v_pair.old, v_pair.old);\n'
+        '            end loop;\n'
+        '        end if;\n'
+        '        return null;', i_format);
+end;
+$$ language plpgsql immutable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._statement_code.sql
+create or replace function pgq_gen._statement_code(
+    i_options record, i_columns record, i_queue pgq.queue, i_schema text, i_name text, i_is_split boolean)
+returns text as $$
+-- pgq_gen._statement_code(6): writes the statements that turn the rows of a statement into events.
+-- Parameters:
+--      i_options, i_columns      of pgq._capture_options and pgq._capture_columns
+--      i_queue                   row of pgq.queue
+--      i_schema, i_name          the table
+--      i_is_split                a change of the key is a deletion and an insertion, as triggers of rows see
+--                                a row that moves to another partition
+-- Returns:  PL/pgSQL that reads the transition tables pgq_old and pgq_new, and expects the number of the
+--           queue's table in v_table
+-- Used by:  pgq_gen._function
+declare
+    v_extra1    text := quote_literal(concat(i_schema, '.', i_name));
+    v_keyless   boolean := (true = any (i_columns.is_key)) is not true;
+    v_where     text;
+    v_insert    text;
+    v_update    text;
+    v_delete    text;
+    v_moved     text;
+    v_hidden    text;
+    v_backup    text;
+    v_type      text := 'z.type';
+    v_old       text;
+    v_new       text;
+    v_keys      text;
+    v_pairs     text;
+    v_source    text;
+    -- Whether an update is the new row, whatever changed.
+    v_is_whole  boolean := i_options.format <> 'sql' and i_options.ignored is null and not i_is_split
+                           and not v_keyless;
+begin
+    v_where := pgq_gen._where('o', i_columns.names, i_columns.types, i_columns.is_key, i_options.pinned);
+    v_moved := pgq_gen._any_changed('n', 'o', i_columns.names, i_columns.types, i_columns.collations,
+                                    i_columns.is_key, i_options.by_text);
+    v_hidden := pgq_gen._any_changed('n', 'o', i_columns.names, i_columns.types, i_columns.collations,
+                                     i_columns.is_hidden, i_options.by_text);
+    if i_options.format = 'sql' then
+        v_insert := pgq_gen._values('n', i_columns.names, i_columns.types, i_columns.is_hidden, i_options.pinned);
+        v_delete := v_where;
+        -- What was set; without a change the first key column to itself; null if only hidden columns changed.
+        v_update := format(
+            'coalesce(nullif(%s, ''''), %s) || '' where '' || %s',
+            pgq_gen._assignments(
+                'n', 'o', i_columns.names, i_columns.types, i_columns.collations,
+                -- A key that may not change has not changed.
+                pgq_gen._either(i_columns.is_hidden, case when i_options.key_updates then null else i_columns.is_key end),
+                i_options.by_text, i_options.pinned),
+            format(case when v_hidden is null then '%s' else 'case when not (' || replace(v_hidden, '%', '%%') || ') then %s end' end,
+                   pgq_gen._where('o', i_columns.names, i_columns.types, pgq_gen._first(i_columns.is_key),
+                                  i_options.pinned)),
+            v_where);
+    else
+        v_insert := pgq_gen._row_data(i_options.format, 'n', i_columns.names, i_columns.types,
+                                      i_columns.is_hidden, i_options.minimal);
+        v_delete := pgq_gen._row_data(i_options.format, 'o', i_columns.names, i_columns.types,
+                                      i_columns.is_hidden, i_options.minimal);
+        v_update := v_insert;
+        if i_options.ignored is null then
+            v_hidden := null;
+        elsif v_hidden is not null then
+            v_update := format('case when %s or not (%s) then %s end',
+                coalesce(pgq_gen._any_changed('n', 'o', i_columns.names, i_columns.types, i_columns.collations,
+                                              pgq_gen._not(i_columns.is_hidden), i_options.by_text), 'false'),
+                v_hidden, v_insert);
+        end if;
+    end if;
+    if i_options.backup then
+        v_backup := pgq_gen._row_data(case i_options.format when 'json' then 'json' else 'urlenc' end, 'o',
+                                      i_columns.names, i_columns.types, i_columns.is_hidden, i_options.minimal);
+    end if;
+
+    -- Both tables hold the rows in the order of the changes. Joined by key they would lose it, or be
+    -- joined in a plan made for the few rows of the first call; sorted by place they are merged.
+    v_old := 'select row_number() over () as _pgq_row, x.* from pgq_old x';
+    v_new := 'select row_number() over () as _pgq_row, x.* from pgq_new x';
+    if v_is_whole then
+        -- Only the keys are compared, so only they are sorted beside the text.
+        select string_agg(pgq_gen._column('n', c.name), ', ' order by c.place) into v_keys
+          from unnest(i_columns.names, i_columns.is_key) with ordinality c (name, is_key, place)
+         where c.is_key;
+        v_new := format('select row_number() over () as _pgq_row, %s as _pgq_data, %s from pgq_new n', v_insert, v_keys);
+        if not i_options.backup then
+            v_old := format('select row_number() over () as _pgq_row, %s from pgq_old n', v_keys);
+        end if;
+        v_update := 'n._pgq_data';
+    end if;
+    v_pairs := format('(%s) o join (%s) n on n._pgq_row = o._pgq_row', v_old, v_new);
+    if i_is_split then
+        v_source := format(
+            '(select e.type, e.data, e.backup from %s'
+            ' cross join lateral (select 1, %s::text, %s, %s where not (%s)'
+            ' union all select 2, %s, %s, null where %5$s'
+            ' union all select 3, %s, %s, null where %5$s) e (place, type, data, backup)'
+            ' where e.data is not null order by o._pgq_row, e.place offset 0) z',
+            v_pairs, pgq_gen._type('UPDATE', i_options, i_columns, i_schema, i_name), v_update, coalesce(v_backup, 'null'), v_moved,
+            pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete,
+            pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert);
+    else
+        if not i_options.key_updates then
+            v_update := format('case when %s then pgq_gen.refuse_key_update() else %s end', v_moved, v_update);
+        end if;
+        v_type := pgq_gen._type('UPDATE', i_options, i_columns, i_schema, i_name);
+        v_update := format('%s as data%s', v_update, ', ' || v_backup || ' as backup');
+        if v_hidden is null then
+            v_source := format('(select %s from %s order by o._pgq_row offset 0) z', v_update, v_pairs);
+        else
+            v_source := format('(select e.* from (select %s, o._pgq_row as place from %s offset 0) e'
+                               ' where e.data is not null order by e.place offset 0) z', v_update, v_pairs);
+        end if;
+    end if;
+
+    return concat(
+        E'    if TG_OP operator(pg_catalog.=) ''INSERT'' then\n',
+        pgq_gen._insert_code(i_queue,
+            array[pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert, v_extra1, null, null, null],
+            'pgq_new n'),
+        E'    elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n',
+        case when v_keyless then
+                 E'        if exists (select from pgq_old) then\n'
+                 '            raise exception ''Update/Delete on table without pkey'';\n'
+                 '        end if;\n'
+             else pgq_gen._insert_code(i_queue,
+                      array[v_type, 'z.data', v_extra1, case when i_options.backup then 'z.backup' end, null, null],
+                      v_source) end,
+        E'    else\n',
+        case when v_keyless then
+                 E'        if exists (select from pgq_old) then\n'
+                 '            raise exception ''Update/Delete on table without pkey'';\n'
+                 '        end if;\n'
+             else pgq_gen._insert_code(i_queue,
+                      array[pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete, v_extra1,
+                            null, null, null],
+                      'pgq_old o') end,
+        E'    end if;\n');
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._function.sql
+create or replace function pgq_gen._function(
+    i_function text, i_kind text, i_table oid, i_format text, i_args text[])
+returns text as $$
+-- pgq_gen._function(5): writes the function of a capture.
+-- Parameters:
+--      i_function      its name, in pgq_gen
+--      i_kind          row: a trigger function FOR EACH ROW; statement: one for statements, with transition
+--                      tables; builder: what a generic trigger calls for a row
+--      i_table         captured table
+--      i_format        sql, urlenc or json; for a builder also kinds
+--      i_args          arguments of the trigger
+-- Returns:  text of a CREATE FUNCTION
+-- Raises:   as pgq._capture_options and pgq._capture_columns; "No such queue"
+-- Reads:    pgq.queue, the definition of the table
+-- Used by:  pgq_gen._write
+declare
+    c_pinned    constant text := E'\n   set datestyle = ''ISO, MDY'' set intervalstyle = ''postgres'''
+                                 ' set timezone = ''UTC'' set extra_float_digits = 1'
+                                 '\n   set bytea_output = ''hex'' set lc_monetary = ''C'' set xmlbinary = ''base64''';
+    v_options   record;
+    v_columns   record;
+    v_queue     pgq.queue;
+    v_schema    text;
+    v_name      text;
+    v_fields    text[];
+    v_skip      text;
+    v_allow     text;
+    v_slow      text;
+    v_code      text;
+    v_override  text := '';
+    v_invoker   boolean;
+    v_is_builder    boolean := i_kind = 'builder';
+begin
+    v_options := pgq._capture_options(
+        i_format, not v_is_builder, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end,
+        pgq_gen._argv(i_args));
+    v_columns := pgq._capture_columns(pgq._table_columns(i_table), v_options.ignored, v_options.keys, v_options.kinds);
+    select * into v_queue from pgq.queue where queue_name = v_options.queue_name;
+    if not found then
+        raise exception 'No such queue' using detail = 'queue: ' || v_options.queue_name;
+    end if;
+    -- Triggers of a partitioned table run in its partitions, and events carry their names.
+    select n.nspname, c.relname into v_schema, v_name
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+     where c.oid = i_table
+       and (c.relkind <> 'p' or i_kind <> 'row');
+    v_invoker := exists (select from pgq._capture_overrides(v_options.expressions, v_columns.names) o
+                          where o.query is not null);
+    v_skip := case when v_is_builder then format('return %s;', v_options.skip::text) else 'return null;' end;
+
+    -- What runs while the table is not what it was, or the queue is in an unusual state.
+    v_allow := 'return null;';
+    v_slow := 'return null;';
+    if i_kind = 'statement' then
+        v_slow := pgq_gen._statement_slow_code(i_format);
+    elsif not v_is_builder then
+        if v_options.skip then
+            v_allow := E'if TG_OP operator(pg_catalog.=) ''DELETE'' then\n            return OLD;\n        end if;\n'
+                       '        return NEW;';
+        end if;
+        v_slow := format(
+            E'if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
+            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, NEW, NEW);\n'
+            '        elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
+            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, NEW, OLD);\n'
+            '        else\n'
+            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, OLD, OLD);\n'
+            '        end if;\n'
+            '        return null;', i_format);
+    end if;
+
+    if v_options.deny then
+        v_code := v_slow;
+        if v_is_builder then
+            v_code := '    return null;';
+        end if;
+    elsif i_kind = 'statement' then
+        v_code := pgq_gen._statement_code(
+                v_options, v_columns, v_queue, v_schema, v_name,
+                exists (select from pg_class c where c.oid = i_table and c.relkind = 'p'))
+            || '    return null;';
+    else
+        v_override := pgq_gen._override_code(v_options, v_columns, v_skip);
+        v_fields := array['v_type', 'v_data',
+                          case when v_override <> '' or v_name is null then 'v_extra1'
+                               else quote_literal(concat(v_schema, '.', v_name)) end,
+                          case when v_override <> '' or v_options.backup then 'v_extra2' end,
+                          case when v_override <> '' then 'v_extra3' end,
+                          case when v_override <> '' then 'v_extra4' end];
+        v_code := concat(
+            case when v_fields[3] <> 'v_extra1' then null
+                 when v_name is null then
+                     E'    v_extra1 := pg_catalog.concat(TG_TABLE_SCHEMA, ''.'', TG_TABLE_NAME);\n'
+                 else format(E'    v_extra1 := %L;\n', concat(v_schema, '.', v_name)) end,
+            pgq_gen._row_code(v_options, v_columns, v_schema, v_name, v_skip),
+            v_override,
+            case when v_invoker then format(
+                     E'    v_id := pgq.insert_event(%L, v_type, v_data, v_extra1, v_extra2, v_extra3, v_extra4);\n',
+                     v_options.queue_name)
+                 else pgq_gen._insert_code(v_queue, v_fields, null) end,
+            '    ', v_skip);
+    end if;
+
+    v_code := concat(
+        E'\n',
+        format(E'-- Captures %s for the queue %s. Generated: pgq.refresh_captures renews it.\n',
+               i_table::regclass, quote_ident(translate(v_options.queue_name, E'\n\r$', '   '))),
+        E'declare\n'
+        '    v_table     pg_catalog.int4;\n'
+        '    v_relation  pg_catalog.oid;\n'
+        '    v_type      pg_catalog.text;\n'
+        '    v_data      pg_catalog.text;\n'
+        '    v_extra1    pg_catalog.text;\n'
+        '    v_extra2    pg_catalog.text;\n'
+        '    v_extra3    pg_catalog.text;\n'
+        '    v_extra4    pg_catalog.text;\n'
+        '    v_value     pg_catalog.text;\n'
+        '    v_kind      pg_catalog.oid;\n'
+        '    v_id        pg_catalog.int8;\n'
+        '    v_skip      pg_catalog.bool;\n'
+        '    v_pair      pg_catalog.record;\n'
+        '    v_plain     pg_catalog.bool;\n'
+        'begin\n',
+        case when v_is_builder then format(
+                 E'    if TG_ARGV operator(pg_catalog.<>) %L::pg_catalog.text[] then\n        return null;\n    end if;\n',
+                 pgq_gen._argv(i_args))
+             else format(
+                 E'    if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
+                 '        %s\n'
+                 '    end if;\n', v_allow) end,
+        -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
+        format(E'    select case when q.queue_disable_insert or q.queue_per_tx_limit is not null then -1'
+               ' else q.queue_cur_table end, %1$L::pg_catalog.oid\n'
+               '      into v_table, v_relation\n'
+               '      from pgq.queue q\n'
+               '     where q.queue_id operator(pg_catalog.=) %2$s\n'
+               '       and q.queue_name operator(pg_catalog.=) %3$L\n'
+               '       and pgq_gen.shape_ok(%1$L::pg_catalog.oid, %4$L);\n'
+               '    if v_table is null or v_table operator(pg_catalog.<) 0 then\n'
+               '        %5$s\n'
+               '    end if;\n',
+               i_table, v_queue.queue_id, v_options.queue_name, pgq_gen.shape(i_table), v_slow),
+        case when strpos(v_code, 'v_plain') > 0 then
+                 E'    v_plain := pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO''\n'
+                 '        and pg_catalog.current_setting(''extra_float_digits'')::pg_catalog.int4 operator(pg_catalog.>) 0;\n' end,
+        v_code,
+        E'\nend;\n');
+    return concat(
+        format('create or replace function pgq_gen.%I', i_function),
+        case when v_is_builder
+             then '(TG_OP pg_catalog.text, TG_ARGV pg_catalog.text[], NEW anyelement, OLD anyelement) returns pg_catalog.bool'
+             else '() returns trigger' end,
+        ' as ', quote_literal(v_code), ' language plpgsql',
+        case when not v_invoker then ' security definer' end,
+        case when i_kind = 'statement'
+             then E'\n   set search_path = pg_catalog, pg_temp set enable_hashjoin = off set enable_nestloop = off' end,
+        case when v_options.format <> 'sql' and v_options.pinned then c_pinned end);
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._state.sql
+create or replace function pgq_gen._state(i_table oid, i_queue text)
+returns text as $$
+-- pgq_gen._state(2): fingerprint of all that the function of a capture is generated from.
+-- Parameters:
+--      i_table      captured table
+--      i_queue      its queue
+-- Returns:  32 hexadecimal digits
+-- Reads:    the definition of the table, pgq.queue, the functions of pgq_gen that write code
+-- Used by:  pgq_gen._write, pgq.refresh_captures
+    select md5(concat(
+        pgq_gen.shape(i_table),
+        (select concat_ws(' ', q.queue_id, q.queue_ntables, q.queue_data_pfx, q.queue_event_seq)
+           from pgq.queue q
+          where q.queue_name = i_queue),
+        -- A new version writes new code.
+        (select md5(string_agg(p.prosrc, '' order by p.proname))
+           from pg_proc p
+          where p.pronamespace = 'pgq_gen'::regnamespace
+            and p.proname like '\_%')));
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._grant.sql
+create or replace function pgq_gen._grant(i_function text, i_level text)
+returns void as $$
+-- pgq_gen._grant(2): lets those use the function of a capture who may.
+-- Parameters:
+--      i_function      its name, in pgq_gen
+--      i_level         row and statement: whoever attaches captures; generic: whoever may insert events,
+--                      because a generic trigger calls it as the writer
+-- Reads:    the privileges of pgq.insert_event
+-- Changes:  the privileges of the function
+-- Used by:  pgq_gen._write, pgq.refresh_captures
+declare
+    v_function  regprocedure;
+    v_role      text;
+begin
+    select p.oid into strict v_function
+      from pg_proc p
+     where p.pronamespace = 'pgq_gen'::regnamespace
+       and p.proname = i_function;
+    execute format('revoke all on function %s from public', v_function);
+    if i_level <> 'generic' then
+        execute format('grant execute on function %s to pgq_admin', v_function);
+        return;
+    end if;
+    for v_role in
+        select case when x.grantee = 0 then 'public' else quote_ident(r.rolname) end
+          from pg_proc p
+          cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
+          left join pg_roles r on r.oid = x.grantee
+         where p.oid = 'pgq.insert_event(text, text, text, text, text, text, text)'::regprocedure
+           and x.grantee <> p.proowner
+    loop
+        execute format('grant execute on function %s to %s', v_function, v_role);
+    end loop;
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq_gen/functions/pgq_gen.dispatch_dynamically.sql
+create or replace function pgq_gen.dispatch_dynamically(
+    i_format text, i_table oid, i_trigger name, i_op text, i_args text[], i_row anyelement, i_old anyelement)
+returns boolean as $$
+-- pgq_gen.dispatch_dynamically(7): calls the function that was generated for a generic trigger, where
+-- pgq_gen.dispatch does not know it.
+-- Parameters:
+--      i_format                              as for pgq._capture
+--      i_table, i_trigger, i_op, i_args      tg_relid, tg_name, tg_op, tg_argv
+--      i_row, i_old                          as for pgq._capture
+-- Returns:  whether the trigger has to suppress the change; null if there is no such function, or it is stale
+-- Raises:   insufficient_privilege if the writer may not insert events
+-- Reads:    pgq.capture
+-- Changes:  the queue
+-- Used by:  pgq_gen.dispatch
+declare
+    v_function  pg_catalog.text;
+    v_skip      boolean;
+begin
+    select c.cap_function into v_function
+      from pgq.capture c
+     where c.cap_relid operator(pg_catalog.=) i_table
+       and c.cap_trigger operator(pg_catalog.=) i_trigger
+       and c.cap_format operator(pg_catalog.=) i_format
+       and c.cap_level operator(pg_catalog.=) 'generic';
+    if v_function is not null then
+        execute pg_catalog.concat('select pgq_gen.', v_function, '($1, $2, $3, $4)')
+           into v_skip using i_op, i_args, i_row, i_old;
+    end if;
+    return v_skip;
+end;
+-- No pinned search_path: values are the writer's, so every name here is qualified.
+$$ language plpgsql;
+
+-- pgq_gen/functions/pgq_gen._dispatch_code.sql
+create or replace function pgq_gen._dispatch_code(i_relations oid[])
+returns text as $$
+-- pgq_gen._dispatch_code(1): writes the tree of conditions that finds the function of a generic trigger.
+-- Parameters:
+--      i_relations      tables with such triggers, in order
+-- Returns:  PL/pgSQL; what it does not find falls through
+-- Reads:    pgq.capture
+-- Used by:  pgq_gen._write_dispatch
+declare
+    v_count     integer := cardinality(i_relations);
+    v_capture   record;
+    v_code      text := '';
+begin
+    if v_count > 1 then
+        return format(E'    if i_table operator(pg_catalog.<) %L::pg_catalog.oid then\n%s    else\n%s    end if;\n',
+                      i_relations[v_count / 2 + 1],
+                      pgq_gen._dispatch_code(i_relations[1:v_count / 2]),
+                      pgq_gen._dispatch_code(i_relations[v_count / 2 + 1:]));
+    end if;
+    for v_capture in
+        select c.cap_trigger, c.cap_format, c.cap_function
+          from pgq.capture c
+         where c.cap_relid = any (i_relations)
+           and c.cap_level = 'generic'
+         order by c.cap_trigger
+    loop
+        v_code := v_code || format(
+            E'    if i_table operator(pg_catalog.=) %L::pg_catalog.oid and i_trigger operator(pg_catalog.=) %L::pg_catalog.name'
+            ' and i_format operator(pg_catalog.=) %L then\n'
+            '        return pgq_gen.%I(i_op, i_args, i_row, i_old);\n'
+            '    end if;\n',
+            i_relations[1], v_capture.cap_trigger, v_capture.cap_format, v_capture.cap_function);
+    end loop;
+    return v_code;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._write_dispatch.sql
+create or replace function pgq_gen._write_dispatch()
+returns void as $$
+-- pgq_gen._write_dispatch(0): generates pgq_gen.dispatch, which finds the function that was generated for a
+-- generic trigger. A static call costs a third of a dynamic one.
+-- Reads:    pgq.capture
+-- Changes:  pgq_gen.dispatch, if it is not up to date
+-- Used by:  pgq_gen._write, pgq_gen._remove, pgq.refresh_captures
+declare
+    -- Every session keeps the function once for each table it writes to, so it must not grow.
+    c_limit     constant integer := 32;
+    v_relations oid[];
+    v_code      text;
+begin
+    select array_agg(distinct c.cap_relid order by c.cap_relid)
+      into v_relations
+      from (select cap_relid from pgq.capture where cap_level = 'generic' order by cap_relid limit c_limit) c;
+    v_code := concat(E'\n-- Calls the function generated for a generic trigger. Generated by pgq_gen._write_dispatch.\nbegin\n',
+                     pgq_gen._dispatch_code(coalesce(v_relations, '{}')),
+                     E'    return pgq_gen.dispatch_dynamically(i_format, i_table, i_trigger, i_op, i_args, i_row, i_old);\nend;\n');
+    if v_code is distinct from (select p.prosrc from pg_proc p
+                                 where p.pronamespace = 'pgq_gen'::regnamespace and p.proname = 'dispatch') then
+        execute concat(
+            'create or replace function pgq_gen.dispatch(i_format text, i_table oid, i_trigger name, i_op text, i_args text[],',
+            ' i_row anyelement, i_old anyelement) returns boolean language plpgsql as ', quote_literal(v_code));
+    end if;
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq_gen/dispatch.sql
+-- The function is rewritten for the captures that there are: an existing one is left alone.
+do $$
+begin
+    if to_regprocedure('pgq_gen.dispatch(text, oid, name, text, text[], anyelement, anyelement)') is null then
+        perform pgq_gen._write_dispatch();
+    end if;
+end
+$$;
+
+-- pgq_gen/functions/pgq_gen._write.sql
+create or replace function pgq_gen._write(
+    i_table oid, i_trigger text, i_format text, i_level text, i_args text[])
+returns text as $$
+-- pgq_gen._write(5): generates the function of a capture, anew if it exists, and registers it.
+-- Parameters:
+--      i_table         table
+--      i_trigger       name of the trigger, or what the names of statement triggers begin with
+--      i_format        sql, urlenc or json; kinds for pgq.logtriga
+--      i_level         row, statement or generic
+--      i_args          arguments of the trigger
+-- Returns:  name of the function, in pgq_gen
+-- Raises:   as pgq_gen._function; insufficient_privilege if the owner of pgq may not use the operators of
+--           a column's type
+-- Reads:    the definition of the table, pgq.queue
+-- Changes:  pgq.capture, the function. Sessions take up the new one at their next call; no lock on the
+--           table is needed
+-- Locks:    pgq.capture in share row exclusive mode
+-- Used by:  pgq.create_capture, pgq.refresh_captures
+declare
+    v_function  text;
+    v_schema    text;
+begin
+    lock table pgq.capture in share row exclusive mode;
+    select c.cap_function into v_function
+      from pgq.capture c
+     where c.cap_relid = i_table
+       and c.cap_trigger = i_trigger;
+    if not found then
+        select format('%s_%s',
+                      left(regexp_replace(lower(concat_ws('_', n.nspname, c.relname)), '[^a-z0-9_]', '', 'g'), 40),
+                      left(md5(concat_ws('.', c.oid, i_trigger, i_level)), 12))
+          into v_function
+          from pg_class c
+          join pg_namespace n on n.oid = c.relnamespace
+         where c.oid = i_table;
+    end if;
+
+    for v_schema in
+        select distinct substring(pgq_gen._equality(a.atttypid) from '^operator\("?(.*?)"?\.[^.]*\)$')
+          from pg_attribute a
+         where a.attrelid = i_table
+           and a.attnum > 0
+           and not a.attisdropped
+    loop
+        if v_schema is not null and not has_schema_privilege(v_schema, 'usage') then
+            raise exception 'cannot use the operators of schema %', v_schema
+                using errcode = 'insufficient_privilege',
+                      hint = format('grant usage on schema %I to %I', v_schema, current_user);
+        end if;
+    end loop;
+
+    execute pgq_gen._function(v_function, case i_level when 'generic' then 'builder' else i_level end,
+                              i_table, i_format, i_args);
+    perform pgq_gen._grant(v_function, i_level);
+    insert into pgq.capture (cap_relid, cap_trigger, cap_function, cap_format, cap_level, cap_queue, cap_args,
+                             cap_shape)
+    values (i_table, i_trigger, v_function, i_format, i_level, i_args[1], i_args,
+            pgq_gen._state(i_table, i_args[1]))
+        on conflict (cap_relid, cap_trigger) do update
+       set cap_format = excluded.cap_format,
+           cap_level = excluded.cap_level,
+           cap_queue = excluded.cap_queue,
+           cap_args = excluded.cap_args,
+           cap_shape = excluded.cap_shape,
+           cap_generated = excluded.cap_generated;
+    if i_level = 'generic' then
+        perform pgq_gen._write_dispatch();
+    end if;
+    return v_function;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._remove.sql
+create or replace function pgq_gen._remove(i_table oid, i_trigger text)
+returns void as $$
+-- pgq_gen._remove(2): forgets a capture, and drops its function.
+-- Parameters:
+--      i_table, i_trigger      as for pgq_gen._write; the trigger is gone
+-- Raises:   dependent_objects_still_exist while a trigger calls the function
+-- Changes:  pgq.capture, the function
+-- Locks:    pgq.capture in share row exclusive mode
+-- Used by:  pgq.create_capture, pgq.drop_capture, pgq.refresh_captures
+declare
+    v_function  regprocedure;
+begin
+    lock table pgq.capture in share row exclusive mode;
+    for v_function in
+        select p.oid
+          from pgq.capture c
+          join pg_proc p on p.pronamespace = 'pgq_gen'::regnamespace and p.proname = c.cap_function
+         where c.cap_relid = i_table
+           and c.cap_trigger = i_trigger
+           and not exists (select
+                             from pgq.capture o
+                            where o.cap_function = c.cap_function
+                              and (o.cap_relid, o.cap_trigger) <> (c.cap_relid, c.cap_trigger))
+    loop
+        execute format('drop function %s', v_function);
+    end loop;
+    delete from pgq.capture where cap_relid = i_table and cap_trigger = i_trigger;
+    perform pgq_gen._write_dispatch();
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._check_statement.sql
+create or replace function pgq_gen._check_statement(i_table oid, i_format text, i_args text[])
+returns void as $$
+-- pgq_gen._check_statement(3): refuses a capture of statements where it would miss or disorder changes.
+-- Parameters:
+--      i_table         table
+--      i_format        sql, urlenc or json
+--      i_args          arguments of the trigger
+-- Raises:   feature_not_supported, with the reason
+-- Reads:    the definition of the table, its triggers, subscriptions of logical replication
+-- Used by:  pgq.create_capture
+declare
+    v_options   record;
+    v_reason    text;
+begin
+    v_options := pgq._capture_options(
+        i_format, true, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end, pgq_gen._argv(i_args));
+    v_reason := case
+        when v_options.skip then
+            'SKIP needs a trigger for rows'
+        when v_options.deny or v_options.has_expressions then
+            'deny, when= and ev_...= need a trigger for rows'
+        when exists (select from pg_attribute a
+                      where a.attrelid = i_table and a.attnum > 0 and not a.attisdropped
+                        and starts_with(a.attname, '_pgq_ev_')) then
+            'columns that replace fields of events need a trigger for rows'
+        when (select c.relispartition from pg_class c where c.oid = i_table) then
+            'the table is a partition: statements on its root would not be captured'
+        when exists (select
+                       from pg_inherits i
+                       join pg_class c on c.oid = i.inhparent
+                      where i.inhparent = i_table and c.relkind <> 'p') then
+            'the table has inheritance children: their rows would be captured as its own'
+        when exists (select
+                       from pg_trigger t
+                      where t.tgrelid = i_table
+                        and not t.tgisinternal
+                        -- FOR EACH ROW, neither BEFORE nor INSTEAD OF
+                        and t.tgtype & 1 = 1 and t.tgtype & 66 = 0
+                        and t.tgfoid not in (select p.oid from pg_proc p
+                                              where p.pronamespace in ('pgq'::regnamespace, 'pgq_gen'::regnamespace))) then
+            'the table has AFTER triggers for rows: what they change would be logged before its cause'
+        when exists (select from pg_subscription_rel s where s.srrelid = i_table) then
+            'the table is fed by logical replication, which does not call triggers for statements'
+        when (select c.relkind not in ('r', 'p') from pg_class c where c.oid = i_table) then
+            'only tables have triggers with transition tables'
+    end;
+    if v_reason is not null then
+        raise exception 'cannot capture statements on %: %', i_table::regclass, v_reason
+            using errcode = 'feature_not_supported', hint = 'capture rows instead';
+    end if;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq_gen/grants.sql
+-- Captures run as the owner, who generates them; whoever attaches them calls what checks and registers.
+do $$
+declare
+    v_function  regprocedure;
+begin
+    -- Generated functions have their privileges from pgq_gen._grant.
+    for v_function in
+        select p.oid
+          from pg_proc p
+         where p.pronamespace = 'pgq_gen'::regnamespace
+           and pg_has_role(p.proowner, 'usage')
+           and p.proname not in (select c.cap_function from pgq.capture c)
+    loop
+        execute format('revoke all on function %s from public', v_function);
+    end loop;
+end
+$$;
+
+-- Called by captures with expressions, which run as the writer.
+grant execute on function
+    pgq_gen.shape(oid),
+    pgq_gen.shape_ok(oid, text),
+    pgq_gen.pinned_text(anyelement),
+    pgq_gen.encode(text),
+    pgq_gen.refuse_key_update()
+to public;
+
+grant execute on function
+    pgq_gen._argv(text[]),
+    pgq_gen._format_of(text),
+    pgq_gen._trigger_args(bytea, integer),
+    pgq_gen._relation_of(pgq.capture),
+    pgq_gen._check_statement(oid, text, text[]),
+    pgq_gen._write(oid, text, text, text, text[]),
+    pgq_gen._remove(oid, text)
+to pgq_admin;
+
+-- pgq/functions/pgq.create_capture.sql
+create or replace function pgq.create_capture(
+    i_table regclass, i_trigger_name text, i_format text, i_level text, i_args text[])
+returns integer as $$
+-- pgq.create_capture(5): logs the changes of a table into a queue, through triggers generated for it.
+-- Parameters:
+--      i_table             table
+--      i_trigger_name      name of the trigger; triggers for statements get it with _insert, _update and
+--                          _delete behind it
+--      i_format            sql: parts of SQL statements, as of pgq.sqltriga; urlenc: rows of key=value pairs,
+--                          as of pgq.logutriga; json: rows as JSON objects, as of pgq.jsontriga
+--      i_level             row: a trigger for rows, always right and fast; statement: triggers for
+--                          statements, faster for statements that change many rows and slower for single
+--                          rows, with the limits of docs/pgq.md; generic: the trigger function of the format,
+--                          helped by a generated one
+--      i_args              name of the queue, then the arguments of pgq.sqltriga and, for generated triggers,
+--                          key_updates=log, changes=text, settings=pinned, encoding=minimal
+-- Returns:  1 if created, or changed from another capture of that name; 0 if it was there and up to date
+-- Raises:   "No such queue"; "bad param to pgq trigger"; duplicate_object if a trigger of the name is no
+--           capture; feature_not_supported if statements of the table cannot be captured;
+--           insufficient_privilege, with the grant that is missing
+-- Reads:    pgq.queue, the definition of the table
+-- Changes:  triggers of the table, with the rights of the caller; pgq.capture, functions in pgq_gen
+-- Locks:    the table in share row exclusive mode: writers wait for the end of the transaction
+-- Used by:  londiste provider add, users
+declare
+    c_events    constant text[] := '{insert,update,delete}';
+    v_level     text := lower(i_level);
+    v_call      text;
+    v_trigger   name;
+begin
+    if i_table is null or i_trigger_name is null or i_format is null or i_level is null or i_args[1] is null
+       or array_position(i_args, null) is not null then
+        raise exception 'Invalid NULL value';
+    elsif i_format not in ('sql', 'urlenc', 'json') then
+        raise exception 'unknown format of captures: %', i_format
+            using errcode = 'invalid_parameter_value', hint = 'It is sql, urlenc or json.';
+    elsif v_level not in ('row', 'statement', 'generic') then
+        raise exception 'unknown level of captures: %', i_level
+            using errcode = 'invalid_parameter_value', hint = 'It is row, statement or generic.';
+    end if;
+    if v_level = 'statement' then
+        perform pgq_gen._check_statement(i_table, i_format, i_args);
+    end if;
+
+    -- Waits for writers before it looks: a capture that is being created or dropped is seen.
+    execute format('lock table only %s in share row exclusive mode', i_table);
+    for v_trigger in
+        select t.tgname
+          from pg_trigger t
+          join pg_proc p on p.oid = t.tgfoid
+         where t.tgrelid = i_table
+           and not t.tgisinternal
+           and p.pronamespace not in ('pgq'::regnamespace, 'pgq_gen'::regnamespace)
+           and (t.tgname = i_trigger_name
+                or v_level = 'statement' and t.tgname in (select i_trigger_name || '_' || e from unnest(c_events) e))
+    loop
+        raise exception 'trigger "%" of % is no capture', v_trigger, i_table using errcode = 'duplicate_object';
+    end loop;
+    if exists (select
+                 from pgq.capture c
+                where c.cap_relid = i_table
+                  and c.cap_trigger = i_trigger_name
+                  and c.cap_format = i_format
+                  and c.cap_level = v_level
+                  and c.cap_args = i_args
+                  and pgq_gen._relation_of(c) = i_table) then
+        perform pgq.refresh_captures(i_table);
+        return 0;
+    end if;
+    perform pgq.drop_capture(i_table, i_trigger_name);
+
+    v_call := format('pgq_gen.%I', pgq_gen._write(i_table, i_trigger_name, i_format, v_level, i_args));
+    if v_level = 'generic' then
+        v_call := case i_format when 'sql' then 'pgq.sqltriga' when 'urlenc' then 'pgq.logutriga'
+                                else 'pgq.jsontriga' end;
+    end if;
+    v_call := format('execute function %s(%s)', v_call,
+                     (select string_agg(quote_literal(a.arg), ', ' order by a.place)
+                        from unnest(i_args) with ordinality a (arg, place)));
+    if v_level = 'statement' then
+        for i in 1 .. 3 loop
+            execute format('create trigger %I after %s on %s referencing %s for each statement %s',
+                           i_trigger_name || '_' || c_events[i], c_events[i], i_table,
+                           (array['new table as pgq_new', 'old table as pgq_old new table as pgq_new',
+                                  'old table as pgq_old'])[i],
+                           v_call);
+        end loop;
+    else
+        execute format('create trigger %I %s insert or update or delete on %s for each row %s',
+                       i_trigger_name, case when 'SKIP' = any (i_args[2:]) then 'before' else 'after' end,
+                       i_table, v_call);
+    end if;
+    return 1;
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq.drop_capture.sql
+create or replace function pgq.drop_capture(i_table regclass, i_trigger_name text)
+returns integer as $$
+-- pgq.drop_capture(2): ends the capture of a table's changes.
+-- Parameters:
+--      i_table             table
+--      i_trigger_name      name of the capture, as given to pgq.create_capture, or of any trigger that calls a
+--                          trigger function of pgq
+-- Returns:  1 if dropped, 0 if there is no such capture
+-- Changes:  triggers of the table, with the rights of the caller; pgq.capture, functions in pgq_gen
+-- Locks:    the table in access exclusive mode if there is something to drop
+-- Used by:  pgq.create_capture, londiste provider remove, users
+declare
+    v_trigger   name;
+    v_found     boolean := false;
+begin
+    for v_trigger in
+        select t.tgname
+          from pg_trigger t
+          join pg_proc p on p.oid = t.tgfoid
+         where t.tgrelid = i_table
+           and not t.tgisinternal
+           and (p.pronamespace = 'pgq'::regnamespace and t.tgname = i_trigger_name
+                or p.pronamespace = 'pgq_gen'::regnamespace
+                   and p.proname in (select c.cap_function
+                                       from pgq.capture c
+                                      where c.cap_relid = i_table
+                                        and c.cap_trigger = i_trigger_name))
+    loop
+        execute format('drop trigger %I on %s', v_trigger, i_table);
+        v_found := true;
+    end loop;
+    if not v_found and not exists (select from pgq.capture c
+                                    where c.cap_relid = i_table and c.cap_trigger = i_trigger_name) then
+        return 0;
+    end if;
+    perform pgq_gen._remove(i_table, i_trigger_name);
+    return 1;
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq.refresh_captures.sql
+create or replace function pgq.refresh_captures(i_table regclass)
+returns integer as $$
+-- pgq.refresh_captures(1): brings the generated functions of captures up to date with their tables and
+-- queues. Until then captures log in the slow way, which misses nothing.
+-- Parameters:
+--      i_table      table; null: all
+-- Returns:  0
+-- Raises:   nothing for a capture that cannot be generated: a warning, and it goes on in the slow way
+-- Reads:    the definitions of the tables, triggers
+-- Changes:  pgq.capture, functions in pgq_gen: what is stale is generated anew, what no trigger calls any
+--           more is dropped, and hand-made triggers of the generic functions get a function to help them
+-- Locks:    pgq.capture in share row exclusive mode; no table
+-- Used by:  maintenance, pgq.create_capture, whoever changes the definition of a captured table: call it in
+--           the same transaction
+declare
+    v_capture   record;
+begin
+    lock table pgq.capture in share row exclusive mode;
+    -- Sorted, so that all rows are gone before the first comes back under the oid of another.
+    with moved as (
+        delete from pgq.capture c
+         using (select x.cap_relid, x.cap_trigger, pgq_gen._relation_of(x) as relation from pgq.capture x) r
+         where c.cap_relid = r.cap_relid
+           and c.cap_trigger = r.cap_trigger
+           and c.cap_relid <> r.relation
+     returning r.relation, c.*
+    )
+    insert into pgq.capture
+    select m.relation, m.cap_trigger, m.cap_function, m.cap_format, m.cap_level, m.cap_queue, m.cap_args,
+           m.cap_shape, m.cap_generated
+      from moved m
+     order by m.relation;
+    for v_capture in
+        select c.*, pgq_gen._relation_of(c) as relation
+          from pgq.capture c
+         where i_table is null
+            or c.cap_relid = i_table
+         order by c.cap_relid, c.cap_trigger
+    loop
+        begin
+            if v_capture.relation is null then
+                perform pgq_gen._remove(v_capture.cap_relid, v_capture.cap_trigger);
+            elsif v_capture.cap_shape <> pgq_gen._state(v_capture.cap_relid, v_capture.cap_queue) then
+                perform pgq_gen._write(v_capture.cap_relid, v_capture.cap_trigger, v_capture.cap_format,
+                                       v_capture.cap_level, v_capture.cap_args);
+            elsif v_capture.cap_level = 'generic' then
+                perform pgq_gen._grant(v_capture.cap_function, v_capture.cap_level);
+            end if;
+        exception
+            when others then
+                raise warning 'capture % of %: %', v_capture.cap_trigger, v_capture.cap_relid::regclass, sqlerrm;
+        end;
+    end loop;
+
+    for v_capture in
+        select t.tgrelid, t.tgname::text as name, pgq_gen._format_of(p.proname) as format,
+               pgq_gen._trigger_args(t.tgargs, t.tgnargs) as args
+          from pg_trigger t
+          join pg_proc p on p.oid = t.tgfoid
+         where p.pronamespace = 'pgq'::regnamespace
+           and pgq_gen._format_of(p.proname) is not null
+           -- FOR EACH ROW
+           and t.tgtype & 1 = 1
+           and not t.tgisinternal
+           and (i_table is null or t.tgrelid = i_table)
+           and not exists (select from pgq.capture c where c.cap_relid = t.tgrelid and c.cap_trigger = t.tgname)
+    loop
+        begin
+            perform pgq_gen._write(v_capture.tgrelid, v_capture.name, v_capture.format, 'generic', v_capture.args);
+        exception
+            when others then
+                raise warning 'trigger % of %: %', v_capture.name, v_capture.tgrelid::regclass, sqlerrm;
+        end;
+    end loop;
+    return 0;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+
+create or replace function pgq.refresh_captures()
+returns integer as $$
+-- pgq.refresh_captures(0): brings the generated functions of all captures up to date.
+-- Returns:  0
+-- Reads, changes, locks:  as pgq.refresh_captures(1)
+-- Used by:  pgq.maint_operations
+begin
+    return pgq.refresh_captures(null);
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
 
 -- pgq/triggers/pgq.sqltriga.sql
 create or replace function pgq.sqltriga()
@@ -4715,15 +6682,25 @@ begin
             perform pgq._capture_truncate('sql', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name,
                                           tg_argv);
             return null;
-        elsif tg_op operator(pg_catalog.=) 'INSERT' then
-            v_skip := pgq._capture('sql', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, new);
+        end if;
+        if tg_op operator(pg_catalog.=) 'INSERT' then
+            v_skip := pgq_gen.dispatch('sql', tg_relid, tg_name, tg_op, tg_argv, new, new);
+            if v_skip is null then
+                v_skip := pgq._capture('sql', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, new);
+            end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
-            v_skip := pgq._capture('sql', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, old);
+            v_skip := pgq_gen.dispatch('sql', tg_relid, tg_name, tg_op, tg_argv, new, old);
+            if v_skip is null then
+                v_skip := pgq._capture('sql', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, old);
+            end if;
         else
-            v_skip := pgq._capture('sql', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   old, old);
+            v_skip := pgq_gen.dispatch('sql', tg_relid, tg_name, tg_op, tg_argv, old, old);
+            if v_skip is null then
+                v_skip := pgq._capture('sql', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       old, old);
+            end if;
         end if;
     end if;
 
@@ -4771,15 +6748,25 @@ begin
             perform pgq._capture_truncate('urlenc', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name,
                                           tg_argv);
             return null;
-        elsif tg_op operator(pg_catalog.=) 'INSERT' then
-            v_skip := pgq._capture('urlenc', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, new);
+        end if;
+        if tg_op operator(pg_catalog.=) 'INSERT' then
+            v_skip := pgq_gen.dispatch('urlenc', tg_relid, tg_name, tg_op, tg_argv, new, new);
+            if v_skip is null then
+                v_skip := pgq._capture('urlenc', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, new);
+            end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
-            v_skip := pgq._capture('urlenc', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, old);
+            v_skip := pgq_gen.dispatch('urlenc', tg_relid, tg_name, tg_op, tg_argv, new, old);
+            if v_skip is null then
+                v_skip := pgq._capture('urlenc', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, old);
+            end if;
         else
-            v_skip := pgq._capture('urlenc', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   old, old);
+            v_skip := pgq_gen.dispatch('urlenc', tg_relid, tg_name, tg_op, tg_argv, old, old);
+            if v_skip is null then
+                v_skip := pgq._capture('urlenc', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       old, old);
+            end if;
         end if;
     end if;
 
@@ -4827,15 +6814,25 @@ begin
             perform pgq._capture_truncate('json', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name,
                                           tg_argv);
             return null;
-        elsif tg_op operator(pg_catalog.=) 'INSERT' then
-            v_skip := pgq._capture('json', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, new);
+        end if;
+        if tg_op operator(pg_catalog.=) 'INSERT' then
+            v_skip := pgq_gen.dispatch('json', tg_relid, tg_name, tg_op, tg_argv, new, new);
+            if v_skip is null then
+                v_skip := pgq._capture('json', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, new);
+            end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
-            v_skip := pgq._capture('json', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, old);
+            v_skip := pgq_gen.dispatch('json', tg_relid, tg_name, tg_op, tg_argv, new, old);
+            if v_skip is null then
+                v_skip := pgq._capture('json', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, old);
+            end if;
         else
-            v_skip := pgq._capture('json', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   old, old);
+            v_skip := pgq_gen.dispatch('json', tg_relid, tg_name, tg_op, tg_argv, old, old);
+            if v_skip is null then
+                v_skip := pgq._capture('json', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       old, old);
+            end if;
         end if;
     end if;
 
@@ -4882,15 +6879,25 @@ begin
             perform pgq._capture_truncate('kinds', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name,
                                           tg_argv);
             return null;
-        elsif tg_op operator(pg_catalog.=) 'INSERT' then
-            v_skip := pgq._capture('kinds', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, new);
+        end if;
+        if tg_op operator(pg_catalog.=) 'INSERT' then
+            v_skip := pgq_gen.dispatch('kinds', tg_relid, tg_name, tg_op, tg_argv, new, new);
+            if v_skip is null then
+                v_skip := pgq._capture('kinds', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, new);
+            end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
-            v_skip := pgq._capture('kinds', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, old);
+            v_skip := pgq_gen.dispatch('kinds', tg_relid, tg_name, tg_op, tg_argv, new, old);
+            if v_skip is null then
+                v_skip := pgq._capture('kinds', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, old);
+            end if;
         else
-            v_skip := pgq._capture('kinds', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   old, old);
+            v_skip := pgq_gen.dispatch('kinds', tg_relid, tg_name, tg_op, tg_argv, old, old);
+            if v_skip is null then
+                v_skip := pgq._capture('kinds', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       old, old);
+            end if;
         end if;
     end if;
 
@@ -5012,8 +7019,10 @@ grant execute on function
     pgq._text_decides(oid, oid, boolean),
     pgq._row_text(anyelement),
     pgq._row_values(text),
-    pgq._capture_options(text, text, text, text, text, text[]),
-    pgq._capture_columns(oid, text, text, text),
+    pgq._capture_options(text, boolean, text, text[]),
+    pgq._table_columns(oid),
+    pgq._row_columns(oid, anyelement),
+    pgq._capture_columns(record, text, text, text),
     pgq._capture_changes(text[], oid[], oid[], text[], text[], boolean, boolean[]),
     pgq._capture_wanted(text, boolean, boolean, boolean[], boolean[], boolean[]),
     pgq._capture_sql(text, text[], boolean[], boolean[], boolean[], text[], text[]),
@@ -5022,7 +7031,7 @@ grant execute on function
     pgq._capture_expression(text, text[]),
     pgq._capture_overrides(text[], text[]),
     pgq._capture_evaluate(text, anyelement),
-    pgq._capture(text, text, text, oid, text, text, text[], anyelement, anyelement),
+    pgq._capture(text, boolean, text, text, oid, text, text, text[], anyelement, anyelement),
     pgq._capture_truncate(text, text, text, oid, text, text, text[])
 to pgq_writer;
 
@@ -5041,6 +7050,10 @@ grant execute on function
     pgq.ticker(text),
     pgq.ticker(text, bigint),
     pgq.ticker(text, bigint, timestamptz, bigint),
+    pgq.create_capture(regclass, text, text, text, text[]),
+    pgq.drop_capture(regclass, text),
+    pgq.refresh_captures(),
+    pgq.refresh_captures(regclass),
     pgq.maint_operations(),
     pgq.maint_retry_events(),
     pgq.maint_rotate_tables_step1(text),
@@ -5052,7 +7065,7 @@ grant execute on function
     pgq.upgrade_schema()
 to pgq_admin;
 
-grant select on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription to public, pgq_reader;
+grant select on pgq.consumer, pgq.queue, pgq.tick, pgq.subscription, pgq.capture to public, pgq_reader;
 grant select on pgq.event_template, pgq.failed_queue to pgq_reader;
 
 grant select, insert, update, delete
@@ -5113,6 +7126,18 @@ begin
     perform pgq.grant_perms(q.queue_name), pgq.tune_storage(q.queue_name)
        from pgq.queue q
       order by q.queue_id;
+end
+$$;
+
+-- What generic triggers call as the writer follows pgq.insert_event.
+do $$
+begin
+    perform pgq_gen._grant(f.name, 'generic')
+       from (select 'dispatch' as name
+             union all
+             select 'dispatch_dynamically'
+             union all
+             select cap_function from pgq.capture where cap_level = 'generic') f;
 end
 $$;
 

@@ -106,15 +106,25 @@ begin
             perform pgq._capture_truncate('sql', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name,
                                           tg_argv);
             return null;
-        elsif tg_op operator(pg_catalog.=) 'INSERT' then
-            v_skip := pgq._capture('sql', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, new);
+        end if;
+        if tg_op operator(pg_catalog.=) 'INSERT' then
+            v_skip := pgq_gen.dispatch('sql', tg_relid, tg_name, tg_op, tg_argv, new, new);
+            if v_skip is null then
+                v_skip := pgq._capture('sql', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, new);
+            end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
-            v_skip := pgq._capture('sql', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, old);
+            v_skip := pgq_gen.dispatch('sql', tg_relid, tg_name, tg_op, tg_argv, new, old);
+            if v_skip is null then
+                v_skip := pgq._capture('sql', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, old);
+            end if;
         else
-            v_skip := pgq._capture('sql', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   old, old);
+            v_skip := pgq_gen.dispatch('sql', tg_relid, tg_name, tg_op, tg_argv, old, old);
+            if v_skip is null then
+                v_skip := pgq._capture('sql', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       old, old);
+            end if;
         end if;
     end if;
 
@@ -162,15 +172,25 @@ begin
             perform pgq._capture_truncate('urlenc', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name,
                                           tg_argv);
             return null;
-        elsif tg_op operator(pg_catalog.=) 'INSERT' then
-            v_skip := pgq._capture('urlenc', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, new);
+        end if;
+        if tg_op operator(pg_catalog.=) 'INSERT' then
+            v_skip := pgq_gen.dispatch('urlenc', tg_relid, tg_name, tg_op, tg_argv, new, new);
+            if v_skip is null then
+                v_skip := pgq._capture('urlenc', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, new);
+            end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
-            v_skip := pgq._capture('urlenc', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, old);
+            v_skip := pgq_gen.dispatch('urlenc', tg_relid, tg_name, tg_op, tg_argv, new, old);
+            if v_skip is null then
+                v_skip := pgq._capture('urlenc', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, old);
+            end if;
         else
-            v_skip := pgq._capture('urlenc', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   old, old);
+            v_skip := pgq_gen.dispatch('urlenc', tg_relid, tg_name, tg_op, tg_argv, old, old);
+            if v_skip is null then
+                v_skip := pgq._capture('urlenc', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       old, old);
+            end if;
         end if;
     end if;
 
@@ -218,15 +238,25 @@ begin
             perform pgq._capture_truncate('json', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name,
                                           tg_argv);
             return null;
-        elsif tg_op operator(pg_catalog.=) 'INSERT' then
-            v_skip := pgq._capture('json', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, new);
+        end if;
+        if tg_op operator(pg_catalog.=) 'INSERT' then
+            v_skip := pgq_gen.dispatch('json', tg_relid, tg_name, tg_op, tg_argv, new, new);
+            if v_skip is null then
+                v_skip := pgq._capture('json', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, new);
+            end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
-            v_skip := pgq._capture('json', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, old);
+            v_skip := pgq_gen.dispatch('json', tg_relid, tg_name, tg_op, tg_argv, new, old);
+            if v_skip is null then
+                v_skip := pgq._capture('json', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, old);
+            end if;
         else
-            v_skip := pgq._capture('json', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   old, old);
+            v_skip := pgq_gen.dispatch('json', tg_relid, tg_name, tg_op, tg_argv, old, old);
+            if v_skip is null then
+                v_skip := pgq._capture('json', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       old, old);
+            end if;
         end if;
     end if;
 
@@ -273,15 +303,25 @@ begin
             perform pgq._capture_truncate('kinds', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name,
                                           tg_argv);
             return null;
-        elsif tg_op operator(pg_catalog.=) 'INSERT' then
-            v_skip := pgq._capture('kinds', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, new);
+        end if;
+        if tg_op operator(pg_catalog.=) 'INSERT' then
+            v_skip := pgq_gen.dispatch('kinds', tg_relid, tg_name, tg_op, tg_argv, new, new);
+            if v_skip is null then
+                v_skip := pgq._capture('kinds', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, new);
+            end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
-            v_skip := pgq._capture('kinds', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   new, old);
+            v_skip := pgq_gen.dispatch('kinds', tg_relid, tg_name, tg_op, tg_argv, new, old);
+            if v_skip is null then
+                v_skip := pgq._capture('kinds', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       new, old);
+            end if;
         else
-            v_skip := pgq._capture('kinds', tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
-                                   old, old);
+            v_skip := pgq_gen.dispatch('kinds', tg_relid, tg_name, tg_op, tg_argv, old, old);
+            if v_skip is null then
+                v_skip := pgq._capture('kinds', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
+                                       old, old);
+            end if;
         end if;
     end if;
 
