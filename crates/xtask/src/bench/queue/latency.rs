@@ -4,8 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pgq::batch::Disposition;
+use pgq::consumer::{Consumer, ConsumerConfig};
 use postgres::Client;
-use postgres::fallible_iterator::FallibleIterator;
+use skytools::conninfo::ConnInfo;
+use skytools::daemon::{Context, Work};
+use skytools::db::Database;
 
 use super::Run;
 use crate::Result;
@@ -21,7 +25,7 @@ const PERIOD: Duration = Duration::from_millis(10);
 /// Between events: the events fall into every moment of a period.
 const DISTANCE: Duration = Duration::from_micros(13_700);
 
-/// Without a notification for so long, something is wrong.
+/// Without a notification the consumer asks by itself so late that it shows.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn measure(run: &mut Run<'_>) -> Result {
@@ -33,12 +37,12 @@ pub(super) fn measure(run: &mut Run<'_>) -> Result {
          select pgq.register_consumer('q', 'c')",
     )?;
     let count: usize = run.common.size(400, 50);
-    let [mut ticking, mut consuming] =
-        [run.stand.connect("latency")?, run.stand.connect("latency")?];
+    let mut ticking = run.stand.connect("latency")?;
+    let conninfo = run.stand.conninfo("latency");
     let (mut middle, mut high) = (Samples::default(), Samples::default());
     for _ in 0..run.common.rounds {
         run.interrupt.check()?;
-        let round = round(&mut db, &mut ticking, &mut consuming, count)?;
+        let round = round(&mut db, &mut ticking, &conninfo, count)?;
         middle.push(round.quantile(0.5));
         high.push(round.quantile(0.99));
     }
@@ -53,13 +57,13 @@ pub(super) fn measure(run: &mut Run<'_>) -> Result {
 fn round(
     producing: &mut Client,
     ticking: &mut Client,
-    consuming: &mut Client,
+    conninfo: &str,
     count: usize,
 ) -> Result<Samples> {
     let done = AtomicBool::new(false);
     thread::scope(|scope| -> Result<Samples> {
         let ticker = scope.spawn(|| tick(ticking, &done));
-        let consumer = scope.spawn(|| consume(consuming, count));
+        let consumer = scope.spawn(|| consume(conninfo, count));
         let produced = produce(producing, count);
         let received = consumer.join().expect("the consumer does not panic");
         done.store(true, Ordering::Relaxed);
@@ -97,24 +101,22 @@ fn tick(db: &mut Client, done: &AtomicBool) -> Result {
     Ok(())
 }
 
-/// Places of the events and when they were here.
-fn consume(db: &mut Client, count: usize) -> Result<Vec<(usize, Instant)>> {
-    db.batch_execute("listen pgq_tick")?;
-    let next = db.prepare("select pgq.next_batch('q', 'c')")?;
-    let read = db.prepare("select ev_data from pgq.get_batch_events($1)")?;
-    let finish = db.prepare("select pgq.finish_batch($1)")?;
+/// Places of the events and when they were here, as a program with the library sees it.
+fn consume(conninfo: &str, count: usize) -> Result<Vec<(usize, Instant)>> {
+    let db = Database::new("db", ConnInfo::parse(conninfo)?, Duration::ZERO);
+    let config = ConsumerConfig::new("q".into(), "c".into());
+    let mut consumer = Consumer::new(db, config);
+    let mut context = Context::default();
     let mut received = Vec::with_capacity(count);
     while received.len() < count {
-        let batch: Option<i64> = db.query_one(&next, &[])?.get(0);
-        let Some(batch) = batch else {
-            let heard = db.notifications().timeout_iter(PATIENCE).next()?;
-            heard.ok_or("no tick was heard of")?;
-            continue;
-        };
-        for row in db.query(&read, &[&batch])? {
-            received.push((row.get::<_, &str>(0).parse()?, Instant::now()));
+        let work = consumer.work(&mut context, |_, event| -> Result<Disposition> {
+            let place = event.data.as_ref().ok_or("an event without data")?;
+            received.push((place.to_string_lossy().parse()?, Instant::now()));
+            Ok(Disposition::Done)
+        })?;
+        if work == Work::Idle {
+            consumer.pause(&context, PATIENCE);
         }
-        db.query_one(&finish, &[&batch])?;
     }
     Ok(received)
 }
