@@ -157,7 +157,8 @@ impl Daemon {
                 self.check = now.checked_add(pause);
                 self.probe = self.check;
                 let text = format!("cannot look for databases: {}", chain(&error));
-                self.complaints.complain(text, self.common.exception_sleep);
+                let period = self.common.exception_sleep;
+                self.complaints.complain(&text, &text, period);
             }
         }
         Ok(())

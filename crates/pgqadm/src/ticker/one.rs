@@ -227,7 +227,12 @@ impl One {
             Trouble::Fatal => plan.check_period,
             Trouble::Gone | Trouble::Other => plan.error_pause,
         };
-        self.complaints.complain(text, plan.complaint_period);
+        // Of a server that goes down and comes back, many databases have little to tell.
+        let kind = match trouble {
+            Trouble::Outage if plan.is_one_of_many => "outage",
+            _ => &text,
+        };
+        self.complaints.complain(kind, &text, plan.complaint_period);
         Instant::now() + pause
     }
 

@@ -262,14 +262,24 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    pub(super) fn complain(&mut self, text: String, period: Duration) {
-        match &self.last {
-            Some((last, since)) if *last == text && since.elapsed() < period => debug!("{text}"),
-            _ => {
-                error!("{text}");
-                self.last = Some((text, Instant::now()));
-            }
+    /// Logs `text`, unless a failure of the same kind was logged within the period.
+    pub(super) fn complain(&mut self, kind: &str, text: &str, period: Duration) {
+        if self.is_news(kind, period) {
+            error!("{text}");
+        } else {
+            debug!("{text}");
         }
+    }
+
+    fn is_news(&mut self, kind: &str, period: Duration) -> bool {
+        let is_news = match &self.last {
+            Some((last, since)) => last != kind || since.elapsed() >= period,
+            None => true,
+        };
+        if is_news {
+            self.last = Some((kind.to_owned(), Instant::now()));
+        }
+        is_news
     }
 
     /// The next failure is news.
@@ -281,6 +291,18 @@ impl Complaints {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_that_repeats_itself_is_news_once_a_period() {
+        let long = Duration::from_secs(3600);
+        let mut complaints = Complaints::default();
+        assert!(complaints.is_news("refused", long));
+        assert!(!complaints.is_news("refused", long));
+        assert!(complaints.is_news("starting", long));
+        assert!(complaints.is_news("starting", Duration::ZERO));
+        complaints.forget();
+        assert!(complaints.is_news("starting", long));
+    }
 
     #[test]
     fn a_label_shows_the_database_on_one_line() {

@@ -238,6 +238,31 @@ fn all_databases_come_back_with_their_server() -> TestResult {
 }
 
 #[test]
+fn an_outage_is_one_line_for_each_database() -> TestResult {
+    let mut site = Site::bare()?;
+    let mut a = database(&site, "a")?;
+    configure(&site, "")?;
+    let text = fs::read_to_string(site.path("m.ini"))?;
+    let text = text.replace("exception_sleep = 0.2", "exception_sleep = 3600");
+    fs::write(site.path("m.ini"), text)?;
+    let _ticker = site.spawn(&["m.ini", "-v", "ticker"])?;
+    wait_for_ticks(&mut a)?;
+    site.cluster.stop(Shutdown::Kill)?;
+    // Tried several times, told once.
+    wait_until("attempts", LONG, || {
+        Ok(site.log_of("m.log")?.matches("DEBUG [a]: cannot ").count() >= 2)
+    })?;
+    site.cluster.start_again()?;
+    wait_for_ticks(&mut site.cluster.connect("a")?)?;
+    let log = site.log_of("m.log")?;
+    let told = log
+        .lines()
+        .filter(|line| line.contains("ERROR [a]: cannot "));
+    assert_eq!(told.count(), 1, "{log}");
+    Ok(())
+}
+
+#[test]
 fn one_pass_serves_every_database_and_tells_of_failures() -> TestResult {
     let site = Site::bare()?;
     let mut a = database(&site, "a")?;
