@@ -69,6 +69,7 @@ begin
         perform pgq.register_consumer(i_queue_name, i_consumer_name);
     end loop;
 end;
+-- Plans are kept from the time when the tables were small.
 $$ language plpgsql set search_path = pg_catalog, pgq_coop, pg_temp set enable_seqscan = off;
 
 -- pgq_coop/functions/pgq_coop.register_subconsumer.sql
@@ -134,6 +135,7 @@ begin
        and c.co_name = v_name;
     return 1;
 end;
+-- Plans are kept from the time when the tables were small.
 $$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp set enable_seqscan = off;
 
 -- pgq_coop/functions/pgq_coop.unregister_subconsumer.sql
@@ -203,22 +205,38 @@ returns integer as $$
 -- Changes:  pgq.subscription; seen by the others after the commit. Until then nobody takes the batch
 --           over either
 -- Used by:  cooperative consumers
+declare
+    v_main      record;
+    v_member    record;
 begin
-    update pgq.subscription s
+    select s.sub_queue, s.sub_id
+      into v_main
+      from pgq.subscription s
+     where s.sub_queue = (select q.queue_id from pgq.queue q where q.queue_name = i_queue_name)
+       and s.sub_consumer = (select c.co_id from pgq.consumer c where c.co_name = i_consumer_name)
+     order by s.sub_version desc
+     limit 1;
+    select s.*
+      into v_member
+      from pgq.subscription s
+     where s.sub_queue = v_main.sub_queue
+       and s.sub_consumer = (select c.co_id
+                               from pgq.consumer c
+                              where c.co_name = i_consumer_name || '.' || i_subconsumer_name)
+       and s.sub_id = v_main.sub_id
+     order by s.sub_version desc
+     limit 1
+       for update;
+    update pgq.subscription
        set sub_active = now(),
-           sub_version = s.sub_version + 1
-      from pgq.queue q, pgq.consumer c, pgq.subscription m, pgq.consumer mc
-     where q.queue_name = i_queue_name
-       and mc.co_name = i_consumer_name
-       and m.sub_queue = q.queue_id
-       and m.sub_consumer = mc.co_id
-       and c.co_name = i_consumer_name || '.' || i_subconsumer_name
-       and s.sub_queue = m.sub_queue
-       and s.sub_consumer = c.co_id
-       and s.sub_id = m.sub_id;
+           sub_version = sub_version + 1
+     where sub_queue = v_member.sub_queue
+       and sub_consumer = v_member.sub_consumer
+       and sub_version = v_member.sub_version;
     return case when found then 1 else 0 end;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp;
+-- Plans are kept from the time when the tables were small.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp set enable_seqscan = off;
 
 -- pgq_coop/functions/pgq_coop.next_batch_custom.sql
 create or replace function pgq_coop.next_batch_custom(
@@ -277,20 +295,34 @@ begin
     end if;
 
     if i_dead_interval is not null then
-        -- A member that is just finishing or touching its row is alive.
-        select s.* into v_silent
-          from pgq.subscription s
-         where s.sub_queue = v_main.queue_id
-           and s.sub_id = v_main.group_id
-           and s.sub_consumer not in (v_main.consumer_id, v_member.sub_consumer)
-           and s.sub_active < now() - i_dead_interval
-         order by s.sub_batch is null, s.sub_active
-         limit 1
-           for update skip locked;
-        if found then
+        for v_silent in
+            select n.*
+              from pgq.consumer c
+             cross join lateral (
+                       select s.*
+                         from pgq.subscription s
+                        where s.sub_queue = v_main.queue_id
+                          and s.sub_consumer = c.co_id
+                        order by s.sub_version desc
+                        limit 1) n
+             where starts_with(c.co_name, i_consumer_name || '.')
+               and n.sub_id = v_main.group_id
+               and n.sub_consumer <> v_member.sub_consumer
+               and n.sub_active < now() - i_dead_interval
+             order by n.sub_batch is null, n.sub_active
+        loop
+            -- A member that is just finishing or touching its row is alive.
+            perform
+               from pgq.subscription s
+              where s.sub_queue = v_silent.sub_queue
+                and s.sub_consumer = v_silent.sub_consumer
+                and s.sub_version = v_silent.sub_version
+                for update skip locked;
+            continue when not found;
             delete from pgq.subscription
              where sub_queue = v_silent.sub_queue
-               and sub_consumer = v_silent.sub_consumer;
+               and sub_consumer = v_silent.sub_consumer
+               and sub_version = v_silent.sub_version;
             perform pgq._drop_unused_consumers(array[v_silent.sub_consumer]);
             if v_silent.sub_batch is not null then
                 v_batch_id := nextval('pgq.batch_id_seq');
@@ -305,7 +337,8 @@ begin
                    and sub_version = v_member.sub_version;
                 return v_batch_id;
             end if;
-        end if;
+            exit;
+        end loop;
     end if;
 
     select b.batch_id, b.prev_tick_id, b.cur_tick_id
@@ -342,7 +375,10 @@ begin
        and sub_version = v_member.sub_version;
     return v_batch.batch_id;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp set enable_seqscan = off;
+-- Plans are kept from the time when the tables were small. The names are read whole all the same, and what
+-- that seems to cost then must not start a compiler.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp set enable_seqscan = off
+   set jit = off;
 
 create or replace function pgq_coop.next_batch_custom(
     i_queue_name text, i_consumer_name text, i_subconsumer_name text,
@@ -413,7 +449,8 @@ begin
     end if;
     return pgq.finish_batch(i_batch_id);
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp;
+-- Plans are kept from the time when the tables were small.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp set enable_seqscan = off;
 
 -- pgq_coop/grants.sql
 -- Cooperative consumers are consumers.

@@ -26,4 +26,5 @@ begin
         perform pgq.register_consumer(i_queue_name, i_consumer_name);
     end loop;
 end;
+-- Plans are kept from the time when the tables were small.
 $$ language plpgsql set search_path = pg_catalog, pgq_coop, pg_temp set enable_seqscan = off;

@@ -14,4 +14,5 @@ begin
     end if;
     return pgq.finish_batch(i_batch_id);
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp;
+-- Plans are kept from the time when the tables were small.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp set enable_seqscan = off;

@@ -54,20 +54,34 @@ begin
     end if;
 
     if i_dead_interval is not null then
-        -- A member that is just finishing or touching its row is alive.
-        select s.* into v_silent
-          from pgq.subscription s
-         where s.sub_queue = v_main.queue_id
-           and s.sub_id = v_main.group_id
-           and s.sub_consumer not in (v_main.consumer_id, v_member.sub_consumer)
-           and s.sub_active < now() - i_dead_interval
-         order by s.sub_batch is null, s.sub_active
-         limit 1
-           for update skip locked;
-        if found then
+        for v_silent in
+            select n.*
+              from pgq.consumer c
+             cross join lateral (
+                       select s.*
+                         from pgq.subscription s
+                        where s.sub_queue = v_main.queue_id
+                          and s.sub_consumer = c.co_id
+                        order by s.sub_version desc
+                        limit 1) n
+             where starts_with(c.co_name, i_consumer_name || '.')
+               and n.sub_id = v_main.group_id
+               and n.sub_consumer <> v_member.sub_consumer
+               and n.sub_active < now() - i_dead_interval
+             order by n.sub_batch is null, n.sub_active
+        loop
+            -- A member that is just finishing or touching its row is alive.
+            perform
+               from pgq.subscription s
+              where s.sub_queue = v_silent.sub_queue
+                and s.sub_consumer = v_silent.sub_consumer
+                and s.sub_version = v_silent.sub_version
+                for update skip locked;
+            continue when not found;
             delete from pgq.subscription
              where sub_queue = v_silent.sub_queue
-               and sub_consumer = v_silent.sub_consumer;
+               and sub_consumer = v_silent.sub_consumer
+               and sub_version = v_silent.sub_version;
             perform pgq._drop_unused_consumers(array[v_silent.sub_consumer]);
             if v_silent.sub_batch is not null then
                 v_batch_id := nextval('pgq.batch_id_seq');
@@ -82,7 +96,8 @@ begin
                    and sub_version = v_member.sub_version;
                 return v_batch_id;
             end if;
-        end if;
+            exit;
+        end loop;
     end if;
 
     select b.batch_id, b.prev_tick_id, b.cur_tick_id
@@ -119,7 +134,10 @@ begin
        and sub_version = v_member.sub_version;
     return v_batch.batch_id;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp set enable_seqscan = off;
+-- Plans are kept from the time when the tables were small. The names are read whole all the same, and what
+-- that seems to cost then must not start a compiler.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp set enable_seqscan = off
+   set jit = off;
 
 create or replace function pgq_coop.next_batch_custom(
     i_queue_name text, i_consumer_name text, i_subconsumer_name text,

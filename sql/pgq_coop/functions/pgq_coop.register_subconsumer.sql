@@ -60,4 +60,5 @@ begin
        and c.co_name = v_name;
     return 1;
 end;
+-- Plans are kept from the time when the tables were small.
 $$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp set enable_seqscan = off;

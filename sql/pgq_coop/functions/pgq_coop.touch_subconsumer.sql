@@ -8,19 +8,35 @@ returns integer as $$
 -- Changes:  pgq.subscription; seen by the others after the commit. Until then nobody takes the batch
 --           over either
 -- Used by:  cooperative consumers
+declare
+    v_main      record;
+    v_member    record;
 begin
-    update pgq.subscription s
+    select s.sub_queue, s.sub_id
+      into v_main
+      from pgq.subscription s
+     where s.sub_queue = (select q.queue_id from pgq.queue q where q.queue_name = i_queue_name)
+       and s.sub_consumer = (select c.co_id from pgq.consumer c where c.co_name = i_consumer_name)
+     order by s.sub_version desc
+     limit 1;
+    select s.*
+      into v_member
+      from pgq.subscription s
+     where s.sub_queue = v_main.sub_queue
+       and s.sub_consumer = (select c.co_id
+                               from pgq.consumer c
+                              where c.co_name = i_consumer_name || '.' || i_subconsumer_name)
+       and s.sub_id = v_main.sub_id
+     order by s.sub_version desc
+     limit 1
+       for update;
+    update pgq.subscription
        set sub_active = now(),
-           sub_version = s.sub_version + 1
-      from pgq.queue q, pgq.consumer c, pgq.subscription m, pgq.consumer mc
-     where q.queue_name = i_queue_name
-       and mc.co_name = i_consumer_name
-       and m.sub_queue = q.queue_id
-       and m.sub_consumer = mc.co_id
-       and c.co_name = i_consumer_name || '.' || i_subconsumer_name
-       and s.sub_queue = m.sub_queue
-       and s.sub_consumer = c.co_id
-       and s.sub_id = m.sub_id;
+           sub_version = sub_version + 1
+     where sub_queue = v_member.sub_queue
+       and sub_consumer = v_member.sub_consumer
+       and sub_version = v_member.sub_version;
     return case when found then 1 else 0 end;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp;
+-- Plans are kept from the time when the tables were small.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq_coop, pg_temp set enable_seqscan = off;
