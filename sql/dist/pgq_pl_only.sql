@@ -1178,10 +1178,11 @@ begin
              limit 1;
         end if;
         if v_subscription = (select s.sub_id
-                               from pgq.consumer c
-                               join pgq.subscription s on s.sub_consumer = c.co_id
-                              where c.co_name = left(v_name, v_length - 1)
-                                and s.sub_queue = i_queue_id
+                               from pgq.subscription s
+                              where s.sub_queue = i_queue_id
+                                and s.sub_consumer = (select c.co_id
+                                                        from pgq.consumer c
+                                                       where c.co_name = left(v_name, v_length - 1))
                               order by s.sub_version desc
                               limit 1) then
             return true;
