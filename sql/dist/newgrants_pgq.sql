@@ -217,7 +217,8 @@ begin
             select p.oid::regprocedure::text as signature,
                    exists (select
                              from aclexplode(p.proacl) a
-                            where a.grantee in ('pgq_reader'::regrole, 'pgq_writer'::regrole, 'pgq_admin'::regrole))
+                            where a.grantee in
+                                  (0, 'pgq_reader'::regrole, 'pgq_writer'::regrole, 'pgq_admin'::regrole))
                    and p.proname not in ('create_capture', 'drop_capture', 'refresh_captures') as open
               from pg_proc p
              where p.pronamespace = 'pgq'::regnamespace
@@ -256,5 +257,15 @@ begin
              select 'dispatch_dynamically'
              union all
              select cap_function from pgq.capture where cap_level = 'generic') f;
+end
+$$;
+
+-- pgq/grants/captures.sql
+-- Captures that generic triggers call are for whoever may insert events.
+do $$
+begin
+    if to_regprocedure('pgq.refresh_captures()') is not null then
+        execute 'select pgq.refresh_captures()';
+    end if;
 end
 $$;

@@ -7087,7 +7087,8 @@ begin
             select p.oid::regprocedure::text as signature,
                    exists (select
                              from aclexplode(p.proacl) a
-                            where a.grantee in ('pgq_reader'::regrole, 'pgq_writer'::regrole, 'pgq_admin'::regrole))
+                            where a.grantee in
+                                  (0, 'pgq_reader'::regrole, 'pgq_writer'::regrole, 'pgq_admin'::regrole))
                    and p.proname not in ('create_capture', 'drop_capture', 'refresh_captures') as open
               from pg_proc p
              where p.pronamespace = 'pgq'::regnamespace

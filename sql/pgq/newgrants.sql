@@ -2,3 +2,4 @@
 -- consumers need pgq_reader.
 \ir grants/close.sql
 \ir grants.sql
+\ir grants/captures.sql

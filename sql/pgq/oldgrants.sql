@@ -2,3 +2,4 @@
 -- have no role of PgQ go on like this.
 \ir grants/open.sql
 \ir grants.sql
+\ir grants/captures.sql
