@@ -199,8 +199,6 @@ begin
               from pg_proc p
              where p.pronamespace = 'pgq'::regnamespace
                and pg_has_role(p.proowner, 'usage')
-               and p.proname not in ('quote_fqname', 'seq_getval', 'version', 'get_queue_info', 'get_consumer_info',
-                                     'get_queue_health', 'get_consumer_health', 'get_problems')
                and not exists (select
                                  from pg_depend d
                                  join pg_extension e on e.oid = d.refobjid
