@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use testkit::{Program, TestResult, bin, wait_until};
+use testkit::{TestResult, bin, wait_until};
 
 use crate::site::{LONG, Site};
 
@@ -240,14 +240,10 @@ fn pgq_2_has_its_own_columns_and_is_told_to_upgrade() -> TestResult {
     Ok(())
 }
 
-/// Keeps the helper in use where nothing else starts programs by hand.
 #[test]
 fn help_of_status_names_its_options() -> TestResult {
     let site = Site::bare()?;
-    let help = Program::new("pgqadm", &site.path("."))
-        .args(["status", "--help"])
-        .succeed()?
-        .stdout;
+    let help = site.succeed(&["status", "--help"])?.stdout;
     for option in [
         "[QUEUE]",
         "--check",
