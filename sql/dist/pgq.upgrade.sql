@@ -2353,7 +2353,7 @@ $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
 create or replace function pgq.failed_event_replay(i_queue_name text, i_consumer_name text)
 returns integer as $$
 -- pgq.failed_event_replay(2): puts all events that a consumer gave up on back into the queue, for it alone.
--- Each keeps its number of redeliveries: where the queue has a limit, pgq.nack gives up on it at once.
+-- Each keeps its number of redeliveries, so where the queue has a limit pgq.nack gives up on it at once.
 -- Parameters:
 --      i_queue_name, i_consumer_name      consumer
 -- Returns:  number of events
@@ -2607,7 +2607,7 @@ $$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
 create or replace function pgq.ticker(i_queue_name text)
 returns bigint as $$
 -- pgq.ticker(1): makes a tick if the queue is due for one; several, if many events have gathered while
--- nobody ticked, so that they do not become one batch (pgq._tick_backlog).
+-- nobody ticked, so that they do not become one batch.
 -- Parameters:
 --      i_queue_name      an existing queue that ticks by itself
 -- Returns:  id of the new tick, the last one; null if none is due, or another session is ticking the queue
@@ -3441,8 +3441,11 @@ returns setof record as $$
 --           new_events: events since the newest tick, about.
 --           rotation_age: time since the last switch of tables; rotation_overdue: how long the next one
 --           has been due, null if it is not; switch_pending: the last one is incomplete;
---           rotation_blocker, _name, _age: who keeps a due or incomplete switch waiting, as
---           pgq._rotation_blocker tells.
+--           rotation_blocker: who keeps a due or incomplete switch waiting: 'snapshot' (a session's
+--           snapshot from before the last switch), 'transaction' or 'prepared transaction' (begun before
+--           it), 'consumer' (has not passed it), 'lock' (a session uses the next table); null if it is
+--           none of these. rotation_blocker_name: process id, global id or consumer; null if it cannot
+--           be seen. rotation_blocker_age: age of the transaction; of the last sign of life of a consumer.
 --           event_tables_size: bytes on disk, with indexes.
 --           retry_events: events that wait for their redelivery; retry_overdue: how long the first of
 --           them has been due; failed_events: events that consumers gave up on
@@ -3662,8 +3665,8 @@ returns setof record as $$
 --           old_snapshot: a session, prepared transaction, slot or standby keeps dead rows from being removed
 --           for an hour, which slows consumers down;
 --           blind: the owner of the functions cannot see sessions of other users
--- Reads:    as pgq.get_queue_health, pgq.get_consumer_health,
---           pgq._snapshot_holders; pg_locks
+-- Reads:    as pgq.get_queue_health and pgq.get_consumer_health; pg_locks, pg_stat_activity,
+--           pg_prepared_xacts, pg_replication_slots, pg_stat_replication
 -- Used by:  pgqadm status, monitoring
 declare
     v_ticker    integer;
@@ -6637,7 +6640,9 @@ create or replace function pgq.refresh_captures()
 returns integer as $$
 -- pgq.refresh_captures(0): brings the generated functions of all captures up to date.
 -- Returns:  0
--- Reads, changes, locks:  as pgq.refresh_captures(1)
+-- Reads:    as pgq.refresh_captures(1)
+-- Changes:  as pgq.refresh_captures(1)
+-- Locks:    as pgq.refresh_captures(1)
 -- Used by:  pgq.maint_operations
 begin
     return pgq.refresh_captures(null);
@@ -6663,7 +6668,9 @@ returns trigger as $$
 --                              the type says not equal
 --      settings=pinned         renders values under fixed settings; default: the writer's
 -- Returns:  in a BEFORE trigger the row, or null with SKIP
--- Raises:   as pgq._capture; insufficient_privilege if the writer may not insert events
+-- Raises:   "pgq trigger must have destination queue as argument"; "bad param to pgq trigger"; "primary key
+--           update not allowed"; "Update/Delete on table without pkey"; what an expression raises;
+--           insufficient_privilege if the writer may not insert events
 -- Changes:  the queue; nothing while session_replication_role is local
 -- Used by:  triggers on tables of users
 declare
@@ -6729,7 +6736,9 @@ returns trigger as $$
 --                              or of the deleted one
 --      when=SQL                false: no event
 -- Returns:  in a BEFORE trigger the row, or null with SKIP
--- Raises:   as pgq._capture; insufficient_privilege if the writer may not insert events
+-- Raises:   "pgq trigger must have destination queue as argument"; "bad param to pgq trigger"; "primary key
+--           update not allowed"; "Update/Delete on table without pkey"; what an expression raises;
+--           insufficient_privilege if the writer may not insert events
 -- Changes:  the queue; nothing while session_replication_role is local
 -- Used by:  triggers on tables of users
 declare
@@ -6795,7 +6804,9 @@ returns trigger as $$
 --                              or of the deleted one
 --      when=SQL                false: no event
 -- Returns:  in a BEFORE trigger the row, or null with SKIP
--- Raises:   as pgq._capture; insufficient_privilege if the writer may not insert events
+-- Raises:   "pgq trigger must have destination queue as argument"; "bad param to pgq trigger"; "primary key
+--           update not allowed"; "Update/Delete on table without pkey"; what an expression raises;
+--           insufficient_privilege if the writer may not insert events
 -- Changes:  the queue; nothing while session_replication_role is local
 -- Used by:  triggers on tables of users
 declare
@@ -6856,8 +6867,8 @@ returns trigger as $$
 --                      is ignored. A change of the key is logged as new values where old ones
 --      NAME            not used: ev_extra1 is the name that the table has
 -- Returns:  null or the row, which an AFTER trigger does not use
--- Raises:   "pgq.logtriga must be fired AFTER"; as pgq._capture; insufficient_privilege if the writer may
---           not insert events
+-- Raises:   "pgq.logtriga must be fired AFTER"; "pgq.logtriga must be used with 2 or 3 args"; "need at least
+--           one key column"; insufficient_privilege if the writer may not insert events
 -- Changes:  the queue; nothing while session_replication_role is local
 -- Used by:  triggers on tables of users
 declare

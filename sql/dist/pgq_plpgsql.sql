@@ -88,7 +88,9 @@ returns trigger as $$
 --                              the type says not equal
 --      settings=pinned         renders values under fixed settings; default: the writer's
 -- Returns:  in a BEFORE trigger the row, or null with SKIP
--- Raises:   as pgq._capture; insufficient_privilege if the writer may not insert events
+-- Raises:   "pgq trigger must have destination queue as argument"; "bad param to pgq trigger"; "primary key
+--           update not allowed"; "Update/Delete on table without pkey"; what an expression raises;
+--           insufficient_privilege if the writer may not insert events
 -- Changes:  the queue; nothing while session_replication_role is local
 -- Used by:  triggers on tables of users
 declare
@@ -154,7 +156,9 @@ returns trigger as $$
 --                              or of the deleted one
 --      when=SQL                false: no event
 -- Returns:  in a BEFORE trigger the row, or null with SKIP
--- Raises:   as pgq._capture; insufficient_privilege if the writer may not insert events
+-- Raises:   "pgq trigger must have destination queue as argument"; "bad param to pgq trigger"; "primary key
+--           update not allowed"; "Update/Delete on table without pkey"; what an expression raises;
+--           insufficient_privilege if the writer may not insert events
 -- Changes:  the queue; nothing while session_replication_role is local
 -- Used by:  triggers on tables of users
 declare
@@ -220,7 +224,9 @@ returns trigger as $$
 --                              or of the deleted one
 --      when=SQL                false: no event
 -- Returns:  in a BEFORE trigger the row, or null with SKIP
--- Raises:   as pgq._capture; insufficient_privilege if the writer may not insert events
+-- Raises:   "pgq trigger must have destination queue as argument"; "bad param to pgq trigger"; "primary key
+--           update not allowed"; "Update/Delete on table without pkey"; what an expression raises;
+--           insufficient_privilege if the writer may not insert events
 -- Changes:  the queue; nothing while session_replication_role is local
 -- Used by:  triggers on tables of users
 declare
@@ -281,8 +287,8 @@ returns trigger as $$
 --                      is ignored. A change of the key is logged as new values where old ones
 --      NAME            not used: ev_extra1 is the name that the table has
 -- Returns:  null or the row, which an AFTER trigger does not use
--- Raises:   "pgq.logtriga must be fired AFTER"; as pgq._capture; insufficient_privilege if the writer may
---           not insert events
+-- Raises:   "pgq.logtriga must be fired AFTER"; "pgq.logtriga must be used with 2 or 3 args"; "need at least
+--           one key column"; insufficient_privilege if the writer may not insert events
 -- Changes:  the queue; nothing while session_replication_role is local
 -- Used by:  triggers on tables of users
 declare

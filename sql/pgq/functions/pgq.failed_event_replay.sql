@@ -1,7 +1,7 @@
 create or replace function pgq.failed_event_replay(i_queue_name text, i_consumer_name text)
 returns integer as $$
 -- pgq.failed_event_replay(2): puts all events that a consumer gave up on back into the queue, for it alone.
--- Each keeps its number of redeliveries: where the queue has a limit, pgq.nack gives up on it at once.
+-- Each keeps its number of redeliveries, so where the queue has a limit pgq.nack gives up on it at once.
 -- Parameters:
 --      i_queue_name, i_consumer_name      consumer
 -- Returns:  number of events

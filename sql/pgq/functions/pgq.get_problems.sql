@@ -26,8 +26,8 @@ returns setof record as $$
 --           old_snapshot: a session, prepared transaction, slot or standby keeps dead rows from being removed
 --           for an hour, which slows consumers down;
 --           blind: the owner of the functions cannot see sessions of other users
--- Reads:    as pgq.get_queue_health, pgq.get_consumer_health,
---           pgq._snapshot_holders; pg_locks
+-- Reads:    as pgq.get_queue_health and pgq.get_consumer_health; pg_locks, pg_stat_activity,
+--           pg_prepared_xacts, pg_replication_slots, pg_stat_replication
 -- Used by:  pgqadm status, monitoring
 declare
     v_ticker    integer;

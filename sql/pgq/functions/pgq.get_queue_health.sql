@@ -16,8 +16,11 @@ returns setof record as $$
 --           new_events: events since the newest tick, about.
 --           rotation_age: time since the last switch of tables; rotation_overdue: how long the next one
 --           has been due, null if it is not; switch_pending: the last one is incomplete;
---           rotation_blocker, _name, _age: who keeps a due or incomplete switch waiting, as
---           pgq._rotation_blocker tells.
+--           rotation_blocker: who keeps a due or incomplete switch waiting: 'snapshot' (a session's
+--           snapshot from before the last switch), 'transaction' or 'prepared transaction' (begun before
+--           it), 'consumer' (has not passed it), 'lock' (a session uses the next table); null if it is
+--           none of these. rotation_blocker_name: process id, global id or consumer; null if it cannot
+--           be seen. rotation_blocker_age: age of the transaction; of the last sign of life of a consumer.
 --           event_tables_size: bytes on disk, with indexes.
 --           retry_events: events that wait for their redelivery; retry_overdue: how long the first of
 --           them has been due; failed_events: events that consumers gave up on

@@ -80,7 +80,9 @@ create or replace function pgq.refresh_captures()
 returns integer as $$
 -- pgq.refresh_captures(0): brings the generated functions of all captures up to date.
 -- Returns:  0
--- Reads, changes, locks:  as pgq.refresh_captures(1)
+-- Reads:    as pgq.refresh_captures(1)
+-- Changes:  as pgq.refresh_captures(1)
+-- Locks:    as pgq.refresh_captures(1)
 -- Used by:  pgq.maint_operations
 begin
     return pgq.refresh_captures(null);

@@ -1,7 +1,7 @@
 create or replace function pgq.ticker(i_queue_name text)
 returns bigint as $$
 -- pgq.ticker(1): makes a tick if the queue is due for one; several, if many events have gathered while
--- nobody ticked, so that they do not become one batch (pgq._tick_backlog).
+-- nobody ticked, so that they do not become one batch.
 -- Parameters:
 --      i_queue_name      an existing queue that ticks by itself
 -- Returns:  id of the new tick, the last one; null if none is due, or another session is ticking the queue

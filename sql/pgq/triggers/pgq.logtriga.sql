@@ -7,8 +7,8 @@ returns trigger as $$
 --                      is ignored. A change of the key is logged as new values where old ones
 --      NAME            not used: ev_extra1 is the name that the table has
 -- Returns:  null or the row, which an AFTER trigger does not use
--- Raises:   "pgq.logtriga must be fired AFTER"; as pgq._capture; insufficient_privilege if the writer may
---           not insert events
+-- Raises:   "pgq.logtriga must be fired AFTER"; "pgq.logtriga must be used with 2 or 3 args"; "need at least
+--           one key column"; insufficient_privilege if the writer may not insert events
 -- Changes:  the queue; nothing while session_replication_role is local
 -- Used by:  triggers on tables of users
 declare

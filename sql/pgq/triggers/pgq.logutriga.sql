@@ -12,7 +12,9 @@ returns trigger as $$
 --                              or of the deleted one
 --      when=SQL                false: no event
 -- Returns:  in a BEFORE trigger the row, or null with SKIP
--- Raises:   as pgq._capture; insufficient_privilege if the writer may not insert events
+-- Raises:   "pgq trigger must have destination queue as argument"; "bad param to pgq trigger"; "primary key
+--           update not allowed"; "Update/Delete on table without pkey"; what an expression raises;
+--           insufficient_privilege if the writer may not insert events
 -- Changes:  the queue; nothing while session_replication_role is local
 -- Used by:  triggers on tables of users
 declare

@@ -1,6 +1,7 @@
 //! `cargo xtask sql`: what is generated from the files below `sql/`.
 
 mod dist;
+mod reference;
 pub(crate) mod source;
 
 use std::collections::BTreeMap;
@@ -10,10 +11,13 @@ use std::process::ExitCode;
 
 use crate::Result;
 
-/// Build the installers in `sql/dist` from the files below `sql`
+/// The SQL reference, below the directory of the workspace.
+const PAGE: &str = "docs/pgq-sql.md";
+
+/// Build the installers in `sql/dist` and the SQL reference from the files below `sql`
 ///
-/// Each is one file of plain SQL, for psql and for drivers. To be run after every change below
-/// `sql`.
+/// Each installer is one file of plain SQL, for psql and for drivers; the reference is
+/// `docs/pgq-sql.md`. To be run after every change below `sql`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Change nothing; fail with a list of the files that are not up to date
@@ -26,11 +30,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let built = dist::build(&sql)?;
     let directory = sql.join("dist");
     let stale = stale(&directory, &built)?;
+    let page = stale_page(&sql)?;
     if args.check {
         for name in &stale {
             println!("not up to date: sql/dist/{name}");
         }
-        if !stale.is_empty() {
+        if page.is_some() {
+            println!("not up to date: {PAGE}");
+        }
+        if !stale.is_empty() || page.is_some() {
             println!("to build them: cargo xtask sql");
             return Ok(ExitCode::FAILURE);
         }
@@ -44,7 +52,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         println!("sql/dist/{name}");
     }
+    if let Some(text) = page {
+        fs::write(sql.with_file_name(PAGE), text)?;
+        println!("{PAGE}");
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The SQL reference, if it differs from what is there.
+fn stale_page(sql: &Path) -> Result<Option<String>> {
+    let page = reference::build(sql)?;
+    let found = fs::read_to_string(sql.with_file_name(PAGE)).ok();
+    Ok((found.as_ref() != Some(&page)).then_some(page))
 }
 
 /// Names of files that are missing, differ, or have nothing to be built from.
@@ -77,6 +96,13 @@ mod tests {
         let sql = source::directory();
         let stale = stale(&sql.join("dist"), &dist::build(&sql)?)?;
         assert!(stale.is_empty(), "run `cargo xtask sql`: {stale:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn the_sql_reference_is_up_to_date() -> Result {
+        let stale = stale_page(&source::directory())?;
+        assert!(stale.is_none(), "run `cargo xtask sql`");
         Ok(())
     }
 

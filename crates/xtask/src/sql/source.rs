@@ -16,6 +16,8 @@ pub(crate) struct SqlFile {
 /// A function as one file declares it; a file holds all overloads of one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Function {
+    /// Line of the file that declares it, from 1.
+    pub(crate) line: usize,
     /// `pgq.ticker(i_queue_name text)`, on one line.
     pub(crate) signature: String,
     /// What stands between the signature and the body: `bigint`, `setof record`, `trigger`.
@@ -68,7 +70,12 @@ pub(crate) fn functions(file: &SqlFile) -> Result<Vec<Function>> {
     let mut rest = file.text.as_str();
     while let Some(start) = find_declaration(rest) {
         let declaration = &rest[start..];
-        let bad = |what: &str| format!("{}: {what}", file.path);
+        let line_of = |text: &str| {
+            let offset = file.text.len() - text.len();
+            1 + file.text[..offset].matches('\n').count()
+        };
+        let line = line_of(declaration);
+        let bad = |line: usize, what: &str| format!("{}:{line}: {what}", file.path);
         let end = declaration.find(';').unwrap_or(declaration.len());
         let Some(open) = declaration.find("$$").filter(|open| *open < end) else {
             // One in C.
@@ -76,8 +83,14 @@ pub(crate) fn functions(file: &SqlFile) -> Result<Vec<Function>> {
             continue;
         };
         let body = &declaration[open + 2..];
-        let close = body.find("$$").ok_or_else(|| bad("an open $$"))?;
-        functions.push(function(&declaration[..open], &body[..close]).map_err(|what| bad(&what))?);
+        let close = body.find("$$").ok_or_else(|| bad(line, "an open $$"))?;
+        let header = body.trim_start_matches('\n');
+        let found = function(
+            &declaration[..open],
+            &header[..close - (body.len() - header.len())],
+        )
+        .map_err(|(place, what)| bad(line_of(header) + place, &what))?;
+        functions.push(Function { line, ..found });
         rest = &body[close + 2..];
     }
     Ok(functions)
@@ -93,7 +106,8 @@ fn find_declaration(text: &str) -> Option<usize> {
     Some(at + START.len())
 }
 
-fn function(declaration: &str, body: &str) -> Result<Function, String> {
+/// Reads a header. An error comes with the line of the header that it is about, from 0.
+fn function(declaration: &str, body: &str) -> Result<Function, (usize, String)> {
     let one_line = declaration.split_whitespace().collect::<Vec<_>>().join(" ");
     let one_line = one_line.strip_suffix(" as").unwrap_or(&one_line);
     // Without the clause, `out` parameters say it.
@@ -101,18 +115,28 @@ fn function(declaration: &str, body: &str) -> Result<Function, String> {
         .split_once(" returns ")
         .unwrap_or((one_line, "record"));
     let mut lines = body
-        .trim_start_matches('\n')
         .lines()
-        .map_while(|line| line.strip_prefix("--"));
-    let title = lines.next().map(str::trim).unwrap_or_default();
-    let (_, summary) = title
-        .split_once("): ")
-        .ok_or_else(|| format!("no header, or not NAME(...): TEXT, in {signature}"))?;
+        .map_while(|line| line.strip_prefix("--"))
+        .enumerate();
+    let title = lines
+        .next()
+        .map(|(_, line)| line.trim())
+        .unwrap_or_default();
+    let (_, summary) = title.split_once("): ").ok_or_else(|| {
+        let what = format!("no header, or not NAME(...): TEXT, in {signature}");
+        (0, what)
+    })?;
     let mut summary = summary.to_owned();
     let mut sections: Vec<(String, Vec<String>)> = Vec::new();
-    for line in lines {
+    for (place, line) in lines {
         let line = line.strip_prefix(' ').unwrap_or(line);
         match (section_of(line), sections.last_mut()) {
+            // Behind the last section stand notes for whoever changes the function.
+            (None, Some((name, _))) if name == "Used by" && !line.starts_with(' ') => {}
+            (None, Some((name, _))) if !line.starts_with(' ') => {
+                let what = format!("neither a section nor an indented line of {name}: {line}");
+                return Err((place, what));
+            }
             (Some((name, text)), _) => {
                 let text = (!text.is_empty()).then(|| text.to_owned());
                 sections.push((name.to_owned(), text.into_iter().collect()));
@@ -125,6 +149,7 @@ fn function(declaration: &str, body: &str) -> Result<Function, String> {
         }
     }
     Ok(Function {
+        line: 0,
         signature: signature.to_owned(),
         returns: returns.to_owned(),
         summary,
@@ -160,10 +185,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_header_that_does_not_parse_is_an_error_with_its_line() {
+        let error = |header: &str| {
+            let text = format!(
+                "-- One.\n\ncreate or replace function pgq.f()\nreturns integer as $$\n{header}begin\nend;\n$$;\n"
+            );
+            let path = "f.sql".to_owned();
+            functions(&SqlFile { path, text }).unwrap_err().to_string()
+        };
+        let title = "-- pgq.f(0): does it.\n";
+        assert!(error("").starts_with("f.sql:5: no header"));
+        assert!(error("-- Does it.\n").starts_with("f.sql:5: no header"));
+        let stray = error(&format!(
+            "{title}-- Returns:  1\n-- Reads, locks:  nothing\n"
+        ));
+        assert!(stray.starts_with("f.sql:7: neither a section"), "{stray}");
+    }
+
+    #[test]
     fn a_header_falls_into_its_sections() {
         let text = "create or replace function pgq.f(\n    i_a text,\n    out b integer)\nreturns integer as $$\n\
                     -- pgq.f(1): does it\n-- for good.\n-- Parameters:\n--      i_a     what: a text\n\
-                    -- Returns:  1, or\n--           0\n-- Used by:  tests\nbegin\n    return 1; -- Not: this\nend;\n\
+                    -- Returns:  1, or\n--           0\n-- Used by:  tests\n-- A note.\nbegin\n    return 1; -- Not: this\nend;\n\
                     $$ language plpgsql;\n\ncreate or replace function pgq.f()\nreturns trigger as $$\n\
                     -- pgq.f(0): less.\nbegin\nend;\n$$ language plpgsql;\n";
         let file = SqlFile {
@@ -173,7 +216,9 @@ mod tests {
         let found = functions(&file).unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].signature, "pgq.f( i_a text, out b integer)");
+        assert_eq!((found[0].line, found[1].line), (1, 18));
         assert_eq!(found[0].returns, "integer");
+        assert_eq!(found[0].sections[2].1, ["tests"]);
         assert_eq!(found[0].summary, "does it for good.");
         let names: Vec<&str> = found[0]
             .sections
