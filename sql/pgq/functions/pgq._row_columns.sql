@@ -25,10 +25,10 @@ begin
       from pg_catalog.unnest(names) with ordinality n (name, place);
     execute v_query into types using i_row;
     collations := array(
-        select coalesce(v_table.collations[pg_catalog.array_position(v_table.names, n.name)], t.typcollation)
-          from pg_catalog.unnest(names, types) with ordinality n (name, type, place)
-          join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) n.type
-         order by n.place);
+        select coalesce(v_table.collations[pg_catalog.array_position(v_table.names, names[i])], t.typcollation)
+          from pg_catalog.generate_subscripts(names, 1) i
+          join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) types[i]
+         order by i);
     key_names := v_table.key_names;
     if v_identity is not null then
         key_names := array(

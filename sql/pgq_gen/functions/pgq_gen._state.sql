@@ -8,6 +8,7 @@ returns text as $$
 -- Reads:    the definition of the table, pgq.queue, the functions of pgq_gen that write code
 -- Used by:  pgq_gen._write, pgq.refresh_captures
     select md5(concat(
+        i_table,
         pgq_gen.shape(i_table),
         (select concat_ws(' ', q.queue_id, q.queue_ntables, q.queue_data_pfx, q.queue_event_seq)
            from pgq.queue q

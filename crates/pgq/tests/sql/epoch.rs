@@ -1,11 +1,10 @@
 //! Transaction ids beyond 32 bits.
 
-use std::process::Command;
-
 use testkit::{Cluster, Shutdown, TestResult};
 
 use crate::support::{
-    arrived, cluster, cluster_with_consumer, has_program, insert, refusal, row, tick,
+    arrived, cluster_with_consumer, cluster_without_pgq, copy_database, has_program, insert,
+    refusal, row, succeed, tick,
 };
 
 /// Makes the cluster's next transaction ids start at `epoch` times 2^32.
@@ -18,14 +17,6 @@ fn set_epoch(cluster: &mut Cluster, epoch: u32) -> TestResult {
             .arg(cluster.data_dir()),
     )?;
     cluster.start_again()
-}
-
-fn succeed(command: &mut Command) -> TestResult<Vec<u8>> {
-    let output = command.output()?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
 #[test]
@@ -95,21 +86,8 @@ fn a_dump_restored_into_a_younger_cluster_waits_for_its_epoch() -> TestResult {
     insert(&mut db, "moved")?;
     tick(&mut db)?;
     let batches: i64 = row(&mut db, "select last_value from pgq.batch_id_seq")?.parse()?;
-    let dump = succeed(
-        cluster
-            .command("pg_dump")
-            .arg(format!("--dbname={}", cluster.conninfo("postgres"))),
-    )?;
-
-    let (mut young, _) = cluster_without_pgq()?;
-    let file = tempfile::NamedTempFile::new()?;
-    std::fs::write(file.path(), dump)?;
-    succeed(
-        Command::new(young.bindir().join("psql"))
-            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
-            .arg(file.path())
-            .arg(young.conninfo("postgres")),
-    )?;
+    let mut young = cluster_without_pgq()?;
+    copy_database(&cluster, &young)?;
     let mut db = young.connect("postgres")?;
     assert!(refusal(&mut db, "select pgq.ticker('q')")?.starts_with("Invalid PgQ state"));
     assert!(
@@ -136,11 +114,4 @@ fn a_dump_restored_into_a_younger_cluster_waits_for_its_epoch() -> TestResult {
         "2"
     );
     Ok(())
-}
-
-/// A cluster that only has the roles.
-fn cluster_without_pgq() -> TestResult<(Cluster, ())> {
-    let (cluster, mut db) = cluster()?;
-    db.batch_execute("drop schema pgq, pgq_gen, pgq_ext, pgq_coop cascade")?;
-    Ok((cluster, ()))
 }

@@ -3,6 +3,7 @@
 mod administration;
 mod backlog;
 mod bulk;
+mod capture_guards;
 mod capture_text;
 mod catalogue;
 mod consumption;

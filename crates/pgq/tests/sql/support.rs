@@ -1,5 +1,6 @@
 //! A server with PgQ, and statements as text: rows come back as lines of `a|b`, a null as `NULL`.
 
+use std::process::Command;
 use std::time::Duration;
 
 use pgq::schema::SCRIPTS;
@@ -193,4 +194,37 @@ pub(crate) fn has_c_library(cluster: &Cluster) -> bool {
         );
     }
     present
+}
+
+/// A cluster that only has the roles of PgQ.
+pub(crate) fn cluster_without_pgq() -> TestResult<Cluster> {
+    let (cluster, mut db) = cluster()?;
+    db.batch_execute("drop schema pgq, pgq_gen, pgq_ext, pgq_coop cascade")?;
+    Ok(cluster)
+}
+
+/// Restores a dump of the database `postgres` of one cluster in another.
+pub(crate) fn copy_database(from: &Cluster, to: &Cluster) -> TestResult {
+    let dump = succeed(
+        from.command("pg_dump")
+            .arg(format!("--dbname={}", from.conninfo("postgres"))),
+    )?;
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), dump)?;
+    succeed(
+        Command::new(to.bindir().join("psql"))
+            .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
+            .arg(file.path())
+            .arg(to.conninfo("postgres")),
+    )?;
+    Ok(())
+}
+
+/// Runs a program that must succeed; returns what it wrote.
+pub(crate) fn succeed(command: &mut Command) -> TestResult<Vec<u8>> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
 }
