@@ -22,7 +22,8 @@ grant execute on function
     pgq_gen.shape_ok(oid, text),
     pgq_gen.pinned_text(anyelement),
     pgq_gen.encode(text),
-    pgq_gen.refuse_key_update()
+    pgq_gen.refuse_key_update(),
+    pgq_gen.check_writer()
 to public;
 
 grant execute on function

@@ -6,6 +6,7 @@
 \ir functions/pgq_gen.pinned_text.sql
 \ir functions/pgq_gen.encode.sql
 \ir functions/pgq_gen.refuse_key_update.sql
+\ir functions/pgq_gen.check_writer.sql
 \ir functions/pgq_gen._column.sql
 \ir functions/pgq_gen._argv.sql
 \ir functions/pgq_gen._format_of.sql

@@ -129,6 +129,7 @@ begin
                  E'    if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
                  '        %s\n'
                  '    end if;\n', v_allow) end,
+        case when v_invoker then E'    perform pgq_gen.check_writer();\n' end,
         -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
         format(E'    select case when q.queue_disable_insert or q.queue_per_tx_limit is not null then -1'
                ' else q.queue_cur_table end, %1$L::pg_catalog.oid\n'

@@ -91,8 +91,8 @@ begin
         v_source := format(
             '(select e.type, e.data, e.backup from %s'
             ' cross join lateral (select 1, %s::text, %s, %s where not (%s)'
-            ' union all select 2, %s, %s, null where %5$s'
-            ' union all select 3, %s, %s, null where %5$s) e (place, type, data, backup)'
+            ' union all select 2, %6$s, %7$s, null where %5$s'
+            ' union all select 3, %8$s, %9$s, null where %5$s) e (place, type, data, backup)'
             ' where e.data is not null order by o._pgq_row, e.place offset 0) z',
             v_pairs, pgq_gen._type('UPDATE', i_options, i_columns, i_schema, i_name), v_update, coalesce(v_backup, 'null'), v_moved,
             pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete,

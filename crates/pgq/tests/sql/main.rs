@@ -5,6 +5,7 @@ mod backlog;
 mod bulk;
 mod capture_guards;
 mod capture_text;
+mod captures;
 mod catalogue;
 mod consumption;
 mod cooperative;

@@ -228,3 +228,11 @@ pub(crate) fn succeed(command: &mut Command) -> TestResult<Vec<u8>> {
     }
     Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
 }
+
+/// Connects to the database `postgres` as another role.
+pub(crate) fn connect_as(cluster: &Cluster, role: &str) -> TestResult<Client> {
+    let conninfo = cluster
+        .conninfo("postgres")
+        .replace("user=postgres", &format!("user={role}"));
+    Ok(Client::connect(&conninfo, postgres::NoTls)?)
+}
