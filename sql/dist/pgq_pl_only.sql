@@ -4207,10 +4207,10 @@ begin
       from pg_catalog.unnest(names) with ordinality n (name, place);
     execute v_query into types using i_row;
     collations := array(
-        select coalesce(v_table.collations[pg_catalog.array_position(v_table.names, n.name)], t.typcollation)
-          from pg_catalog.unnest(names, types) with ordinality n (name, type, place)
-          join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) n.type
-         order by n.place);
+        select coalesce(v_table.collations[pg_catalog.array_position(v_table.names, names[i])], t.typcollation)
+          from pg_catalog.generate_subscripts(names, 1) i
+          join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) types[i]
+         order by i);
     key_names := v_table.key_names;
     if v_identity is not null then
         key_names := array(
@@ -4887,6 +4887,23 @@ begin
     raise exception 'primary key update not allowed';
 end;
 $$ language plpgsql volatile set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen.check_writer.sql
+create or replace function pgq_gen.check_writer()
+returns void as $$
+-- pgq_gen.check_writer(0): refuses a writer who may not insert events, before any expression is evaluated.
+-- Raises:   insufficient_privilege, with the grant that is missing
+-- Used by:  generated captures that run as the writer
+begin
+    if not pg_catalog.has_function_privilege(
+               'pgq.insert_event(text, text, text, text, text, text, text)'::pg_catalog.regprocedure, 'execute') then
+        raise exception 'permission denied for function insert_event'
+            using errcode = 'insufficient_privilege',
+                  hint = pg_catalog.format('To let %I write to captured tables: grant pgq_writer to %I',
+                                           current_user, current_user);
+    end if;
+end;
+$$ language plpgsql stable;
 
 -- pgq_gen/functions/pgq_gen._column.sql
 create or replace function pgq_gen._column(i_row text, i_name text)
@@ -5833,8 +5850,8 @@ begin
         v_source := format(
             '(select e.type, e.data, e.backup from %s'
             ' cross join lateral (select 1, %s::text, %s, %s where not (%s)'
-            ' union all select 2, %s, %s, null where %5$s'
-            ' union all select 3, %s, %s, null where %5$s) e (place, type, data, backup)'
+            ' union all select 2, %6$s, %7$s, null where %5$s'
+            ' union all select 3, %8$s, %9$s, null where %5$s) e (place, type, data, backup)'
             ' where e.data is not null order by o._pgq_row, e.place offset 0) z',
             v_pairs, pgq_gen._type('UPDATE', i_options, i_columns, i_schema, i_name), v_update, coalesce(v_backup, 'null'), v_moved,
             pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete,
@@ -6011,6 +6028,7 @@ begin
                  E'    if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
                  '        %s\n'
                  '    end if;\n', v_allow) end,
+        case when v_invoker then E'    perform pgq_gen.check_writer();\n' end,
         -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
         format(E'    select case when q.queue_disable_insert or q.queue_per_tx_limit is not null then -1'
                ' else q.queue_cur_table end, %1$L::pg_catalog.oid\n'
@@ -6052,6 +6070,7 @@ returns text as $$
 -- Reads:    the definition of the table, pgq.queue, the functions of pgq_gen that write code
 -- Used by:  pgq_gen._write, pgq.refresh_captures
     select md5(concat(
+        i_table,
         pgq_gen.shape(i_table),
         (select concat_ws(' ', q.queue_id, q.queue_ntables, q.queue_data_pfx, q.queue_event_seq)
            from pgq.queue q
@@ -6395,7 +6414,8 @@ grant execute on function
     pgq_gen.shape_ok(oid, text),
     pgq_gen.pinned_text(anyelement),
     pgq_gen.encode(text),
-    pgq_gen.refuse_key_update()
+    pgq_gen.refuse_key_update(),
+    pgq_gen.check_writer()
 to public;
 
 grant execute on function
