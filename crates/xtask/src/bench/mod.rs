@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: how fast it is, beside its peers, in one run on one machine.
 
+mod capture;
 mod measure;
 mod queue;
 mod report;
@@ -24,6 +25,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    Capture(capture::Args),
     Queue(queue::Args),
 }
 
@@ -58,6 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     packages::ensure(&[Need::Server], &interrupt)?;
     let (report, common) = match &args.what {
+        What::Capture(args) => (capture::run(args, &interrupt)?, &args.common),
         What::Queue(args) => (queue::run(args, &interrupt)?, &args.common),
     };
     if common.json {
