@@ -416,3 +416,58 @@ fn every_way_to_capture_writes_the_same_bytes() -> TestResult {
     }
     Ok(())
 }
+
+#[test]
+fn the_trigger_of_version_2_writes_the_same_bytes_with_generated_code() -> TestResult {
+    let cluster = Cluster::start()?;
+    let mut db = install(&cluster)?;
+    let with_c = c_triggers(&mut db)?;
+    let (seed, statements) = plan();
+    let mut random = Random(seed);
+    // A letter per column: the key, data with something to ignore in between, and the rest of the key.
+    let kinds: String = std::iter::once('k')
+        .chain((0..COLUMNS.len()).map(|i| if i % 5 == 2 { 'i' } else { 'v' }))
+        .chain(['k'])
+        .collect();
+    table(&mut db)?;
+    let mut ways = vec!["slow", "generic"];
+    for queue in ["slow", "generic", "c"] {
+        db.batch_execute(&format!("select pgq.create_queue('{queue}')"))?;
+    }
+    for queue in &ways {
+        db.batch_execute(&format!(
+            "create trigger {queue} after insert or update or delete on t
+                 for each row execute function pgq.logtriga('{queue}', '{kinds}', 'unused')"
+        ))?;
+    }
+    if with_c {
+        db.batch_execute(&format!(
+            "create function c.logtriga() returns trigger as '$libdir/pgq_triggers', 'pgq_logtriga' language c;
+             create trigger c after insert or update or delete on t
+                 for each row execute function c.logtriga('c', '{kinds}')"
+        ))?;
+        ways.push("c");
+    }
+    db.batch_execute(
+        "select pgq.refresh_captures(); select pgq_gen._remove('t'::regclass, 'slow')",
+    )?;
+    assert_eq!(
+        rows(&mut db, "select cap_trigger, cap_format from pgq.capture")?,
+        ["generic|kinds"]
+    );
+    for number in 0..statements + 6 {
+        let statement = if number < 6 {
+            insertion(&mut random, number)
+        } else {
+            statement(&mut random)
+        };
+        db.batch_execute(&statement)
+            .map_err(|error| format!("{statement}: {error:?}"))?;
+    }
+    let expected = events(&mut db, "slow")?;
+    assert!(expected.len() > 6);
+    for way in &ways[1..] {
+        assert_eq!(events(&mut db, way)?, expected, "{way}, seed {seed}");
+    }
+    Ok(())
+}
