@@ -21,6 +21,6 @@ returns oid as $$
                      and p.proname = i_capture.cap_function
                      and t.tgparentid = 0
            end
-     order by t.oid
+     order by t.tgrelid <> i_capture.cap_relid, t.oid
      limit 1;
 $$ language sql stable set search_path = pg_catalog, pg_temp;

@@ -249,6 +249,43 @@ fn what_is_no_change_of_the_table_leaves_captures_fast() -> TestResult {
 }
 
 #[test]
+fn maintenance_does_not_wait_for_tables_that_are_being_changed() -> TestResult {
+    let cluster = Cluster::start()?;
+    let mut db = install(&cluster)?;
+    db.batch_execute(
+        "select pgq.create_queue('q');
+         create table t (id int primary key); create table u (id int primary key);
+         select pgq.create_capture('t', 'capture', 'sql', 'row', array['q']),
+                pgq.create_capture('u', 'capture', 'sql', 'row', array['q'])",
+    )?;
+    let mut dba = cluster.connect("postgres")?;
+    db.batch_execute("alter table u add a int")?;
+    dba.batch_execute("begin; alter table t add a int")?;
+    assert_eq!(row(&mut db, "select pgq.refresh_captures()")?, "0");
+    // Whoever changes the table refreshes in the same transaction.
+    dba.batch_execute("select pgq.refresh_captures('t'); commit")?;
+    db.batch_execute(FORBID_SLOW_WAY)?;
+    db.batch_execute("insert into t values (1, 1); insert into u values (1, 1)")?;
+    assert_eq!(
+        events(&mut db)?,
+        [
+            "I|(id,a) values ('1','1')|public.t",
+            "I|(id,a) values ('1','1')|public.u"
+        ]
+    );
+    // The other way round: maintenance has the registry, and the change waits for it.
+    db.batch_execute("begin; select pgq.refresh_captures()")?;
+    dba.batch_execute("set lock_timeout = '10ms'")?;
+    assert_eq!(
+        refusal(&mut dba, "select pgq.refresh_captures('t')")?,
+        "canceling statement due to lock timeout"
+    );
+    db.batch_execute("commit")?;
+    dba.batch_execute("select pgq.refresh_captures('t')")?;
+    Ok(())
+}
+
+#[test]
 fn queues_in_unusual_states_are_served_in_the_slow_way() -> TestResult {
     let cluster = Cluster::start()?;
     let mut db = install(&cluster)?;
