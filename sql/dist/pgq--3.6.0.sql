@@ -5000,7 +5000,7 @@ returns oid as $$
                      and p.proname = i_capture.cap_function
                      and t.tgparentid = 0
            end
-     order by t.oid
+     order by t.tgrelid <> i_capture.cap_relid, t.oid
      limit 1;
 $$ language sql stable set search_path = pg_catalog, pg_temp;
 
@@ -6629,6 +6629,9 @@ begin
                 perform pgq_gen._grant(v_capture.cap_function, v_capture.cap_level);
             end if;
         exception
+            when lock_not_available then
+                -- The table is being changed: the next time.
+                continue;
             when others then
                 raise warning 'capture % of %: %', v_capture.cap_trigger, v_capture.cap_relid::regclass, sqlerrm;
         end;
@@ -6650,6 +6653,8 @@ begin
         begin
             perform pgq_gen._write(v_capture.tgrelid, v_capture.name, v_capture.format, 'generic', v_capture.args);
         exception
+            when lock_not_available then
+                continue;
             when others then
                 raise warning 'trigger % of %: %', v_capture.name, v_capture.tgrelid::regclass, sqlerrm;
         end;
@@ -6664,12 +6669,17 @@ returns integer as $$
 -- Returns:  0
 -- Reads:    as pgq.refresh_captures(1)
 -- Changes:  as pgq.refresh_captures(1)
--- Locks:    as pgq.refresh_captures(1)
+-- Locks:    pgq.capture in share row exclusive mode. It waits for nobody: tables that are being changed
+--           keep for the next time, so that it cannot lock up with who changes them and calls the other
+--           form
 -- Used by:  pgq.maint_operations
 begin
     return pgq.refresh_captures(null);
+exception
+    when lock_not_available then
+        return 0;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp set lock_timeout = '100ms';
 
 -- pgq/triggers/pgq.sqltriga.sql
 create or replace function pgq.sqltriga()
