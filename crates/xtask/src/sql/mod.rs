@@ -1,6 +1,8 @@
 //! `cargo xtask sql`: what is generated from the files below `sql/`.
 
 mod dist;
+#[cfg(test)]
+mod pages;
 mod reference;
 pub(crate) mod source;
 
