@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use testkit::{Cluster, TestResult};
 
 use super::source;
 use crate::Result;
@@ -88,5 +92,64 @@ fn functions_and_tables_that_the_page_of_pgq_names_are_there() -> Result {
         .filter(|name| !known.contains(**name))
         .collect();
     assert!(unknown.is_empty(), "{unknown:?}");
+    Ok(())
+}
+
+/// Blocks of SQL of a page, in order, but for those with words to be replaced.
+fn statements(text: &str) -> Vec<&str> {
+    text.split("```sql\n")
+        .skip(1)
+        .filter_map(|block| block.split("```").next())
+        .filter(|block| !block.contains("BATCH") && !block.contains("(TABLE"))
+        .collect()
+}
+
+#[test]
+fn the_statements_of_the_page_of_pgq_run_one_after_another() -> TestResult {
+    let cluster = Cluster::start()?;
+    let mut db = cluster.create_database("shop")?;
+    let sql = source::directory();
+    for schema in ["pgq", "pgq_coop", "pgq_ext"] {
+        for file in source::files(&sql, &format!("{schema}/install.sql"))? {
+            db.batch_execute(&file.text)?;
+        }
+    }
+    // What the page does with pgqadm; the table is that of its reader.
+    let mut script =
+        "select pgq.create_queue('orders'), pgq.register_consumer('orders', 'mailer');\n\
+                      select pgq.set_queue_config('orders', 'ticker_max_lag', '0');\n\
+                      create table mail (data text);\n"
+            .to_owned();
+    let page = fs::read_to_string(sql.with_file_name("docs/pgq.md"))?;
+    let statements = statements(&page);
+    assert!(statements.len() >= 10, "{statements:?}");
+    for (place, block) in statements.into_iter().enumerate() {
+        // A ticker ticks meanwhile, and others produce.
+        if place > 1 {
+            script.push_str("select pgq.send('orders', 'more');\n");
+        }
+        script.push_str("select pgq.ticker();\n");
+        script.push_str(block);
+    }
+    let mut psql = cluster
+        .command("psql")
+        .args(["-X", "-v", "ON_ERROR_STOP=1", "-d"])
+        .arg(cluster.conninfo("shop"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut input = psql.stdin.take().ok_or("no pipe")?;
+    input.write_all(script.as_bytes())?;
+    drop(input);
+    let output = psql.wait_with_output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert!(!errors.contains("WARNING"), "{errors}");
+    // As the page shows it.
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let line = r#"        2 |     1 | {"op":"INSERT","table":["public","purchase"],"pkey":["id"]} | {"id":1,"customer":"ann","state":"new"}"#;
+    assert!(printed.contains(line), "{printed}");
+    assert!(page.contains(line));
     Ok(())
 }
