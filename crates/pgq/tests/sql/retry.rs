@@ -99,6 +99,43 @@ fn an_unknown_event_or_batch_is_refused() -> TestResult {
 }
 
 #[test]
+fn an_event_is_looked_up_without_reading_the_whole_batch() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    db.batch_execute("select pgq.insert_event('q', 'type', i::text) from generate_series(1, 5) i")?;
+    tick(&mut db)?;
+    let batch = row(&mut db, "select pgq.next_batch('q', 'c')")?;
+    // Makes it an error to ask for all events.
+    db.batch_execute(
+        "alter function pgq._batch_sql(bigint, bigint) rename to _batch_sql_kept;
+         create function pgq._batch_sql(i_batch_id bigint, i_event_id bigint) returns text language plpgsql as $$
+         begin
+             if i_event_id is null then
+                 raise exception 'all events are read';
+             end if;
+             return pgq._batch_sql_kept(i_batch_id, i_event_id);
+         end $$",
+    )?;
+    for call in [
+        format!("pgq.event_retry({batch}, 1, 60)"),
+        format!("pgq.event_failed({batch}, 2, 'reason')"),
+        format!("pgq.nack({batch}, 3, interval '1 minute', 'reason')"),
+    ] {
+        row(&mut db, &format!("select {call}"))?;
+    }
+    let filter = row(&mut db, &format!("select pgq._batch_sql({batch}, 4)"))?;
+    assert!(filter.contains("ev.ev_id = 4"), "{filter}");
+    // And the check can fail.
+    assert_eq!(
+        refusal(
+            &mut db,
+            &format!("select * from pgq.get_batch_events({batch})")
+        )?,
+        "all events are read"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_batch_is_retried_without_what_waits_already() -> TestResult {
     let (_cluster, mut db) = cluster_with_consumer()?;
     for data in ["a", "b", "c"] {
