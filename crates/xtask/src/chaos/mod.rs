@@ -89,10 +89,13 @@ fn queue(args: &Queue) -> Result<ExitCode> {
         let seed = first.wrapping_add(round);
         println!("seed {seed}: {} seconds", args.seconds);
         let time = Duration::from_secs(args.seconds);
-        let result = plan::Run::new(seed)?.play(time, &interrupt);
+        let result = plan::Run::new(seed).and_then(|run| run.play(time, &interrupt));
         match result {
             Ok(summary) => print!("{summary}"),
-            Err(error) => return Err(format!("seed {seed}: {error}").into()),
+            Err(error) => {
+                let text = skytools::app::chain(&*error);
+                return Err(format!("seed {seed}: {text}").into());
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

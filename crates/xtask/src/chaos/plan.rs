@@ -18,6 +18,9 @@ use crate::process::{Interrupt, pause};
 /// Patience with all that has to come to rest.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Patience with a server that has lost a process.
+const NOTICE: Duration = Duration::from_secs(10);
+
 /// A run.
 pub(super) struct Run {
     random: Random,
@@ -26,6 +29,10 @@ pub(super) struct Run {
     kills: BTreeMap<&'static str, u32>,
     /// The moments at which the tables of the queue were found to have been switched.
     switches: BTreeSet<String>,
+    /// Nobody starts the ticker before.
+    ticker_rests_until: Instant,
+    /// Most ticks that were made at once out of what had gathered.
+    most_at_once: i64,
 }
 
 /// One step of the plan.
@@ -35,6 +42,8 @@ enum Action {
     Maintenance,
     Producer,
     Consumer,
+    /// The ticker, for so long that events gather.
+    Holiday,
     /// Ticker and all consumers at once.
     Many,
     /// The server's process of a session, by SIGKILL: all sessions end.
@@ -47,8 +56,9 @@ enum Action {
 }
 
 /// How often each action comes.
-const WEIGHTS: [(Action, u32); 10] = [
+const WEIGHTS: [(Action, u32); 11] = [
     (Action::Ticker, 20),
+    (Action::Holiday, 2),
     (Action::Maintenance, 10),
     (Action::Producer, 20),
     (Action::Consumer, 25),
@@ -67,6 +77,8 @@ impl Run {
             stage: Stage::set(seed)?,
             kills: BTreeMap::new(),
             switches: BTreeSet::new(),
+            ticker_rests_until: Instant::now(),
+            most_at_once: 0,
         })
     }
 
@@ -82,7 +94,7 @@ impl Run {
             interrupt.check()?;
             pause(self.random.millis(50, 450));
             self.start_some()?;
-            self.look_at_rotation();
+            self.look_at_queue();
             self.act()?;
         }
         self.settle(interrupt)?;
@@ -106,8 +118,8 @@ impl Run {
         let switches = self.switches.len();
         writeln!(
             text,
-            "  rotations seen: {switches}, ticks: {}",
-            outcome.ticks
+            "  rotations seen: {switches}, ticks: {}, at most {} at once",
+            outcome.ticks, self.most_at_once
         )?;
         text.push_str(&outcome.summary);
         if problems.is_empty() {
@@ -141,21 +153,27 @@ impl Run {
                 self.stage.ensure(place)?;
             }
         }
-        if self.stage.ticker.pid().is_none() && self.random.one_in(2) || self.random.one_in(20) {
+        let due = self.stage.ticker.pid().is_none() && self.random.one_in(2);
+        // Cron does not look first.
+        let anyway = self.random.one_in(20);
+        if (due || anyway) && Instant::now() >= self.ticker_rests_until {
             self.stage.ensure_ticker()?;
         }
         Ok(())
     }
 
-    /// Notes when the tables of the queue were switched. The server may be down.
-    fn look_at_rotation(&mut self) {
+    /// Notes when the tables of the queue were switched, and how ticks were made. The server may be down.
+    fn look_at_queue(&mut self) {
         if let Ok(mut db) = self.stage.source()
             && let Ok(row) = db.query_one(
-                "select queue_switch_time::text from pgq.queue where queue_name = $1",
+                "select queue_switch_time::text, \
+                        (select max(count) from (select count(*) from pgq.tick group by xmin::text) t) \
+                 from pgq.queue where queue_name = $1",
                 &[&QUEUE],
             )
         {
             self.switches.insert(row.get(0));
+            self.most_at_once = self.most_at_once.max(row.get(1));
         }
     }
 
@@ -181,6 +199,10 @@ impl Run {
             Action::Consumer => {
                 self.kill_one("consumer", |role| matches!(role, Role::Consumer(..)))?;
             }
+            Action::Holiday => {
+                self.kill_ticker()?;
+                self.ticker_rests_until = Instant::now() + self.random.millis(6000, 9000);
+            }
             Action::Many => {
                 self.kill_ticker()?;
                 for process in &mut self.stage.processes {
@@ -190,13 +212,15 @@ impl Run {
                 }
             }
             Action::Backend => self.end_session("backend", |db, pid| {
-                drop(db);
                 if let Some(pid) = Pid::from_raw(pid) {
                     kill_process(pid, Signal::KILL)?;
                 }
-                Ok(())
+                // Until then the server takes connections that end in a moment.
+                testkit::wait_until("the server to notice", NOTICE, || {
+                    Ok(db.simple_query("select").is_err())
+                })
             })?,
-            Action::Session => self.end_session("session", |mut db, pid| {
+            Action::Session => self.end_session("session", |db, pid| {
                 db.execute("select pg_terminate_backend($1)", &[&pid])?;
                 Ok(())
             })?,
@@ -258,7 +282,7 @@ impl Run {
     }
 
     /// Ends one of the sessions on the source or the target.
-    fn end_session(&mut self, victim: &'static str, end: fn(Client, i32) -> Result) -> Result {
+    fn end_session(&mut self, victim: &'static str, end: fn(&mut Client, i32) -> Result) -> Result {
         let at_source = self.random.one_in(2);
         let place = usize::try_from(self.random.below(1000))?;
         let db = if at_source {
@@ -280,7 +304,7 @@ impl Run {
         };
         if let Some(row) = sessions.get(place % sessions.len().max(1)) {
             // The session may have ended by itself.
-            if end(db, row.get(0)).is_ok() {
+            if end(&mut db, row.get(0)).is_ok() {
                 *self.kills.entry(victim).or_default() += 1;
             }
         }
@@ -296,6 +320,9 @@ impl Run {
         }
         let mut db = testkit::wait_for("the source to recover", PATIENCE, || {
             Ok(self.stage.source().ok())
+        })?;
+        testkit::wait_until("the target to recover", PATIENCE, || {
+            Ok(self.stage.target().is_ok())
         })?;
         testkit::wait_until("the sessions of producers to end", PATIENCE, || {
             let row = db.query_one(

@@ -152,7 +152,7 @@ impl Stage {
             &format!("source.ini create {QUEUE}"),
             &format!(
                 "source.ini config {QUEUE} ticker_max_lag=0.05 ticker_idle_period=0.3 \
-                 ticker_max_count=100 rotation_period=0.7 notify=1"
+                 ticker_max_count=10 rotation_period=0.7 notify=1"
             ),
         ] {
             stage.pgqadm(line)?;
@@ -279,7 +279,11 @@ impl Stage {
 
     /// Lines of all logs that no kill explains.
     pub(super) fn complaints(&self) -> Result<Vec<String>> {
-        let mut found = testkit::log_problems(&self.work.join("source.log"), EXPLAINED)?;
+        let mut found: Vec<String> =
+            testkit::log_problems(&self.work.join("source.log"), EXPLAINED)?
+                .iter()
+                .map(|line| format!("ticker: {}", without_stamp(line, 3)))
+                .collect();
         for process in &self.processes {
             let name = process.log.file_name().unwrap_or_default().display();
             for line in read(&process.log).lines() {
@@ -295,9 +299,12 @@ impl Stage {
                     .any(|level| line.contains(level))
             };
             for line in log.lines().filter(bad).filter(|line| !is_explained(line)) {
-                found.push(format!("server {name}: {line}"));
+                found.push(format!("server {name}: {}", without_stamp(line, 3)));
             }
         }
+        // Whatever is wrong goes wrong again and again.
+        found.sort();
+        found.dedup();
         Ok(found)
     }
 }
@@ -359,6 +366,11 @@ pub(super) fn complain(error: &(dyn std::error::Error + 'static)) {
 /// Name of a prepared transaction of a producer.
 pub(super) fn prepared_name(producer: i32, number: &str) -> String {
     format!("producer-{producer}-{number}")
+}
+
+/// A line without its first words, which hold time and process id.
+fn without_stamp(line: &str, words: usize) -> &str {
+    line.splitn(words + 1, ' ').last().unwrap_or(line)
 }
 
 fn is_explained(line: &str) -> bool {

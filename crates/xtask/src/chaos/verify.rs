@@ -68,7 +68,8 @@ pub(super) fn verify(stage: &Stage, source: &mut Client, target: &mut Client) ->
             &mut *target
         };
         let seen = seen(db, kind)?;
-        let repeated = delivery(kind, &ledger, &seen, source, &mut outcome)?;
+        let around = |txid| between(source, txid);
+        let repeated = delivery(kind, &ledger, &seen, around, &mut outcome)?;
         writeln!(
             outcome.summary,
             "  {:<6} saw {} events, {repeated} of them repeated",
@@ -198,12 +199,12 @@ fn change(kind: &str, data: &str, table: &str) -> Result<Change> {
 }
 
 /// Every committed event is there, once if that is promised, and no other. Returns how many are
-/// repeated.
+/// repeated. `around` tells the ticks around a transaction.
 fn delivery(
     kind: Kind,
     ledger: &HashMap<String, Committed>,
     seen: &[Seen],
-    source: &mut Client,
+    mut around: impl FnMut(i64) -> Result<String>,
     outcome: &mut Outcome,
 ) -> Result<usize> {
     let mut found: HashMap<&str, Vec<i64>> = HashMap::new();
@@ -217,7 +218,7 @@ fn delivery(
             lost.push(format!(
                 "{name} did not get {tag}, transaction {}: {}",
                 event.txid,
-                between(source, event.txid)?
+                around(event.txid)?
             ));
         }
     }
@@ -320,4 +321,93 @@ fn tell(mut problems: Vec<String>, outcome: &mut Outcome) {
         problems.push(format!("... and {more} more of this kind"));
     }
     outcome.problems.append(&mut problems);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(tags: &[&str]) -> HashMap<String, Committed> {
+        let event = |tag: &&str| {
+            let committed = Committed {
+                producer: 1,
+                number: 1,
+                txid: 7,
+            };
+            ((*tag).to_owned(), committed)
+        };
+        tags.iter().map(event).collect()
+    }
+
+    fn events(list: &[(i64, &str)]) -> Vec<Seen> {
+        list.iter()
+            .map(|(ev_id, tag)| Seen {
+                ev_id: *ev_id,
+                tag: (*tag).to_owned(),
+                change: None,
+            })
+            .collect()
+    }
+
+    fn problems(kind: Kind, committed: &[&str], seen: &[(i64, &str)]) -> Vec<String> {
+        let mut outcome = Outcome::default();
+        let around = |_| Ok("ticks".to_owned());
+        delivery(
+            kind,
+            &ledger(committed),
+            &events(seen),
+            around,
+            &mut outcome,
+        )
+        .unwrap();
+        outcome.problems
+    }
+
+    #[test]
+    fn a_lost_a_strange_and_a_doubled_event_are_problems() {
+        assert_eq!(
+            problems(Kind::Serial, &["a", "b"], &[(1, "a"), (1, "a"), (2, "c")]),
+            [
+                "serial did not get b, transaction 7: ticks",
+                "serial got c, which was never committed, as [2]",
+                "serial got a 2 times, as [1, 1]",
+            ]
+        );
+    }
+
+    #[test]
+    fn at_least_once_may_repeat_an_event_but_not_have_it_as_two() {
+        assert!(problems(Kind::Plain, &["a"], &[(1, "a"), (1, "a")]).is_empty());
+        let two = problems(Kind::Plain, &["a"], &[(1, "a"), (2, "a")]);
+        assert_eq!(two, ["plain got a 2 times, as [1, 2]"]);
+    }
+
+    #[test]
+    fn changes_of_a_row_out_of_order_are_a_problem() {
+        let changes = |list: &[(char, &str)]| -> Vec<Seen> {
+            list.iter()
+                .map(|(operation, value)| Seen {
+                    ev_id: 1,
+                    tag: String::new(),
+                    change: Some(Change {
+                        table: "item".to_owned(),
+                        operation: *operation,
+                        id: 5,
+                        value: (*value).to_owned(),
+                    }),
+                })
+                .collect()
+        };
+        let rows = BTreeMap::from([("item".to_owned(), BTreeMap::from([(5, "b".to_owned())]))]);
+        let count = |list| {
+            let mut outcome = Outcome::default();
+            replay(Kind::Serial, &changes(list), &rows, &mut outcome);
+            outcome.problems.len()
+        };
+        assert_eq!(count(&[('I', "a"), ('U', "b")]), 0);
+        assert_eq!(count(&[('I', "x"), ('D', "x"), ('I', "a"), ('U', "b")]), 0);
+        assert_eq!(count(&[('U', "b"), ('I', "a")]), 3);
+        assert_eq!(count(&[('I', "a"), ('D', "x"), ('I', "b")]), 1);
+        assert_eq!(count(&[]), 1);
+    }
 }
