@@ -107,6 +107,7 @@
 \ir functions/pgq._capture_changes.sql
 \ir functions/pgq._capture_wanted.sql
 \ir functions/pgq._capture_sql.sql
+\ir functions/pgq._json_query.sql
 \ir functions/pgq._capture_row.sql
 \ir functions/pgq._capture_type.sql
 \ir functions/pgq._capture_expression.sql

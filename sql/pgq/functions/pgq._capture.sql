@@ -24,6 +24,8 @@ declare
     v_changes   pg_catalog.record;
     v_changed   boolean[];
     v_equal     boolean[];
+    v_query     pg_catalog.text;
+    v_json      pg_catalog.text[];
     v_fields    pg_catalog.text[];
     v_override  pg_catalog.record;
     v_value     pg_catalog.text;
@@ -36,18 +38,18 @@ begin
         raise exception 'Table ''%.%'' to queue ''%'': change not allowed (%)',
             i_schema, i_name, v_options.queue_name, i_op;
     end if;
+    v_new := pgq._row_values(case when v_options.pinned then pgq._row_text(i_row)
+                                  else pg_catalog.format('%s', i_row) end);
     if pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.=) 'read committed' then
         v_table := pgq._table_columns(i_table);
     else
-        v_table := pgq._row_columns(i_table, i_row);
+        v_table := pgq._row_columns(i_table, i_row, pg_catalog.cardinality(v_new));
     end if;
     v_columns := pgq._capture_columns(v_table, v_options.ignored, v_options.keys, v_options.kinds);
     if i_op operator(pg_catalog.<>) 'INSERT' and (true operator(pg_catalog.=) any (v_columns.is_key)) is not true then
         raise exception 'Update/Delete on table without pkey';
     end if;
 
-    v_new := pgq._row_values(case when v_options.pinned then pgq._row_text(i_row)
-                                  else pg_catalog.format('%s', i_row) end);
     v_old := v_new;
     if i_op operator(pg_catalog.=) 'UPDATE' then
         v_old := pgq._row_values(case when v_options.pinned then pgq._row_text(i_old)
@@ -71,15 +73,22 @@ begin
         v_fields[2] := pgq._capture_sql(i_op, v_columns.names, v_columns.is_key, v_columns.is_hidden, v_changed,
                                         v_new, v_old);
     else
+        if v_options.format operator(pg_catalog.=) 'json' then
+            v_query := pgq._json_query(v_columns.names, v_columns.types);
+            execute v_query into v_json using i_row;
+        end if;
         v_fields[2] := pgq._capture_row(
             v_options.format, v_columns.names, v_columns.types, v_columns.is_hidden, v_new,
-            case when v_options.format operator(pg_catalog.=) 'json' then pg_catalog.to_json(i_row) end);
+            v_json);
     end if;
     v_fields[3] := pg_catalog.concat(i_schema, '.', i_name);
     if v_options.backup and i_op operator(pg_catalog.=) 'UPDATE' then
+        if v_options.format operator(pg_catalog.=) 'json' then
+            execute v_query into v_json using i_old;
+        end if;
         v_fields[4] := pgq._capture_row(
             v_options.format, v_columns.names, v_columns.types, v_columns.is_hidden, v_old,
-            case when v_options.format operator(pg_catalog.=) 'json' then pg_catalog.to_json(i_old) end);
+            v_json);
     end if;
 
     if v_columns.fields is not null then

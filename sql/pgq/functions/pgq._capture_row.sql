@@ -1,12 +1,12 @@
 create or replace function pgq._capture_row(
-    i_format text, i_names text[], i_types oid[], i_is_hidden boolean[], i_values text[], i_json json)
+    i_format text, i_names text[], i_types oid[], i_is_hidden boolean[], i_values text[], i_json text[])
 returns text as $$
 -- pgq._capture_row(6): writes a whole row.
 -- Parameters:
 --      i_format      json for a JSON object, else key=value pairs in which a bare key is a null
 --      i_names, i_types, i_is_hidden      columns
 --      i_values      their text
---      i_json        for json the row as JSON
+--      i_json        for json what pgq._json_query gives
 -- Returns:  the row without its hidden columns
 -- Used by:  pgq._capture
 declare
@@ -22,7 +22,7 @@ begin
                 -- int2, int4, int8
                 when i_types[i] in (20, 21, 23) then i_values[i]
                 -- boolean, date, timestamp, timestamptz; a domain over them is text like all the rest
-                when i_types[i] in (16, 1082, 1114, 1184) then (i_json -> i_names[i])::text
+                when i_types[i] in (16, 1082, 1114, 1184) then i_json[i]
                 else to_json(i_values[i])::text
             end);
         end if;

@@ -1,15 +1,17 @@
 create or replace function pgq._row_columns(
-    i_table oid, i_row anyelement,
+    i_table oid, i_row anyelement, i_count integer,
     out names text[], out types oid[], out collations oid[], out key_names text[])
 as $$
--- pgq._row_columns(2): columns of a table, as a row of it has them. A transaction whose snapshot is older
+-- pgq._row_columns(3): columns of a table, as a row of it has them. A transaction whose snapshot is older
 -- than a change of the table sees the old definition in the catalogue, and rows of the new one.
 -- Parameters:
 --      i_table      table
 --      i_row        row of it
+--      i_count      number of its columns
 -- Returns:  as pgq._table_columns
--- Reads:    the row; the primary key through the cache of relations, or where the table has another replica
---           identity, the catalogue
+-- Reads:    names and the primary key through the caches of the server, types from the row. Where the table
+--           has another replica identity, the key in the catalogue. No value is looked at: a type may bring
+--           code of its owner along, a cast for example
 -- Used by:  pgq._capture
 declare
     c_self      constant text := 'pg_catalog.pg_typeof(($1).%I)::pg_catalog.oid';
@@ -17,7 +19,17 @@ declare
     v_identity  oid := pg_catalog.pg_get_replica_identity_index(i_table::pg_catalog.regclass);
     v_query     pg_catalog.text;
 begin
-    names := array(select k from pg_catalog.json_object_keys(pg_catalog.row_to_json(i_row)) k);
+    names := '{}';
+    -- The number of a column that was dropped is no column.
+    for v_number in 1 .. 1600 loop
+        exit when pg_catalog.cardinality(names) operator(pg_catalog.=) i_count;
+        if pg_catalog.has_column_privilege(i_table, v_number::pg_catalog.int2, 'select') is not null then
+            select names operator(pg_catalog.||) a.object_names[3]
+              into names
+              from pg_catalog.pg_identify_object_as_address(
+                       'pg_catalog.pg_class'::pg_catalog.regclass, i_table, v_number) a;
+        end if;
+    end loop;
     select 'select array[' operator(pg_catalog.||)
            pg_catalog.string_agg(pg_catalog.format(c_self, n.name), ', ' order by n.place)
            operator(pg_catalog.||) ']'

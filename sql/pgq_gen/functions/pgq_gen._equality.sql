@@ -1,11 +1,11 @@
 create or replace function pgq_gen._equality(i_type oid)
 returns text as $$
--- pgq_gen._equality(1): operator that says whether two values of a type are equal.
+-- pgq_gen._equality(1): how to ask whether two values of a type are equal.
 -- Parameters:
 --      i_type      type of a column
--- Returns:  operator(schema.=) of the default btree or else hash operator class; a domain follows its
---           base. Null where values are compared by their text: arrays, types without such a class, and
---           rows that hold one of these
+-- Returns:  SQL with %1$s and %2$s for the values: the equality of the default btree or else hash operator
+--           class; a domain follows its base. Null where values are compared by their text: arrays, types
+--           without such a class, and rows that hold one of these
 -- Reads:    pg_type, pg_opclass, pg_amop, pg_operator, pg_cast
 -- Used by:  pgq_gen._unchanged
 declare
@@ -18,7 +18,14 @@ begin
     elsif not pgq._has_equality(i_type) then
         return null;
     end if;
-    select format('operator(%I.%s)', n.nspname, p.oprname)
+    -- By function where the operator takes any type of the kind: it is not unique if the type has casts
+    -- to others that have the operator too.
+    v_operator := case v_type.typtype when 'c' then 'record_eq' when 'e' then 'enum_eq' when 'r' then 'range_eq'
+                                      when 'm' then 'multirange_eq' end;
+    if v_operator is not null then
+        return format('pg_catalog.%s(%%1$s, %%2$s)', v_operator);
+    end if;
+    select format('%%1$s operator(%I.%s) %%2$s', n.nspname, p.oprname)
       into v_operator
       from pg_opclass o
       join pg_am m on m.oid = o.opcmethod
@@ -31,10 +38,6 @@ begin
      where m.amname in ('btree', 'hash')
        and o.opcdefault
        and (o.opcintype = i_type
-            or v_type.typtype = 'e' and o.opcintype = 'anyenum'::regtype
-            or v_type.typtype = 'r' and o.opcintype = 'anyrange'::regtype
-            or v_type.typtype = 'm' and o.opcintype = 'anymultirange'::regtype
-            or v_type.typtype = 'c' and o.opcintype = 'record'::regtype
             or exists (select
                          from pg_cast c
                         where c.castsource = i_type

@@ -9,13 +9,13 @@ returns text as $$
 -- Returns:  SQL of type boolean: true if unchanged, false or null if changed
 -- Used by:  pgq_gen._changed
 declare
-    v_operator  text := pgq_gen._equality(i_type);
-    v_equal     text := format('%s %s %s', i_new, v_operator, i_old);
+    v_equality  text := pgq_gen._equality(i_type);
+    v_equal     text := format(v_equality, i_new, i_old);
     v_same_text text := format('pg_catalog.concat(%s) collate pg_catalog."C" operator(pg_catalog.=)'
                                ' pg_catalog.concat(%s)', i_new, i_old);
     v_same      text;
 begin
-    if v_operator is null then
+    if v_equality is null then
         v_same := format('(pg_catalog.num_nulls(%s, %s) operator(pg_catalog.=) 0 and %s)',
                          i_new, i_old, v_same_text);
     elsif not i_by_text or pgq._text_decides(i_type, i_collation, false) then

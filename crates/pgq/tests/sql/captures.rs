@@ -322,6 +322,51 @@ fn a_hostile_path_changes_nothing_that_runs_as_the_owner() -> TestResult {
 }
 
 #[test]
+fn code_that_comes_with_a_type_does_not_run_as_the_owner() -> TestResult {
+    let (cluster, mut db) = queue_and_table()?;
+    db.batch_execute("create role app login; grant create on schema public to app")?;
+    let mut app = connect_as(&cluster, "app")?;
+    app.batch_execute(
+        "create function bad() returns boolean language plpgsql as
+             $$ begin if current_user <> 'app' then raise exception 'hijacked'; end if; return true; end $$;
+         create type pair as (a int, b int);
+         create function to_json_of(pair) returns json language sql as $$ select case when bad() then '1'::json end $$;
+         create cast (pair as json) with function to_json_of(pair);
+         create function to_text_of(pair) returns text language sql as $$ select case when bad() then 'x' end $$;
+         create cast (pair as text) with function to_text_of(pair) as implicit;
+         create function same(pair, pair) returns boolean language sql as 'select bad()';
+         create operator = (leftarg = pair, rightarg = pair, function = same);
+         create domain checked as int check (value is null or bad());
+         create table own (id int primary key, p pair, c checked)",
+    )?;
+    for format in ["sql", "urlenc", "json"] {
+        for level in ["row", "statement"] {
+            for stale in [false, true] {
+                db.batch_execute(&format!(
+                    "select pgq.create_capture('own', 'c', '{format}', '{level}', array['q', 'backup', 'ignore=id'])"
+                ))?;
+                if stale {
+                    app.batch_execute("alter table own add extra int")?;
+                }
+                for isolation in ["read committed", "repeatable read"] {
+                    app.batch_execute(&format!(
+                        "begin transaction isolation level {isolation};
+                         insert into own values (1, (1, 2), 3); update own set p = (2, 3), c = 4; delete from own;
+                         commit"
+                    ))
+                    .map_err(|error| format!("{format} {level} {stale} {isolation}: {error:?}"))?;
+                }
+                if stale {
+                    app.batch_execute("alter table own drop extra")?;
+                }
+            }
+        }
+    }
+    assert_eq!(events(&mut db)?.len(), 3 * 2 * 2 * 2 * 3);
+    Ok(())
+}
+
+#[test]
 fn minimal_encoding_reads_back_as_the_same_row() -> TestResult {
     let (_cluster, mut db) = queue_and_table()?;
     db.batch_execute(
