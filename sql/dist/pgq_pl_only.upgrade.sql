@@ -4192,17 +4192,19 @@ $$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
 
 -- pgq/functions/pgq._row_columns.sql
 create or replace function pgq._row_columns(
-    i_table oid, i_row anyelement,
+    i_table oid, i_row anyelement, i_count integer,
     out names text[], out types oid[], out collations oid[], out key_names text[])
 as $$
--- pgq._row_columns(2): columns of a table, as a row of it has them. A transaction whose snapshot is older
+-- pgq._row_columns(3): columns of a table, as a row of it has them. A transaction whose snapshot is older
 -- than a change of the table sees the old definition in the catalogue, and rows of the new one.
 -- Parameters:
 --      i_table      table
 --      i_row        row of it
+--      i_count      number of its columns
 -- Returns:  as pgq._table_columns
--- Reads:    the row; the primary key through the cache of relations, or where the table has another replica
---           identity, the catalogue
+-- Reads:    names and the primary key through the caches of the server, types from the row. Where the table
+--           has another replica identity, the key in the catalogue. No value is looked at: a type may bring
+--           code of its owner along, a cast for example
 -- Used by:  pgq._capture
 declare
     c_self      constant text := 'pg_catalog.pg_typeof(($1).%I)::pg_catalog.oid';
@@ -4210,7 +4212,17 @@ declare
     v_identity  oid := pg_catalog.pg_get_replica_identity_index(i_table::pg_catalog.regclass);
     v_query     pg_catalog.text;
 begin
-    names := array(select k from pg_catalog.json_object_keys(pg_catalog.row_to_json(i_row)) k);
+    names := '{}';
+    -- The number of a column that was dropped is no column.
+    for v_number in 1 .. 1600 loop
+        exit when pg_catalog.cardinality(names) operator(pg_catalog.=) i_count;
+        if pg_catalog.has_column_privilege(i_table, v_number::pg_catalog.int2, 'select') is not null then
+            select names operator(pg_catalog.||) a.object_names[3]
+              into names
+              from pg_catalog.pg_identify_object_as_address(
+                       'pg_catalog.pg_class'::pg_catalog.regclass, i_table, v_number) a;
+        end if;
+    end loop;
     select 'select array[' operator(pg_catalog.||)
            pg_catalog.string_agg(pg_catalog.format(c_self, n.name), ', ' order by n.place)
            operator(pg_catalog.||) ']'
@@ -4423,16 +4435,33 @@ begin
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
 
+-- pgq/functions/pgq._json_query.sql
+create or replace function pgq._json_query(i_names text[], i_types oid[])
+returns text as $$
+-- pgq._json_query(2): query for the columns of a row that JSON writes in a form of its own.
+-- Parameters:
+--      i_names, i_types      columns
+-- Returns:  text of a SELECT over row $1: an array with the JSON of booleans, dates and timestamps, null for
+--           all other columns. Those are left alone: a type may bring a cast to JSON along, which is code of
+--           its owner
+-- Used by:  pgq._capture
+    select 'select array[' || string_agg(
+               case when c.type in ('boolean'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)
+                    then format('pg_catalog.to_json(($1).%I)::pg_catalog.text', c.name) else 'null' end,
+               ', ' order by c.place) || ']::pg_catalog.text[]'
+      from unnest(i_names, i_types) with ordinality c (name, type, place);
+$$ language sql stable set search_path = pg_catalog, pgq, pg_temp;
+
 -- pgq/functions/pgq._capture_row.sql
 create or replace function pgq._capture_row(
-    i_format text, i_names text[], i_types oid[], i_is_hidden boolean[], i_values text[], i_json json)
+    i_format text, i_names text[], i_types oid[], i_is_hidden boolean[], i_values text[], i_json text[])
 returns text as $$
 -- pgq._capture_row(6): writes a whole row.
 -- Parameters:
 --      i_format      json for a JSON object, else key=value pairs in which a bare key is a null
 --      i_names, i_types, i_is_hidden      columns
 --      i_values      their text
---      i_json        for json the row as JSON
+--      i_json        for json what pgq._json_query gives
 -- Returns:  the row without its hidden columns
 -- Used by:  pgq._capture
 declare
@@ -4448,7 +4477,7 @@ begin
                 -- int2, int4, int8
                 when i_types[i] in (20, 21, 23) then i_values[i]
                 -- boolean, date, timestamp, timestamptz; a domain over them is text like all the rest
-                when i_types[i] in (16, 1082, 1114, 1184) then (i_json -> i_names[i])::text
+                when i_types[i] in (16, 1082, 1114, 1184) then i_json[i]
                 else to_json(i_values[i])::text
             end);
         end if;
@@ -4638,6 +4667,8 @@ declare
     v_changes   pg_catalog.record;
     v_changed   boolean[];
     v_equal     boolean[];
+    v_query     pg_catalog.text;
+    v_json      pg_catalog.text[];
     v_fields    pg_catalog.text[];
     v_override  pg_catalog.record;
     v_value     pg_catalog.text;
@@ -4650,18 +4681,18 @@ begin
         raise exception 'Table ''%.%'' to queue ''%'': change not allowed (%)',
             i_schema, i_name, v_options.queue_name, i_op;
     end if;
+    v_new := pgq._row_values(case when v_options.pinned then pgq._row_text(i_row)
+                                  else pg_catalog.format('%s', i_row) end);
     if pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.=) 'read committed' then
         v_table := pgq._table_columns(i_table);
     else
-        v_table := pgq._row_columns(i_table, i_row);
+        v_table := pgq._row_columns(i_table, i_row, pg_catalog.cardinality(v_new));
     end if;
     v_columns := pgq._capture_columns(v_table, v_options.ignored, v_options.keys, v_options.kinds);
     if i_op operator(pg_catalog.<>) 'INSERT' and (true operator(pg_catalog.=) any (v_columns.is_key)) is not true then
         raise exception 'Update/Delete on table without pkey';
     end if;
 
-    v_new := pgq._row_values(case when v_options.pinned then pgq._row_text(i_row)
-                                  else pg_catalog.format('%s', i_row) end);
     v_old := v_new;
     if i_op operator(pg_catalog.=) 'UPDATE' then
         v_old := pgq._row_values(case when v_options.pinned then pgq._row_text(i_old)
@@ -4685,15 +4716,22 @@ begin
         v_fields[2] := pgq._capture_sql(i_op, v_columns.names, v_columns.is_key, v_columns.is_hidden, v_changed,
                                         v_new, v_old);
     else
+        if v_options.format operator(pg_catalog.=) 'json' then
+            v_query := pgq._json_query(v_columns.names, v_columns.types);
+            execute v_query into v_json using i_row;
+        end if;
         v_fields[2] := pgq._capture_row(
             v_options.format, v_columns.names, v_columns.types, v_columns.is_hidden, v_new,
-            case when v_options.format operator(pg_catalog.=) 'json' then pg_catalog.to_json(i_row) end);
+            v_json);
     end if;
     v_fields[3] := pg_catalog.concat(i_schema, '.', i_name);
     if v_options.backup and i_op operator(pg_catalog.=) 'UPDATE' then
+        if v_options.format operator(pg_catalog.=) 'json' then
+            execute v_query into v_json using i_old;
+        end if;
         v_fields[4] := pgq._capture_row(
             v_options.format, v_columns.names, v_columns.types, v_columns.is_hidden, v_old,
-            case when v_options.format operator(pg_catalog.=) 'json' then pg_catalog.to_json(i_old) end);
+            v_json);
     end if;
 
     if v_columns.fields is not null then
@@ -5042,12 +5080,12 @@ $$ language sql immutable set search_path = pg_catalog, pg_temp;
 -- pgq_gen/functions/pgq_gen._equality.sql
 create or replace function pgq_gen._equality(i_type oid)
 returns text as $$
--- pgq_gen._equality(1): operator that says whether two values of a type are equal.
+-- pgq_gen._equality(1): how to ask whether two values of a type are equal.
 -- Parameters:
 --      i_type      type of a column
--- Returns:  operator(schema.=) of the default btree or else hash operator class; a domain follows its
---           base. Null where values are compared by their text: arrays, types without such a class, and
---           rows that hold one of these
+-- Returns:  SQL with %1$s and %2$s for the values: the equality of the default btree or else hash operator
+--           class; a domain follows its base. Null where values are compared by their text: arrays, types
+--           without such a class, and rows that hold one of these
 -- Reads:    pg_type, pg_opclass, pg_amop, pg_operator, pg_cast
 -- Used by:  pgq_gen._unchanged
 declare
@@ -5060,7 +5098,14 @@ begin
     elsif not pgq._has_equality(i_type) then
         return null;
     end if;
-    select format('operator(%I.%s)', n.nspname, p.oprname)
+    -- By function where the operator takes any type of the kind: it is not unique if the type has casts
+    -- to others that have the operator too.
+    v_operator := case v_type.typtype when 'c' then 'record_eq' when 'e' then 'enum_eq' when 'r' then 'range_eq'
+                                      when 'm' then 'multirange_eq' end;
+    if v_operator is not null then
+        return format('pg_catalog.%s(%%1$s, %%2$s)', v_operator);
+    end if;
+    select format('%%1$s operator(%I.%s) %%2$s', n.nspname, p.oprname)
       into v_operator
       from pg_opclass o
       join pg_am m on m.oid = o.opcmethod
@@ -5073,10 +5118,6 @@ begin
      where m.amname in ('btree', 'hash')
        and o.opcdefault
        and (o.opcintype = i_type
-            or v_type.typtype = 'e' and o.opcintype = 'anyenum'::regtype
-            or v_type.typtype = 'r' and o.opcintype = 'anyrange'::regtype
-            or v_type.typtype = 'm' and o.opcintype = 'anymultirange'::regtype
-            or v_type.typtype = 'c' and o.opcintype = 'record'::regtype
             or exists (select
                          from pg_cast c
                         where c.castsource = i_type
@@ -5282,13 +5323,13 @@ returns text as $$
 -- Returns:  SQL of type boolean: true if unchanged, false or null if changed
 -- Used by:  pgq_gen._changed
 declare
-    v_operator  text := pgq_gen._equality(i_type);
-    v_equal     text := format('%s %s %s', i_new, v_operator, i_old);
+    v_equality  text := pgq_gen._equality(i_type);
+    v_equal     text := format(v_equality, i_new, i_old);
     v_same_text text := format('pg_catalog.concat(%s) collate pg_catalog."C" operator(pg_catalog.=)'
                                ' pg_catalog.concat(%s)', i_new, i_old);
     v_same      text;
 begin
-    if v_operator is null then
+    if v_equality is null then
         v_same := format('(pg_catalog.num_nulls(%s, %s) operator(pg_catalog.=) 0 and %s)',
                          i_new, i_old, v_same_text);
     elsif not i_by_text or pgq._text_decides(i_type, i_collation, false) then
@@ -6280,7 +6321,7 @@ begin
     end if;
 
     for v_schema in
-        select distinct substring(pgq_gen._equality(a.atttypid) from '^operator\("?(.*?)"?\.[^.]*\)$')
+        select distinct substring(pgq_gen._equality(a.atttypid) from 'operator\("?(.*?)"?\.[^.]*\)')
           from pg_attribute a
          where a.attrelid = i_table
            and a.attnum > 0
@@ -7061,12 +7102,13 @@ grant execute on function
     pgq._row_values(text),
     pgq._capture_options(text, boolean, text, text[]),
     pgq._table_columns(oid),
-    pgq._row_columns(oid, anyelement),
+    pgq._row_columns(oid, anyelement, integer),
     pgq._capture_columns(record, text, text, text),
     pgq._capture_changes(text[], oid[], oid[], text[], text[], boolean, boolean[]),
     pgq._capture_wanted(text, boolean, boolean, boolean[], boolean[], boolean[]),
     pgq._capture_sql(text, text[], boolean[], boolean[], boolean[], text[], text[]),
-    pgq._capture_row(text, text[], oid[], boolean[], text[], json),
+    pgq._json_query(text[], oid[]),
+    pgq._capture_row(text, text[], oid[], boolean[], text[], text[]),
     pgq._capture_type(text, text, text, text, text[], text),
     pgq._capture_expression(text, text[]),
     pgq._capture_overrides(text[], text[]),
