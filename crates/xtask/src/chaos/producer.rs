@@ -214,7 +214,7 @@ impl Producer {
             Kind::Rows => self.change_rows()?,
             Kind::Statements => self.change_many()?,
             Kind::Bulk => {
-                let tags = self.names(50);
+                let tags = self.names(25);
                 let events: Vec<NewEvent> = tags
                     .iter()
                     .map(|tag| NewEvent::new("event", tag.as_str()))
@@ -248,7 +248,7 @@ impl Producer {
     }
 
     fn copy(&mut self) -> Result<(), Error> {
-        let tags = self.names(50);
+        let tags = self.names(25);
         self.noted = true;
         let (id, number) = (self.id, self.number);
         let mut tx = Tx::begin(&mut self.db, Isolation::ReadCommitted)?;

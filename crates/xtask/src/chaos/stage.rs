@@ -34,8 +34,9 @@ const EXPLAINED: &[&str] = &[
     "broken pipe",
     "Broken pipe",
     "unexpected end of file",
-    // The members of a group may take each other's batch over.
+    // The members of a group take the batch of one that is slow over, and undo what it did.
     "is not open any more",
+    "coop_finish_batch: batch ",
     // The session of a killed predecessor is still at work.
     "is run by another process",
     // The server's.
@@ -294,7 +295,7 @@ impl Stage {
         }
         for (name, log) in [("source", self.source.log()), ("target", self.target.log())] {
             let bad = |line: &&str| {
-                ["ERROR:  ", "FATAL:  ", "PANIC:  "]
+                ["WARNING:  ", "ERROR:  ", "FATAL:  ", "PANIC:  "]
                     .iter()
                     .any(|level| line.contains(level))
             };
