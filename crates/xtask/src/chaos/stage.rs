@@ -47,6 +47,8 @@ const EXPLAINED: &[&str] = &[
     "terminating connection due to administrator command",
     "terminating connection because of crash of another server process",
     "terminating connection due to unexpected postmaster exit",
+    // A client was killed, or a session terminated, within a message: a row of COPY.
+    "terminating connection because protocol synchronization was lost",
     "connection to client lost",
     "could not send data to client",
     "could not receive data from client",
