@@ -37,6 +37,8 @@ pub(crate) struct Copier {
     subscriber: Session,
     watch: Database,
     claim: Option<Claim>,
+    /// Whether the consumer was registered when this process looked last; an error may mean that it is not.
+    attached: bool,
     /// The last poll for a batch was empty.
     idle: bool,
     replay_seen: Instant,
@@ -75,6 +77,7 @@ impl Copier {
             subscriber,
             watch,
             claim: None,
+            attached: false,
             idle: false,
             replay_seen: Instant::now(),
             careful: None,
@@ -163,6 +166,7 @@ impl Copier {
                 failpoint::step("copy.registered");
             }
         }
+        self.attached = true;
         Ok(())
     }
 
@@ -424,6 +428,10 @@ impl Worker for Copier {
             self.leave(&claim)?;
             return Ok(Work::Done);
         };
+        if !self.attached {
+            self.attach(&claim, &table)?;
+            return Ok(Work::More);
+        }
         if table.state == MergeState::InCopy {
             self.copy(&table)?;
             return Ok(Work::More);
@@ -473,6 +481,7 @@ impl Worker for Copier {
         self.provider.reset();
         self.subscriber.reset();
         self.watch.reset();
+        self.attached = false;
     }
 
     fn between(&mut self) {
