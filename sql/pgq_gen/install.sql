@@ -6,6 +6,7 @@
 \ir functions/pgq_gen.pinned_text.sql
 \ir functions/pgq_gen.encode.sql
 \ir functions/pgq_gen.refuse_key_update.sql
+\ir functions/pgq_gen.refuse_null_key.sql
 \ir functions/pgq_gen.check_writer.sql
 \ir functions/pgq_gen._column.sql
 \ir functions/pgq_gen._argv.sql
@@ -24,6 +25,7 @@
 \ir functions/pgq_gen._unchanged.sql
 \ir functions/pgq_gen._changed.sql
 \ir functions/pgq_gen._any_changed.sql
+\ir functions/pgq_gen._any_null.sql
 \ir functions/pgq_gen._concat.sql
 \ir functions/pgq_gen._values.sql
 \ir functions/pgq_gen._assignments.sql

@@ -63,7 +63,20 @@ begin
                   and c.cap_format = i_format
                   and c.cap_level = v_level
                   and c.cap_args = i_args
-                  and pgq_gen._relation_of(c) = i_table) then
+                  and pgq_gen._relation_of(c) = i_table)
+       -- All its triggers, under their names, for all changes and in force.
+       and (select count(*)
+              from pg_trigger t
+             where t.tgrelid = i_table
+               and t.tgname in (select case v_level when 'statement' then i_trigger_name || '_' || e
+                                                    else i_trigger_name end
+                                  from unnest(c_events) e)
+               and t.tgenabled in ('O', 'A')
+               and t.tgqual is null
+               and t.tgattr = ''
+               -- INSERT, DELETE and UPDATE, or one of them
+               and (v_level = 'statement' or t.tgtype & 28 = 28))
+           = (case v_level when 'statement' then 3 else 1 end) then
         perform pgq.refresh_captures(i_table);
         return 0;
     end if;

@@ -15,6 +15,8 @@ returns integer as $$
 declare
     v_capture   record;
 begin
+    -- The table before the registry, as pgq.create_capture and pgq.drop_capture do.
+    perform pgq_gen.shape(i_table);
     lock table pgq.capture in share row exclusive mode;
     -- Sorted, so that all rows are gone before the first comes back under the oid of another.
     with moved as (
@@ -52,6 +54,21 @@ begin
                 continue;
             when others then
                 raise warning 'capture % of %: %', v_capture.cap_trigger, v_capture.cap_relid::regclass, sqlerrm;
+        end;
+    end loop;
+
+    for v_capture in
+        select c.cap_relid, c.cap_trigger, c.cap_format, c.cap_args
+          from pgq.capture c
+         where c.cap_level = 'statement'
+           and (i_table is null or c.cap_relid = i_table)
+    loop
+        begin
+            perform pgq_gen._check_statement(v_capture.cap_relid, v_capture.cap_format, v_capture.cap_args);
+        exception
+            when others then
+                raise warning 'capture % of %: %', v_capture.cap_trigger, v_capture.cap_relid::regclass, sqlerrm
+                    using hint = 'The table has changed; capture rows instead.';
         end;
     end loop;
 

@@ -21,8 +21,12 @@ begin
             'deny, when= and ev_...= need a trigger for rows'
         when exists (select from pg_attribute a
                       where a.attrelid = i_table and a.attnum > 0 and not a.attisdropped
-                        and starts_with(a.attname, '_pgq_ev_')) then
-            'columns that replace fields of events need a trigger for rows'
+                        and starts_with(a.attname, '_pgq_')) then
+            'columns named _pgq_... are special, and need a trigger for rows'
+        when exists (select from pg_attribute a
+                      where a.attrelid = i_table and a.attnum > 0 and not a.attisdropped
+                        and a.attgenerated = 'v') then
+            'transition tables do not hold the virtual columns that the table has'
         when (select c.relispartition from pg_class c where c.oid = i_table) then
             'the table is a partition: statements on its root would not be captured'
         when exists (select

@@ -14,7 +14,14 @@ declare
 begin
     select t.typtype, t.typbasetype into v_type from pg_type t where t.oid = i_type;
     if v_type.typtype = 'd' then
-        return pgq_gen._equality(v_type.typbasetype);
+        -- As its base: an operator for the domain itself could be anybody's.
+        select replace(replace(pgq_gen._equality(t.oid), '%1$s', format('(%%1$s)::%I.%I', n.nspname, t.typname)),
+                       '%2$s', format('(%%2$s)::%I.%I', n.nspname, t.typname))
+          into v_operator
+          from pg_type t
+          join pg_namespace n on n.oid = t.typnamespace
+         where t.oid = v_type.typbasetype;
+        return v_operator;
     elsif not pgq._has_equality(i_type) then
         return null;
     end if;

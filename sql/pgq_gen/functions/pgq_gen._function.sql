@@ -53,7 +53,7 @@ begin
     v_allow := 'return null;';
     v_slow := 'return null;';
     if i_kind = 'statement' then
-        v_slow := pgq_gen._statement_slow_code(i_format);
+        v_slow := pgq_gen._statement_slow_code(i_format, i_args);
     elsif not v_is_builder then
         if v_options.skip then
             v_allow := E'if TG_OP operator(pg_catalog.=) ''DELETE'' then\n            return OLD;\n        end if;\n'
@@ -61,13 +61,13 @@ begin
         end if;
         v_slow := format(
             E'if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
-            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, NEW, NEW);\n'
+            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, NEW, NEW);\n'
             '        elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
-            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, NEW, OLD);\n'
+            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, NEW, OLD);\n'
             '        else\n'
-            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, OLD, OLD);\n'
+            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, OLD, OLD);\n'
             '        end if;\n'
-            '        return null;', i_format);
+            '        return null;', i_format, pgq_gen._argv(i_args));
     end if;
 
     if v_options.deny then
@@ -105,7 +105,9 @@ begin
     v_code := concat(
         E'\n',
         format(E'-- Captures %s for the queue %s. Generated: pgq.refresh_captures renews it.\n',
-               i_table::regclass, quote_ident(translate(v_options.queue_name, E'\n\r$', '   '))),
+               -- A line end in a name would end the comment.
+               regexp_replace(i_table::regclass::text, '[[:cntrl:]]', ' ', 'g'),
+               regexp_replace(quote_ident(v_options.queue_name), '[[:cntrl:]]', ' ', 'g')),
         E'declare\n'
         '    v_table     pg_catalog.int4;\n'
         '    v_relation  pg_catalog.oid;\n'
@@ -123,8 +125,11 @@ begin
         '    v_plain     pg_catalog.bool;\n'
         'begin\n',
         case when v_is_builder then format(
-                 E'    if TG_ARGV operator(pg_catalog.<>) %L::pg_catalog.text[] then\n        return null;\n    end if;\n',
-                 pgq_gen._argv(i_args))
+                 -- Rows of another type would bring code of its owner along, a cast for example.
+                 E'    if TG_ARGV operator(pg_catalog.<>) %L::pg_catalog.text[]\n'
+                 '       or pg_catalog.pg_typeof(NEW)::pg_catalog.oid operator(pg_catalog.<>) %L::pg_catalog.oid then\n'
+                 '        return null;\n    end if;\n',
+                 pgq_gen._argv(i_args), (select c.reltype from pg_class c where c.oid = i_table))
              else format(
                  E'    if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
                  '        %s\n'
@@ -138,10 +143,16 @@ begin
                '     where q.queue_id operator(pg_catalog.=) %2$s\n'
                '       and q.queue_name operator(pg_catalog.=) %3$L\n'
                '       and pgq_gen.shape_ok(%1$L::pg_catalog.oid, %4$L);\n'
-               '    if v_table is null or v_table operator(pg_catalog.<) 0 then\n'
+               '    if v_table is null or v_table operator(pg_catalog.<) 0%6$s then\n'
                '        %5$s\n'
                '    end if;\n',
-               i_table, v_queue.queue_id, v_options.queue_name, pgq_gen.shape(i_table), v_slow),
+               i_table, v_queue.queue_id, v_options.queue_name, pgq_gen.shape(i_table), v_slow,
+               -- Attached to another table, whose types are another's.
+               case when v_is_builder then ''
+                    when v_name is not null then
+                        format(' or TG_RELID operator(pg_catalog.<>) %L::pg_catalog.oid', i_table)
+                    else format(' or (pg_catalog.pg_partition_root(TG_RELID)::pg_catalog.oid operator(pg_catalog.=)'
+                                ' %L::pg_catalog.oid) is not true', pg_partition_root(i_table)::oid) end),
         case when strpos(v_code, 'v_plain') > 0 then
                  E'    v_plain := pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO''\n'
                  '        and pg_catalog.current_setting(''extra_float_digits'')::pg_catalog.int4 operator(pg_catalog.>) 0;\n' end,

@@ -16,7 +16,6 @@ declare
     v_hidden    text;
     v_data      text;
     v_where     text;
-    v_nulls     text;
     v_key_check text := '';
     v_insert    text;
     v_update    text;
@@ -28,12 +27,9 @@ begin
     elsif v_is_sql then
         v_where := pgq_gen._where('OLD', i_columns.names, i_columns.types, i_columns.is_key, i_options.pinned);
         if i_options.keys is not null or i_options.kinds is not null then
-            select string_agg(pgq_gen._column('OLD', c.name), ', ' order by c.place) into v_nulls
-              from unnest(i_columns.names, i_columns.is_key) with ordinality c (name, is_key, place)
-             where c.is_key;
-            v_key_check := format(E'        if pg_catalog.num_nulls(%s) operator(pg_catalog.>) 0 then\n'
+            v_key_check := format(E'        if %s then\n'
                                   '            raise exception ''logtriga: Unexpected NULL key value'';\n'
-                                  '        end if;\n', v_nulls);
+                                  '        end if;\n', pgq_gen._any_null('OLD', i_columns.names, i_columns.is_key));
         end if;
     end if;
 

@@ -36,6 +36,11 @@ begin
                                     i_columns.is_key, i_options.by_text);
     v_hidden := pgq_gen._any_changed('n', 'o', i_columns.names, i_columns.types, i_columns.collations,
                                      i_columns.is_hidden, i_options.by_text);
+    if i_options.format = 'sql' and i_options.keys is not null then
+        -- A condition without it would find other rows.
+        v_where := format('case when %s then pgq_gen.refuse_null_key() else %s end',
+                          pgq_gen._any_null('o', i_columns.names, i_columns.is_key), v_where);
+    end if;
     if i_options.format = 'sql' then
         v_insert := pgq_gen._values('n', i_columns.names, i_columns.types, i_columns.is_hidden, i_options.pinned);
         v_delete := v_where;

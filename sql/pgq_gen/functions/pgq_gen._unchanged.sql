@@ -18,6 +18,9 @@ begin
     if v_equality is null then
         v_same := format('(pg_catalog.num_nulls(%s, %s) operator(pg_catalog.=) 0 and %s)',
                          i_new, i_old, v_same_text);
+    elsif i_by_text and i_type in ('text'::regtype, 'varchar'::regtype) then
+        -- Whatever the collation calls equal.
+        v_same := format('%s collate pg_catalog."C" operator(pg_catalog.=) %s', i_new, i_old);
     elsif not i_by_text or pgq._text_decides(i_type, i_collation, false) then
         v_same := v_equal;
     elsif i_type = 'numeric'::regtype then

@@ -55,6 +55,17 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        ddl: "alter table w.t rename a to x",
+        statements: &[
+            "insert into w.t values ({id}, 'a', 2)",
+            "update w.t set x = 'y' where id = {id}",
+        ],
+        events: &[
+            "I|(id,x,b) values ('{id}','a','2')|w.t",
+            "U|x='y' where id='{id}'|w.t",
+        ],
+    },
+    Case {
         ddl: "alter table w.t rename id to number",
         statements: &[
             "insert into w.t values ({id}, 'x', 2)",

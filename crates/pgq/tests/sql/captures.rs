@@ -367,6 +367,128 @@ fn code_that_comes_with_a_type_does_not_run_as_the_owner() -> TestResult {
 }
 
 #[test]
+fn names_with_line_ends_are_no_code() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    db.batch_execute(
+        "create function hijacked() returns int language plpgsql as
+             $$ begin raise exception 'hijacked'; end $$;
+         select pgq.create_queue(E'q2\ndeclare z int := public.hijacked();--')",
+    )?;
+    let table = "\"t\ndeclare z int := public.hijacked();--\"";
+    for level in ["row", "statement", "generic"] {
+        db.batch_execute(&format!(
+            "drop table if exists {table};
+             create table {table} (id int primary key, \"c\n'; perform public.hijacked();--\" text);
+             select pgq.create_capture('{table}', E't\n--', 'sql', '{level}',
+                                       array[E'q2\ndeclare z int := public.hijacked();--'])"
+        ))?;
+        db.batch_execute(&format!(
+            "insert into {table} values (1, 'x'); update {table} set id = id; delete from {table}"
+        ))?;
+        assert_eq!(
+            row(&mut db, "select count(*) from pgq.event_2")?,
+            "3",
+            "{level}"
+        );
+        db.batch_execute("truncate pgq.event_2_0")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn generated_functions_serve_their_own_tables_and_arguments_only() -> TestResult {
+    let (cluster, mut db) = queue_and_table()?;
+    db.batch_execute(
+        "create role app login in role pgq_admin; grant create on schema public to app;
+         select pgq.create_capture('t', 'row', 'sql', 'row', array['q']),
+                pgq.create_capture('t', 'generic', 'sql', 'generic', array['q'])",
+    )?;
+    let mut app = connect_as(&cluster, "app")?;
+    app.batch_execute(
+        "create function bad() returns text language plpgsql as
+             $$ begin if current_user <> 'app' then raise exception 'hijacked'; end if; return 'x'; end $$;
+         create type mine as enum ('x');
+         create function mine_text(mine) returns text language sql as 'select bad()';
+         create cast (mine as text) with function mine_text(mine);
+         create type forged as (id int, a mine);
+         create table own (id int primary key, a mine)",
+    )?;
+    let builder = row(
+        &mut db,
+        "select cap_function from pgq.capture where cap_trigger = 'generic'",
+    )?;
+    assert_eq!(
+        row(
+            &mut app,
+            &format!(
+                "select pgq_gen.{builder}('INSERT', '[0:0]={{q}}'::text[], row(1, 'x')::forged, row(1, 'x')::forged)"
+            )
+        )?,
+        "NULL"
+    );
+    let function = row(
+        &mut db,
+        "select cap_function from pgq.capture where cap_trigger = 'row'",
+    )?;
+    app.batch_execute(&format!(
+        "create trigger forged after insert on own for each row
+             execute function pgq_gen.{function}('q', 'ev_extra3=bad()')"
+    ))?;
+    app.batch_execute("insert into own values (1, 'x')")?;
+    assert_eq!(events(&mut db)?, ["I|(id,a) values ('1','x')|public.own"]);
+    Ok(())
+}
+
+#[test]
+fn a_key_of_ones_own_must_not_be_null_at_any_level() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    db.batch_execute("create table n (a int, b int, v text)")?;
+    for level in ["row", "statement", "generic"] {
+        db.batch_execute(&format!(
+            "select pgq.create_capture('n', 'c', 'sql', '{level}', array['q', 'pkey=a,b']);
+             insert into n values (null, 1, 'x')"
+        ))?;
+        for statement in ["delete from n", "update n set v = 'y'"] {
+            assert_eq!(
+                refusal(&mut db, statement)?,
+                "logtriga: Unexpected NULL key value",
+                "{level}: {statement}"
+            );
+        }
+        db.batch_execute("truncate n")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_capture_that_does_not_capture_everything_any_more_is_created_again() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    for (level, damage) in [
+        ("statement", "drop trigger c_insert on t"),
+        ("statement", "alter table t disable trigger c_update"),
+        ("row", "alter table t disable trigger c"),
+        ("row", "alter trigger c on t rename to d"),
+        ("row", "drop trigger c on t"),
+    ] {
+        let create = format!("select pgq.create_capture('t', 'c', 'sql', '{level}', array['q'])");
+        db.batch_execute(&create)?;
+        db.batch_execute(damage)?;
+        assert_eq!(row(&mut db, &create)?, "1", "{damage}");
+        db.batch_execute("insert into t values (1, 'x'); update t set a = 'y'; delete from t")?;
+        assert_eq!(events(&mut db)?.len(), 3, "{damage}");
+    }
+    db.batch_execute(
+        "select pgq.drop_capture('t', 'c');
+         create trigger c after insert on t for each row execute function pgq.sqltriga('q');
+         select pgq.refresh_captures();
+         select pgq.create_capture('t', 'c', 'sql', 'generic', array['q'])",
+    )?;
+    db.batch_execute("insert into t values (1, 'x'); delete from t")?;
+    assert_eq!(events(&mut db)?.len(), 2);
+    Ok(())
+}
+
+#[test]
 fn minimal_encoding_reads_back_as_the_same_row() -> TestResult {
     let (_cluster, mut db) = queue_and_table()?;
     db.batch_execute(
