@@ -4994,6 +4994,18 @@ begin
 end;
 $$ language plpgsql volatile set search_path = pg_catalog, pg_temp;
 
+-- pgq_gen/functions/pgq_gen.refuse_null_key.sql
+create or replace function pgq_gen.refuse_null_key()
+returns text as $$
+-- pgq_gen.refuse_null_key(0): refuses a row without a key, where an expression is needed.
+-- Returns:  never
+-- Raises:   "logtriga: Unexpected NULL key value"
+-- Used by:  generated captures of statements
+begin
+    raise exception 'logtriga: Unexpected NULL key value';
+end;
+$$ language plpgsql volatile set search_path = pg_catalog, pg_temp;
+
 -- pgq_gen/functions/pgq_gen.check_writer.sql
 create or replace function pgq_gen.check_writer()
 returns void as $$
@@ -5151,7 +5163,14 @@ declare
 begin
     select t.typtype, t.typbasetype into v_type from pg_type t where t.oid = i_type;
     if v_type.typtype = 'd' then
-        return pgq_gen._equality(v_type.typbasetype);
+        -- As its base: an operator for the domain itself could be anybody's.
+        select replace(replace(pgq_gen._equality(t.oid), '%1$s', format('(%%1$s)::%I.%I', n.nspname, t.typname)),
+                       '%2$s', format('(%%2$s)::%I.%I', n.nspname, t.typname))
+          into v_operator
+          from pg_type t
+          join pg_namespace n on n.oid = t.typnamespace
+         where t.oid = v_type.typbasetype;
+        return v_operator;
     elsif not pgq._has_equality(i_type) then
         return null;
     end if;
@@ -5389,6 +5408,9 @@ begin
     if v_equality is null then
         v_same := format('(pg_catalog.num_nulls(%s, %s) operator(pg_catalog.=) 0 and %s)',
                          i_new, i_old, v_same_text);
+    elsif i_by_text and i_type in ('text'::regtype, 'varchar'::regtype) then
+        -- Whatever the collation calls equal.
+        v_same := format('%s collate pg_catalog."C" operator(pg_catalog.=) %s', i_new, i_old);
     elsif not i_by_text or pgq._text_decides(i_type, i_collation, false) then
         v_same := v_equal;
     elsif i_type = 'numeric'::regtype then
@@ -5443,6 +5465,21 @@ returns text as $$
            with ordinality c (name, type, collation_id, is_asked, place)
      where c.is_asked;
 $$ language sql stable set search_path = pg_catalog, pgq_gen, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._any_null.sql
+create or replace function pgq_gen._any_null(i_row text, i_names text[], i_is_asked boolean[])
+returns text as $$
+-- pgq_gen._any_null(3): writes the condition under which one of some columns is null.
+-- Parameters:
+--      i_row                    the row: OLD
+--      i_names, i_is_asked      columns, and which of them to look at
+-- Returns:  SQL of type boolean; null if no column is to be looked at
+-- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+    select string_agg(format('pg_catalog.num_nulls(%s) operator(pg_catalog.=) 1', pgq_gen._column(i_row, c.name)),
+                      ' or ' order by c.place)
+      from unnest(i_names, i_is_asked) with ordinality c (name, is_asked, place)
+     where c.is_asked;
+$$ language sql immutable set search_path = pg_catalog, pg_temp;
 
 -- pgq_gen/functions/pgq_gen._concat.sql
 create or replace function pgq_gen._concat(i_separator text, i_parts text[])
@@ -5628,7 +5665,6 @@ declare
     v_hidden    text;
     v_data      text;
     v_where     text;
-    v_nulls     text;
     v_key_check text := '';
     v_insert    text;
     v_update    text;
@@ -5640,12 +5676,9 @@ begin
     elsif v_is_sql then
         v_where := pgq_gen._where('OLD', i_columns.names, i_columns.types, i_columns.is_key, i_options.pinned);
         if i_options.keys is not null or i_options.kinds is not null then
-            select string_agg(pgq_gen._column('OLD', c.name), ', ' order by c.place) into v_nulls
-              from unnest(i_columns.names, i_columns.is_key) with ordinality c (name, is_key, place)
-             where c.is_key;
-            v_key_check := format(E'        if pg_catalog.num_nulls(%s) operator(pg_catalog.>) 0 then\n'
+            v_key_check := format(E'        if %s then\n'
                                   '            raise exception ''logtriga: Unexpected NULL key value'';\n'
-                                  '        end if;\n', v_nulls);
+                                  '        end if;\n', pgq_gen._any_null('OLD', i_columns.names, i_columns.is_key));
         end if;
     end if;
 
@@ -5828,12 +5861,13 @@ end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
 -- pgq_gen/functions/pgq_gen._statement_slow_code.sql
-create or replace function pgq_gen._statement_slow_code(i_format text)
+create or replace function pgq_gen._statement_slow_code(i_format text, i_args text[])
 returns text as $$
--- pgq_gen._statement_slow_code(1): writes the statements that log the rows of a statement one by one, while
+-- pgq_gen._statement_slow_code(2): writes the statements that log the rows of a statement one by one, while
 -- the table is not what the capture was made for.
 -- Parameters:
 --      i_format      sql, urlenc or json
+--      i_args        arguments of the trigger
 -- Returns:  PL/pgSQL that reads the transition tables pgq_old and pgq_new, and returns
 -- Used by:  pgq_gen._function
 begin
@@ -5841,27 +5875,27 @@ begin
     return format(
         E'if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
         '            for v_pair in\n'
-        '                execute format(''select x::%%s as new from pgq_new x'', TG_RELID::regclass)\n'
+        '                execute format(''select _pgq_x::%%s as new from pgq_new _pgq_x'', TG_RELID::regclass)\n'
         '            loop\n'
-        '                v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, v_pair.new, v_pair.new);\n'
+        '                v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, v_pair.new, v_pair.new);\n'
         '            end loop;\n'
         '        elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
         '            for v_pair in\n'
         '                execute format(''select o.old, n.new''\n'
-        '                    '' from (select row_number() over () as place, x::%%1$s as old from pgq_old x) o''\n'
-        '                    '' join (select row_number() over () as place, x::%%1$s as new from pgq_new x) n on n.place = o.place''\n'
+        '                    '' from (select row_number() over () as place, _pgq_x::%%1$s as old from pgq_old _pgq_x) o''\n'
+        '                    '' join (select row_number() over () as place, _pgq_x::%%1$s as new from pgq_new _pgq_x) n on n.place = o.place''\n'
         '                    '' order by o.place'', TG_RELID::regclass)\n'
         '            loop\n'
-        '                v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, v_pair.new, v_pair.old);\n'
+        '                v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, v_pair.new, v_pair.old);\n'
         '            end loop;\n'
         '        else\n'
         '            for v_pair in\n'
-        '                execute format(''select x::%%s as old from pgq_old x'', TG_RELID::regclass)\n'
+        '                execute format(''select _pgq_x::%%s as old from pgq_old _pgq_x'', TG_RELID::regclass)\n'
         '            loop\n'
-        '                v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, v_pair.old, v_pair.old);\n'
+        '                v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, v_pair.old, v_pair.old);\n'
         '            end loop;\n'
         '        end if;\n'
-        '        return null;', i_format);
+        '        return null;', i_format, pgq_gen._argv(i_args));
 end;
 $$ language plpgsql immutable set search_path = pg_catalog, pg_temp;
 
@@ -5904,6 +5938,11 @@ begin
                                     i_columns.is_key, i_options.by_text);
     v_hidden := pgq_gen._any_changed('n', 'o', i_columns.names, i_columns.types, i_columns.collations,
                                      i_columns.is_hidden, i_options.by_text);
+    if i_options.format = 'sql' and i_options.keys is not null then
+        -- A condition without it would find other rows.
+        v_where := format('case when %s then pgq_gen.refuse_null_key() else %s end',
+                          pgq_gen._any_null('o', i_columns.names, i_columns.is_key), v_where);
+    end if;
     if i_options.format = 'sql' then
         v_insert := pgq_gen._values('n', i_columns.names, i_columns.types, i_columns.is_hidden, i_options.pinned);
         v_delete := v_where;
@@ -6061,7 +6100,7 @@ begin
     v_allow := 'return null;';
     v_slow := 'return null;';
     if i_kind = 'statement' then
-        v_slow := pgq_gen._statement_slow_code(i_format);
+        v_slow := pgq_gen._statement_slow_code(i_format, i_args);
     elsif not v_is_builder then
         if v_options.skip then
             v_allow := E'if TG_OP operator(pg_catalog.=) ''DELETE'' then\n            return OLD;\n        end if;\n'
@@ -6069,13 +6108,13 @@ begin
         end if;
         v_slow := format(
             E'if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
-            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, NEW, NEW);\n'
+            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, NEW, NEW);\n'
             '        elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
-            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, NEW, OLD);\n'
+            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, NEW, OLD);\n'
             '        else\n'
-            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV, OLD, OLD);\n'
+            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, OLD, OLD);\n'
             '        end if;\n'
-            '        return null;', i_format);
+            '        return null;', i_format, pgq_gen._argv(i_args));
     end if;
 
     if v_options.deny then
@@ -6113,7 +6152,9 @@ begin
     v_code := concat(
         E'\n',
         format(E'-- Captures %s for the queue %s. Generated: pgq.refresh_captures renews it.\n',
-               i_table::regclass, quote_ident(translate(v_options.queue_name, E'\n\r$', '   '))),
+               -- A line end in a name would end the comment.
+               regexp_replace(i_table::regclass::text, '[[:cntrl:]]', ' ', 'g'),
+               regexp_replace(quote_ident(v_options.queue_name), '[[:cntrl:]]', ' ', 'g')),
         E'declare\n'
         '    v_table     pg_catalog.int4;\n'
         '    v_relation  pg_catalog.oid;\n'
@@ -6131,8 +6172,11 @@ begin
         '    v_plain     pg_catalog.bool;\n'
         'begin\n',
         case when v_is_builder then format(
-                 E'    if TG_ARGV operator(pg_catalog.<>) %L::pg_catalog.text[] then\n        return null;\n    end if;\n',
-                 pgq_gen._argv(i_args))
+                 -- Rows of another type would bring code of its owner along, a cast for example.
+                 E'    if TG_ARGV operator(pg_catalog.<>) %L::pg_catalog.text[]\n'
+                 '       or pg_catalog.pg_typeof(NEW)::pg_catalog.oid operator(pg_catalog.<>) %L::pg_catalog.oid then\n'
+                 '        return null;\n    end if;\n',
+                 pgq_gen._argv(i_args), (select c.reltype from pg_class c where c.oid = i_table))
              else format(
                  E'    if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
                  '        %s\n'
@@ -6146,10 +6190,16 @@ begin
                '     where q.queue_id operator(pg_catalog.=) %2$s\n'
                '       and q.queue_name operator(pg_catalog.=) %3$L\n'
                '       and pgq_gen.shape_ok(%1$L::pg_catalog.oid, %4$L);\n'
-               '    if v_table is null or v_table operator(pg_catalog.<) 0 then\n'
+               '    if v_table is null or v_table operator(pg_catalog.<) 0%6$s then\n'
                '        %5$s\n'
                '    end if;\n',
-               i_table, v_queue.queue_id, v_options.queue_name, pgq_gen.shape(i_table), v_slow),
+               i_table, v_queue.queue_id, v_options.queue_name, pgq_gen.shape(i_table), v_slow,
+               -- Attached to another table, whose types are another's.
+               case when v_is_builder then ''
+                    when v_name is not null then
+                        format(' or TG_RELID operator(pg_catalog.<>) %L::pg_catalog.oid', i_table)
+                    else format(' or (pg_catalog.pg_partition_root(TG_RELID)::pg_catalog.oid operator(pg_catalog.=)'
+                                ' %L::pg_catalog.oid) is not true', pg_partition_root(i_table)::oid) end),
         case when strpos(v_code, 'v_plain') > 0 then
                  E'    v_plain := pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO''\n'
                  '        and pg_catalog.current_setting(''extra_float_digits'')::pg_catalog.int4 operator(pg_catalog.>) 0;\n' end,
@@ -6468,8 +6518,12 @@ begin
             'deny, when= and ev_...= need a trigger for rows'
         when exists (select from pg_attribute a
                       where a.attrelid = i_table and a.attnum > 0 and not a.attisdropped
-                        and starts_with(a.attname, '_pgq_ev_')) then
-            'columns that replace fields of events need a trigger for rows'
+                        and starts_with(a.attname, '_pgq_')) then
+            'columns named _pgq_... are special, and need a trigger for rows'
+        when exists (select from pg_attribute a
+                      where a.attrelid = i_table and a.attnum > 0 and not a.attisdropped
+                        and a.attgenerated = 'v') then
+            'transition tables do not hold the virtual columns that the table has'
         when (select c.relispartition from pg_class c where c.oid = i_table) then
             'the table is a partition: statements on its root would not be captured'
         when exists (select
@@ -6524,6 +6578,7 @@ grant execute on function
     pgq_gen.pinned_text(anyelement),
     pgq_gen.encode(text),
     pgq_gen.refuse_key_update(),
+    pgq_gen.refuse_null_key(),
     pgq_gen.check_writer()
 to public;
 
@@ -6603,7 +6658,20 @@ begin
                   and c.cap_format = i_format
                   and c.cap_level = v_level
                   and c.cap_args = i_args
-                  and pgq_gen._relation_of(c) = i_table) then
+                  and pgq_gen._relation_of(c) = i_table)
+       -- All its triggers, under their names, for all changes and in force.
+       and (select count(*)
+              from pg_trigger t
+             where t.tgrelid = i_table
+               and t.tgname in (select case v_level when 'statement' then i_trigger_name || '_' || e
+                                                    else i_trigger_name end
+                                  from unnest(c_events) e)
+               and t.tgenabled in ('O', 'A')
+               and t.tgqual is null
+               and t.tgattr = ''
+               -- INSERT, DELETE and UPDATE, or one of them
+               and (v_level = 'statement' or t.tgtype & 28 = 28))
+           = (case v_level when 'statement' then 3 else 1 end) then
         perform pgq.refresh_captures(i_table);
         return 0;
     end if;
@@ -6693,6 +6761,8 @@ returns integer as $$
 declare
     v_capture   record;
 begin
+    -- The table before the registry, as pgq.create_capture and pgq.drop_capture do.
+    perform pgq_gen.shape(i_table);
     lock table pgq.capture in share row exclusive mode;
     -- Sorted, so that all rows are gone before the first comes back under the oid of another.
     with moved as (
@@ -6730,6 +6800,21 @@ begin
                 continue;
             when others then
                 raise warning 'capture % of %: %', v_capture.cap_trigger, v_capture.cap_relid::regclass, sqlerrm;
+        end;
+    end loop;
+
+    for v_capture in
+        select c.cap_relid, c.cap_trigger, c.cap_format, c.cap_args
+          from pgq.capture c
+         where c.cap_level = 'statement'
+           and (i_table is null or c.cap_relid = i_table)
+    loop
+        begin
+            perform pgq_gen._check_statement(v_capture.cap_relid, v_capture.cap_format, v_capture.cap_args);
+        exception
+            when others then
+                raise warning 'capture % of %: %', v_capture.cap_trigger, v_capture.cap_relid::regclass, sqlerrm
+                    using hint = 'The table has changed; capture rows instead.';
         end;
     end loop;
 
