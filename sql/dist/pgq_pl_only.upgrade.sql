@@ -5871,10 +5871,11 @@ declare
     v_new       text;
     v_keys      text;
     v_pairs     text;
+    v_check     text := '';
     v_source    text;
     -- Whether an update is the new row, whatever changed.
-    v_is_whole  boolean := i_options.format <> 'sql' and i_options.ignored is null and not i_is_split
-                           and not v_keyless;
+    v_is_whole  boolean := i_options.format <> 'sql' and i_options.ignored is null and not i_options.backup
+                           and not i_is_split and not v_keyless;
 begin
     v_where := pgq_gen._where('o', i_columns.names, i_columns.types, i_columns.is_key, i_options.pinned);
     v_moved := pgq_gen._any_changed('n', 'o', i_columns.names, i_columns.types, i_columns.collations,
@@ -5925,19 +5926,20 @@ begin
     -- joined in a plan made for the few rows of the first call; sorted by place they are merged.
     v_old := 'select row_number() over () as _pgq_row, x.* from pgq_old x';
     v_new := 'select row_number() over () as _pgq_row, x.* from pgq_new x';
+    v_pairs := format('(%s) o join (%s) n on n._pgq_row = o._pgq_row', v_old, v_new);
     if v_is_whole then
-        -- Only the keys are compared, so only they are sorted beside the text.
-        select string_agg(pgq_gen._column('n', c.name), ', ' order by c.place) into v_keys
+        -- New rows are logged as they come; the pairs are only looked at for their keys.
+        select string_agg(pgq_gen._column('x', c.name), ', ' order by c.place) into v_keys
           from unnest(i_columns.names, i_columns.is_key) with ordinality c (name, is_key, place)
          where c.is_key;
-        v_new := format('select row_number() over () as _pgq_row, %s as _pgq_data, %s from pgq_new n', v_insert, v_keys);
-        if not i_options.backup then
-            v_old := format('select row_number() over () as _pgq_row, %s from pgq_old n', v_keys);
-        end if;
-        v_update := 'n._pgq_data';
-    end if;
-    v_pairs := format('(%s) o join (%s) n on n._pgq_row = o._pgq_row', v_old, v_new);
-    if i_is_split then
+        v_check := format(
+            E'        if exists (select from (%s) o join (%s) n on n._pgq_row = o._pgq_row where %s) then\n'
+            '            raise exception ''primary key update not allowed'';\n'
+            '        end if;\n',
+            replace(v_old, 'x.*', v_keys), replace(v_new, 'x.*', v_keys), v_moved);
+        v_type := pgq_gen._type('UPDATE', i_options, i_columns, i_schema, i_name);
+        v_source := 'pgq_new n';
+    elsif i_is_split then
         v_source := format(
             '(select e.type, e.data, e.backup from %s'
             ' cross join lateral (select 1, %s::text, %s, %s where not (%s)'
@@ -5971,8 +5973,8 @@ begin
                  E'        if exists (select from pgq_old) then\n'
                  '            raise exception ''Update/Delete on table without pkey'';\n'
                  '        end if;\n'
-             else pgq_gen._insert_code(i_queue,
-                      array[v_type, 'z.data', v_extra1, case when i_options.backup then 'z.backup' end, null, null],
+             else v_check || pgq_gen._insert_code(i_queue,
+                      array[v_type, case when v_is_whole then v_insert else 'z.data' end, v_extra1, case when i_options.backup then 'z.backup' end, null, null],
                       v_source) end,
         E'    else\n',
         case when v_keyless then
