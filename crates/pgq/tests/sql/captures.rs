@@ -1,12 +1,11 @@
-//! Creating, changing and dropping captures, who may write to what they capture, and what a hostile
-//! session can do to them.
+//! Creating, changing and dropping captures, and what they log.
 
 use testkit::{Cluster, TestResult};
 
-use crate::support::{connect_as, install, refusal, row, rows};
+use crate::support::{install, refusal, row, rows};
 
 /// Events since the last call: type, data, table.
-fn events(db: &mut postgres::Client) -> TestResult<Vec<String>> {
+pub(crate) fn events(db: &mut postgres::Client) -> TestResult<Vec<String>> {
     let events = rows(
         db,
         "select ev_type, ev_data, ev_extra1 from pgq.event_template order by ev_id",
@@ -15,7 +14,8 @@ fn events(db: &mut postgres::Client) -> TestResult<Vec<String>> {
     Ok(events)
 }
 
-fn queue_and_table() -> TestResult<(Cluster, postgres::Client)> {
+/// A cluster with the queue `q` and the table `t (id, a)`.
+pub(crate) fn queue_and_table() -> TestResult<(Cluster, postgres::Client)> {
     let cluster = Cluster::start()?;
     let mut db = install(&cluster)?;
     db.batch_execute("select pgq.create_queue('q'); create table t (id int primary key, a text)")?;
@@ -192,254 +192,6 @@ fn partitions_are_captured_under_their_own_names_by_rows_and_their_roots_by_stat
 }
 
 #[test]
-fn writers_need_no_role_of_pgq_for_generated_captures() -> TestResult {
-    let (cluster, mut db) = queue_and_table()?;
-    db.batch_execute(
-        "create role app login; create role dba login in role pgq_admin;
-         grant all on t to app, dba; alter table t owner to dba;
-         create schema types; create type types.mood as enum ('sad');
-         grant usage on schema types to app, dba",
-    )?;
-    let mut dba = connect_as(&cluster, "dba")?;
-    dba.batch_execute("select pgq.create_capture('t', 'c', 'sql', 'row', array['q'])")?;
-    let mut app = connect_as(&cluster, "app")?;
-    app.batch_execute("insert into t values (1, 'x')")?;
-    dba.batch_execute("select pgq.create_capture('t', 'c', 'sql', 'statement', array['q'])")?;
-    app.batch_execute("insert into t values (2, 'x')")?;
-    assert_eq!(events(&mut db)?.len(), 2);
-    // Also while the capture is stale.
-    dba.batch_execute("alter table t add b types.mood")?;
-    app.batch_execute("insert into t values (3, 'x', 'sad')")?;
-    assert_eq!(
-        events(&mut db)?,
-        ["I|(id,a,b) values ('3','x','sad')|public.t"]
-    );
-
-    // Expressions run as the writer, who then needs the role, and so do generic triggers.
-    dba.batch_execute(
-        "select pgq.create_capture('t', 'c', 'sql', 'row', array['q', 'ev_extra2=current_user'])",
-    )?;
-    assert_eq!(
-        refusal(&mut app, "insert into t values (4)")?,
-        "permission denied for function insert_event"
-    );
-    dba.batch_execute("select pgq.create_capture('t', 'c', 'sql', 'generic', array['q'])")?;
-    assert_eq!(
-        refusal(&mut app, "insert into t values (4)")?,
-        "permission denied for function insert_event"
-    );
-    db.batch_execute("grant pgq_writer to app")?;
-    app.batch_execute("insert into t values (4)")?;
-    dba.batch_execute(
-        "select pgq.create_capture('t', 'c', 'sql', 'row', array['q', 'ev_extra2=current_user'])",
-    )?;
-    app.batch_execute("insert into t values (5)")?;
-    assert_eq!(
-        row(
-            &mut db,
-            "select ev_extra2 from pgq.event_template order by ev_id desc limit 1"
-        )?,
-        "app"
-    );
-
-    // Nobody attaches the function of a capture to a table of his own.
-    let function = row(&mut db, "select cap_function from pgq.capture")?;
-    app.batch_execute("create temp table own (id int primary key, a text, b int)")?;
-    assert!(
-        refusal(
-            &mut app,
-            &format!(
-                "create trigger forged after insert on own for each row execute function pgq_gen.{function}('q')"
-            )
-        )?
-        .starts_with("permission denied for function")
-    );
-    assert!(
-        refusal(
-            &mut app,
-            "select pgq.create_capture('own', 'c', 'sql', 'row', array['q'])"
-        )?
-        .starts_with("permission denied for function")
-    );
-    Ok(())
-}
-
-#[test]
-fn a_hostile_path_changes_nothing_that_runs_as_the_owner() -> TestResult {
-    let (cluster, mut db) = queue_and_table()?;
-    db.batch_execute(
-        "create role app login; grant create on database postgres to app;
-         create table w (id int primary key, n numeric, t text, c char(3), tz timestamptz, f float8, j json,
-                         p point, d date);
-         grant all on t, w to app",
-    )?;
-    let mut app = connect_as(&cluster, "app")?;
-    app.batch_execute(
-        "create schema evil;
-         create function evil.bad() returns boolean language plpgsql as
-             $$ begin if current_user <> 'app' then raise exception 'hijacked'; end if; return true; end $$;
-         create function evil.concat(variadic text[]) returns text language plpgsql as
-             $$ begin perform evil.bad(); return 'evil'; end $$;
-         create function evil.quote_literal(text) returns text language plpgsql as
-             $$ begin perform evil.bad(); return 'evil'; end $$;
-         create function evil.eq(int, int) returns boolean language sql as 'select evil.bad()';
-         create operator evil.= (leftarg = int, rightarg = int, function = evil.eq);
-         create operator evil.<> (leftarg = int, rightarg = int, function = evil.eq);
-         create function evil.eqt(text, text) returns boolean language sql as 'select evil.bad()';
-         create operator evil.= (leftarg = text, rightarg = text, function = evil.eqt);
-         create function evil.cat(text, text) returns text language plpgsql as
-             $$ begin perform evil.bad(); return 'evil'; end $$;
-         create operator evil.|| (leftarg = text, rightarg = text, function = evil.cat);
-         create domain pg_temp.text as pg_catalog.text check (evil.bad());
-         create domain pg_temp.int4 as pg_catalog.int4 check (evil.bad())",
-    )?;
-    for format in ["sql", "urlenc", "json"] {
-        for level in ["row", "statement"] {
-            for stale in [false, true] {
-                db.batch_execute(&format!(
-                    "select pgq.create_capture('w', 'c', '{format}', '{level}', array['q', 'ignore=f'])"
-                ))?;
-                if stale {
-                    db.batch_execute("alter table w add extra int")?;
-                }
-                let dml = "insert into w values (1, 1.5, 'a b', 'c', '2020-01-01 00:00+00', 1, '{}', '(1,2)', '2020-01-01');
-                           update w set n = 1.50, t = 'x' where id operator(pg_catalog.=) 1;
-                           delete from w";
-                db.batch_execute("truncate pgq.event_1_0")?;
-                db.batch_execute(dml)?;
-                let expected = events(&mut db)?;
-                app.batch_execute("set search_path = pg_temp, evil, pg_catalog, public")?;
-                app.batch_execute(dml)
-                    .map_err(|error| format!("{format} {level} {stale}: {error:?}"))?;
-                assert_eq!(events(&mut db)?, expected, "{format} {level} {stale}");
-                if stale {
-                    db.batch_execute("alter table w drop extra")?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn code_that_comes_with_a_type_does_not_run_as_the_owner() -> TestResult {
-    let (cluster, mut db) = queue_and_table()?;
-    db.batch_execute("create role app login; grant create on schema public to app")?;
-    let mut app = connect_as(&cluster, "app")?;
-    app.batch_execute(
-        "create function bad() returns boolean language plpgsql as
-             $$ begin if current_user <> 'app' then raise exception 'hijacked'; end if; return true; end $$;
-         create type pair as (a int, b int);
-         create function to_json_of(pair) returns json language sql as $$ select case when bad() then '1'::json end $$;
-         create cast (pair as json) with function to_json_of(pair);
-         create function to_text_of(pair) returns text language sql as $$ select case when bad() then 'x' end $$;
-         create cast (pair as text) with function to_text_of(pair) as implicit;
-         create function same(pair, pair) returns boolean language sql as 'select bad()';
-         create operator = (leftarg = pair, rightarg = pair, function = same);
-         create domain checked as int check (value is null or bad());
-         create table own (id int primary key, p pair, c checked)",
-    )?;
-    for format in ["sql", "urlenc", "json"] {
-        for level in ["row", "statement"] {
-            for stale in [false, true] {
-                db.batch_execute(&format!(
-                    "select pgq.create_capture('own', 'c', '{format}', '{level}', array['q', 'backup', 'ignore=id'])"
-                ))?;
-                if stale {
-                    app.batch_execute("alter table own add extra int")?;
-                }
-                for isolation in ["read committed", "repeatable read"] {
-                    app.batch_execute(&format!(
-                        "begin transaction isolation level {isolation};
-                         insert into own values (1, (1, 2), 3); update own set p = (2, 3), c = 4; delete from own;
-                         commit"
-                    ))
-                    .map_err(|error| format!("{format} {level} {stale} {isolation}: {error:?}"))?;
-                }
-                if stale {
-                    app.batch_execute("alter table own drop extra")?;
-                }
-            }
-        }
-    }
-    assert_eq!(events(&mut db)?.len(), 3 * 2 * 2 * 2 * 3);
-    Ok(())
-}
-
-#[test]
-fn names_with_line_ends_are_no_code() -> TestResult {
-    let (_cluster, mut db) = queue_and_table()?;
-    db.batch_execute(
-        "create function hijacked() returns int language plpgsql as
-             $$ begin raise exception 'hijacked'; end $$;
-         select pgq.create_queue(E'q2\ndeclare z int := public.hijacked();--')",
-    )?;
-    let table = "\"t\ndeclare z int := public.hijacked();--\"";
-    for level in ["row", "statement", "generic"] {
-        db.batch_execute(&format!(
-            "drop table if exists {table};
-             create table {table} (id int primary key, \"c\n'; perform public.hijacked();--\" text);
-             select pgq.create_capture('{table}', E't\n--', 'sql', '{level}',
-                                       array[E'q2\ndeclare z int := public.hijacked();--'])"
-        ))?;
-        db.batch_execute(&format!(
-            "insert into {table} values (1, 'x'); update {table} set id = id; delete from {table}"
-        ))?;
-        assert_eq!(
-            row(&mut db, "select count(*) from pgq.event_2")?,
-            "3",
-            "{level}"
-        );
-        db.batch_execute("truncate pgq.event_2_0")?;
-    }
-    Ok(())
-}
-
-#[test]
-fn generated_functions_serve_their_own_tables_and_arguments_only() -> TestResult {
-    let (cluster, mut db) = queue_and_table()?;
-    db.batch_execute(
-        "create role app login in role pgq_admin; grant create on schema public to app;
-         select pgq.create_capture('t', 'row', 'sql', 'row', array['q']),
-                pgq.create_capture('t', 'generic', 'sql', 'generic', array['q'])",
-    )?;
-    let mut app = connect_as(&cluster, "app")?;
-    app.batch_execute(
-        "create function bad() returns text language plpgsql as
-             $$ begin if current_user <> 'app' then raise exception 'hijacked'; end if; return 'x'; end $$;
-         create type mine as enum ('x');
-         create function mine_text(mine) returns text language sql as 'select bad()';
-         create cast (mine as text) with function mine_text(mine);
-         create type forged as (id int, a mine);
-         create table own (id int primary key, a mine)",
-    )?;
-    let builder = row(
-        &mut db,
-        "select cap_function from pgq.capture where cap_trigger = 'generic'",
-    )?;
-    assert_eq!(
-        row(
-            &mut app,
-            &format!(
-                "select pgq_gen.{builder}('INSERT', '[0:0]={{q}}'::text[], row(1, 'x')::forged, row(1, 'x')::forged)"
-            )
-        )?,
-        "NULL"
-    );
-    let function = row(
-        &mut db,
-        "select cap_function from pgq.capture where cap_trigger = 'row'",
-    )?;
-    app.batch_execute(&format!(
-        "create trigger forged after insert on own for each row
-             execute function pgq_gen.{function}('q', 'ev_extra3=bad()')"
-    ))?;
-    app.batch_execute("insert into own values (1, 'x')")?;
-    assert_eq!(events(&mut db)?, ["I|(id,a) values ('1','x')|public.own"]);
-    Ok(())
-}
-
-#[test]
 fn a_key_of_ones_own_must_not_be_null_at_any_level() -> TestResult {
     let (_cluster, mut db) = queue_and_table()?;
     db.batch_execute("create table n (a int, b int, v text)")?;
@@ -485,6 +237,36 @@ fn a_capture_that_does_not_capture_everything_any_more_is_created_again() -> Tes
     )?;
     db.batch_execute("insert into t values (1, 'x'); delete from t")?;
     assert_eq!(events(&mut db)?.len(), 2);
+    Ok(())
+}
+
+#[test]
+fn text_decides_about_changes_whatever_the_collation_becomes() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    db.batch_execute(
+        "create collation nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+         create table c (id int primary key, v text)",
+    )?;
+    for level in ["row", "statement"] {
+        db.batch_execute(&format!(
+            "select pgq.create_capture('c', 'c', 'sql', '{level}', array['q', 'changes=text']);
+             alter table c alter v type text collate nocase;
+             insert into c values (1, 'a'); update c set v = 'A';
+             select pgq.refresh_captures();
+             update c set v = 'a'; delete from c;
+             alter table c alter v type text collate \"default\""
+        ))?;
+        assert_eq!(
+            events(&mut db)?,
+            [
+                "I|(id,v) values ('1','a')|public.c",
+                "U|v='A' where id='1'|public.c",
+                "U|v='a' where id='1'|public.c",
+                "D|id='1'|public.c",
+            ],
+            "{level}"
+        );
+    }
     Ok(())
 }
 
