@@ -9,9 +9,9 @@
 //!
 //! # fn run(tx: &mut skytools::db::Tx<'_>) -> Result<(), skytools::dbstruct::StructError> {
 //! let table = TableStruct::read(tx, &TableName::parse("public.orders"))?;
-//! table.drop(tx, Elements::INDEX | Elements::CONSTRAINT)?;
+//! table.drop(&mut **tx, Elements::INDEX | Elements::CONSTRAINT)?;
 //! // … fill it …
-//! table.create(tx, Elements::INDEX | Elements::CONSTRAINT, None)?;
+//! table.create(&mut **tx, Elements::INDEX | Elements::CONSTRAINT, None)?;
 //! # Ok(())
 //! # }
 //! ```
