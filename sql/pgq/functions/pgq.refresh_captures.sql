@@ -82,6 +82,8 @@ begin
            -- FOR EACH ROW
            and t.tgtype & 1 = 1
            and not t.tgisinternal
+           -- SKIP in a trigger that is not BEFORE is an error, which the slow way raises.
+           and (t.tgtype & 2 = 2 or 'SKIP' <> all (pgq_gen._trigger_args(t.tgargs, t.tgnargs)))
            and (i_table is null or t.tgrelid = i_table)
            and not exists (select from pgq.capture c where c.cap_relid = t.tgrelid and c.cap_trigger = t.tgname)
     loop

@@ -335,3 +335,17 @@ fn a_large_update_keeps_its_order_in_a_plan_made_for_few_rows() -> TestResult {
     db.batch_execute("update t set a = 'z' where false; delete from t where false")?;
     Ok(())
 }
+
+#[test]
+fn maintenance_leaves_a_trigger_alone_that_is_an_error() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    db.batch_execute(
+        "create trigger wrong after insert on t for each row execute function pgq.sqltriga('q', 'SKIP');
+         select pgq.refresh_captures()",
+    )?;
+    assert_eq!(
+        refusal(&mut db, "insert into t values (1)")?,
+        "SKIP does not work in AFTER trigger."
+    );
+    Ok(())
+}
