@@ -4587,7 +4587,7 @@ returns setof record as $$
 -- Returns:  a row per expression, in order: its place from 1; its query, or the value of one that is
 --           merely a string
 -- Raises:   "QB: syntax error"
--- Used by:  pgq._capture
+-- Used by:  pgq._capture, pgq_gen._function, pgq_gen._check_statement
 declare
     v_expression    text;
 begin
@@ -5846,7 +5846,11 @@ returns text as $$
 --           queue's table in v_table
 -- Used by:  pgq_gen._function
 declare
-    v_extra1    text := quote_literal(concat(i_schema, '.', i_name));
+    -- The only expression that captures of statements may have is a literal here.
+    v_extra1    text := coalesce((select quote_literal(o.literal)
+                                    from pgq._capture_overrides(i_options.expressions, i_columns.names) o
+                                   where o.place = 3),
+                                 quote_literal(concat(i_schema, '.', i_name)));
     v_keyless   boolean := (true = any (i_columns.is_key)) is not true;
     v_where     text;
     v_insert    text;
@@ -6448,8 +6452,10 @@ begin
     v_reason := case
         when v_options.skip then
             'SKIP needs a trigger for rows'
-        when v_options.deny or v_options.has_expressions then
-            'deny, when= and ev_...= need a trigger for rows'
+        when v_options.deny
+             or exists (select from pgq._capture_overrides(v_options.expressions, '{}') o
+                         where o.query is not null or o.place <> 3) then
+            'deny, when= and ev_...= need a trigger for rows, unless it is ev_extra1= with a literal'
         when exists (select from pg_attribute a
                       where a.attrelid = i_table and a.attnum > 0 and not a.attisdropped
                         and starts_with(a.attname, '_pgq_')) then

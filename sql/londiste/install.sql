@@ -13,9 +13,12 @@
 \ir functions/londiste.find_rel_oid.sql
 \ir functions/londiste.find_table_oid.sql
 \ir functions/londiste.find_seq_oid.sql
+\ir functions/londiste.column_letters.sql
 \ir functions/londiste.find_column_types.sql
 \ir functions/londiste.version.sql
+\ir functions/londiste.short_name.sql
 \ir functions/londiste.trigger_name.sql
+\ir functions/londiste.truncate_trigger_name.sql
 \ir functions/londiste.trigger_args.sql
 \ir functions/londiste.link_source.sql
 \ir functions/londiste.link_dest.sql
@@ -25,8 +28,12 @@
 
 -- provider
 \ir functions/londiste.provider_notify_change.sql
+\ir functions/londiste.log_truncate.sql
+\ir functions/londiste.provider_column_types.sql
+\ir functions/londiste.provider_drop_trigger.sql
 \ir functions/londiste.provider_create_trigger.sql
 \ir functions/londiste.provider_refresh_trigger.sql
+\ir functions/londiste.provider_check_new_table.sql
 \ir functions/londiste.provider_add_table.sql
 \ir functions/londiste.provider_remove_table.sql
 \ir functions/londiste.provider_get_table_list.sql

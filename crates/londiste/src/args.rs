@@ -38,6 +38,23 @@ pub(crate) struct Options {
     /// With `subscriber add`: keep the rows of the table, copy on top of them
     #[arg(long, global = true)]
     pub(crate) skip_truncate: bool,
+    /// With `provider add`: what captures changes
+    #[arg(long, global = true, value_name = "KIND", default_value = "row")]
+    pub(crate) capture: Capture,
+    /// With `provider add`: capture TRUNCATE too; every subscriber has to know events of type R
+    #[arg(long, global = true)]
+    pub(crate) truncate: bool,
+    /// With `provider add`: unique index that stands for the primary key
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        conflicts_with = "insert_only"
+    )]
+    pub(crate) key_index: Option<String>,
+    /// With `provider add`: capture inserts, make updates and deletes errors; needs no key
+    #[arg(long, global = true)]
+    pub(crate) insert_only: bool,
     /// With `compare` and lists: print one JSON document instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -47,6 +64,29 @@ pub(crate) struct Options {
     /// No command: forget the position stored on the subscriber
     #[arg(long, global = true)]
     pub(crate) reset: bool,
+}
+
+/// What captures the changes of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum Capture {
+    /// A trigger for rows, generated for the table
+    #[default]
+    Row,
+    /// Triggers for statements, for tables that are changed in bulk
+    Statement,
+    /// One function for all tables: pgq.sqltriga
+    Generic,
+}
+
+impl Capture {
+    /// As `pgq.create_capture` takes it.
+    pub(crate) const fn level(self) -> &'static str {
+        match self {
+            Capture::Row => "row",
+            Capture::Statement => "statement",
+            Capture::Generic => "generic",
+        }
+    }
 }
 
 impl Program for Args {

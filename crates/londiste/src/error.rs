@@ -84,7 +84,7 @@ pub enum Error {
     /// A trigger would make changes of some roles fail.
     #[error(
         "{roles} may change {table} and not write into queues, so that their changes would fail; \
-         give them the role pgq_writer, or use --force"
+         give them the role pgq_writer, use another --capture, or --force"
     )]
     ShutOut {
         /// The provider's table.

@@ -24,25 +24,7 @@ returns integer as $$
 --           what londiste.provider_create_trigger raises
 -- Changes:  londiste.provider_table; creates a trigger (lock SHARE ROW EXCLUSIVE on the table)
 begin
-    if londiste.link_source(i_queue_name) is not null then
-        raise exception 'Linked queue, manipulation not allowed';
-    end if;
-    if position('k' in i_col_types) = 0 then
-        raise exception 'need key column'
-            using errcode = 'invalid_table_definition',
-                  detail = format('Table %s has no primary key.', i_table_name),
-                  hint = 'Updates and deletes are replicated by key: add a primary key to the table.';
-    end if;
-    if position('.' in i_table_name) = 0 then
-        raise exception 'need fully-qualified table name'
-            using errcode = 'invalid_name';
-    end if;
-    perform 1 from pgq.queue where queue_name = i_queue_name;
-    if not found then
-        raise exception 'no such event queue: %', i_queue_name
-            using errcode = 'undefined_object';
-    end if;
-
+    perform londiste.provider_check_new_table(i_queue_name, i_table_name, i_col_types, false);
     insert into londiste.provider_table (queue_name, table_name, trigger_name)
     values (i_queue_name, i_table_name, londiste.trigger_name(i_queue_name));
 
@@ -50,3 +32,38 @@ begin
     return 1;
 end;
 $$ language plpgsql strict security definer set search_path = pg_catalog, pg_temp;
+
+create or replace function londiste.provider_add_table(
+    i_queue_name text, i_table_name text, i_capture text, i_truncate boolean, i_key_index text, i_insert_only boolean)
+returns integer as $$
+-- londiste.provider_add_table(6): registers a table and captures its changes, in a way that later
+--           refreshes keep.
+-- Parameters:
+--      i_queue_name    an existing queue
+--      i_table_name    schema.table, raw
+--      i_capture       row, statement or generic, as pgq.create_capture takes them
+--      i_truncate      whether TRUNCATE is captured: readers have to know events of type R
+--      i_key_index     unique index whose columns are the key; null: the primary key
+--      i_insert_only   whether updates and deletes of the table are errors, so that it needs no key
+-- Returns:  1
+-- Raises:   as the form with three parameters, and londiste.find_column_types for the index
+-- Changes:  as the form with three parameters
+-- Used by:  provider add
+declare
+    v_columns   text;
+begin
+    if i_key_index is null then
+        v_columns := londiste.find_column_types(i_table_name);
+    else
+        v_columns := londiste.find_column_types(i_table_name, i_key_index);
+    end if;
+    perform londiste.provider_check_new_table(i_queue_name, i_table_name, v_columns, i_insert_only);
+    insert into londiste.provider_table (queue_name, table_name, trigger_name, capture_level, capture_truncate,
+                                         key_index, insert_only)
+    values (i_queue_name, i_table_name, londiste.trigger_name(i_queue_name, i_capture), i_capture, i_truncate,
+            i_key_index, i_insert_only);
+
+    perform londiste.provider_create_trigger(i_queue_name, i_table_name, v_columns);
+    return 1;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pg_temp;

@@ -1,20 +1,25 @@
 create or replace function londiste.provider_create_trigger(i_queue_name text, i_table_name text, i_col_types text)
 returns integer as $$
--- londiste.provider_create_trigger(3): creates the trigger that captures a registered table's changes.
+-- londiste.provider_create_trigger(3): creates the capture of a registered table's changes, or brings it up
+--           to date.
 -- Parameters:
 --      i_queue_name    queue that gets the events
 --      i_table_name    a registered table
 --      i_col_types     as londiste.find_column_types gives them
 -- Returns:  1
--- Raises:   "table not found", registered or in the catalog; duplicate_object if the trigger exists;
---           wrong_object_type if the table cannot be captured whole
+-- Raises:   "table not found", registered or in the catalog; duplicate_object if a trigger of the name is
+--           no capture; wrong_object_type if the table cannot be captured whole; what pgq.create_capture
+--           raises
 -- Reads:    londiste.provider_table
+-- Changes:  triggers of the table, pgq.capture
+-- Locks:    SHARE ROW EXCLUSIVE on the table
 declare
+    v_table     londiste.provider_table;
     v_oid       oid;
-    v_trigger   text;
     v_clash     text;
+    v_name      text;
 begin
-    select trigger_name into v_trigger
+    select * into v_table
       from londiste.provider_table
      where queue_name = i_queue_name and table_name = i_table_name;
     if not found then
@@ -41,13 +46,23 @@ begin
             using errcode = 'wrong_object_type',
                   hint = 'Register either the partitioned table or its partitions.';
     end if;
+    if to_regprocedure('pgq.create_capture(regclass, text, text, text, text[])') is null then
+        raise exception 'the PgQ of this database does not generate captures'
+            using errcode = 'feature_not_supported',
+                  hint = 'Bring it up to date: pgqadm INI upgrade';
+    end if;
 
-    execute format('create trigger %I after insert or update or delete on %s for each row '
-                   || 'execute function pgq.sqltriga(%s)',
-                   v_trigger, londiste.quote_fqname(i_table_name),
-                   (select string_agg(quote_literal(a), ', ' order by n)
-                      from unnest(londiste.trigger_args(i_queue_name, i_table_name, i_col_types))
-                           with ordinality u (a, n)));
+    perform pgq.create_capture(v_oid::regclass, v_table.trigger_name, 'sql', v_table.capture_level,
+                               londiste.trigger_args(i_queue_name, i_table_name, i_col_types));
+
+    v_name := londiste.truncate_trigger_name(v_table.trigger_name);
+    if v_table.capture_truncate then
+        execute format('create or replace trigger %I after truncate on %s for each statement '
+                       'execute function londiste.log_truncate(%L, %L)',
+                       v_name, v_oid::regclass, i_queue_name, i_table_name);
+        -- Replaced, it may still be disabled.
+        execute format('alter table only %s enable trigger %I', v_oid::regclass, v_name);
+    end if;
     return 1;
 end;
 $$ language plpgsql strict security definer set search_path = pg_catalog, pg_temp;

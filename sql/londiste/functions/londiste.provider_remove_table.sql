@@ -10,7 +10,6 @@ returns integer as $$
 -- Changes:  londiste.provider_table; drops the trigger (ACCESS EXCLUSIVE on the table)
 declare
     v_trigger   text;
-    v_exists    boolean;
 begin
     if londiste.link_source(i_queue_name) is not null then
         raise exception 'Linked queue, manipulation not allowed';
@@ -23,17 +22,8 @@ begin
             using errcode = 'undefined_object';
     end if;
 
-    select exists (select 1
-                     from londiste.split_fqname(i_table_name) f
-                     join pg_catalog.pg_namespace n on n.nspname = f.o_schema
-                     join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = f.o_name
-                    where c.relkind in ('r', 'p'))
-      into v_exists;
-    if not v_exists then
-        raise notice 'table % does not exist any more', i_table_name;
-    elsif v_trigger is not null then
-        -- if exists: a NOTICE tells that the trigger is gone
-        execute format('drop trigger if exists %I on %s', v_trigger, londiste.quote_fqname(i_table_name));
+    if v_trigger is not null then
+        perform londiste.provider_drop_trigger(i_table_name, v_trigger);
     end if;
     return 1;
 end;

@@ -5,17 +5,23 @@ returns text[] as $$
 --      i_queue_name    queue that gets the events
 --      i_table_name    an existing table, raw; events carry this name whatever the table is called later
 --      i_col_types     as londiste.find_column_types gives them; columns beyond its end are ignored
--- Returns:  arguments of pgq.sqltriga. Generated columns are ignored, whatever their letter: they stand in no
---           INSERT. The key is named only if it is not the primary key.
+-- Returns:  arguments for pgq.create_capture. Generated columns are ignored, whatever their letter: they
+--           stand in no INSERT. The key is named only if it is not the primary key; an empty list makes
+--           updates and deletes errors. Generic triggers have no options.
 -- Raises:   "table not found"; invalid_name if a column list, which knows no quotes, would be ambiguous
+-- Reads:    londiste.provider_table
 -- Used by:  londiste.provider_create_trigger
 declare
+    v_table     londiste.provider_table;
     v_ignore    text[];
     v_key       text[];
     v_primary   boolean;
     v_column    text;
     v_args      text[];
 begin
+    select * into v_table
+      from londiste.provider_table
+     where queue_name = i_queue_name and table_name = i_table_name;
     select coalesce(array_agg(c.name) filter (where c.ignored), '{}'),
            coalesce(array_agg(c.name) filter (where c.letter = 'k'), '{}'),
            bool_and((c.letter is not distinct from 'k') = c.is_primary)
@@ -37,6 +43,10 @@ begin
     if cardinality(v_ignore) > 0 then
         v_args := v_args || ('ignore=' || array_to_string(v_ignore, ','));
     end if;
+    if v_table.insert_only then
+        v_primary := false;
+        v_key := '{}';
+    end if;
     if not v_primary then
         v_args := v_args || ('pkey=' || array_to_string(v_key, ','));
     end if;
@@ -56,6 +66,9 @@ begin
                   hint = 'Rename the column whose name holds a comma or a blank.';
     end if;
 
+    if v_table.capture_level = 'generic' then
+        return v_args;
+    end if;
     return v_args || array['key_updates=log', 'changes=text', 'settings=pinned'];
 end;
 $$ language plpgsql strict stable set search_path = pg_catalog, pg_temp;

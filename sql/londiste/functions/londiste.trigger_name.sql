@@ -1,20 +1,19 @@
 create or replace function londiste.trigger_name(i_queue_name text)
 returns text as $$
--- londiste.trigger_name(1): name of the trigger that captures changes for a queue.
+-- londiste.trigger_name(1): name of the trigger that captures changes for a queue. It fires before the
+--           triggers of users, whose changes are logged behind their cause.
 -- Parameters:
 --      i_queue_name    any text
--- Returns:  <queue>_logger, lower case, dots replaced by _; a name that the server would cut at 63 bytes
---           is cut shorter and ends in a hash of the whole instead
-declare
-    v_name      text := replace(lower(i_queue_name || '_logger'), '.', '_');
-    v_start     text := v_name;
-begin
-    if octet_length(v_name) <= 63 then
-        return v_name;
-    end if;
-    while octet_length(v_start) > 54 loop
-        v_start := left(v_start, -1);
-    end loop;
-    return v_start || '_' || left(md5(i_queue_name), 8);
-end;
-$$ language plpgsql strict immutable parallel safe set search_path = pg_catalog, pg_temp;
+-- Returns:  _londiste_<queue>, cut as londiste.short_name does
+select londiste.short_name('_londiste_' || i_queue_name, 63);
+$$ language sql strict immutable parallel safe set search_path = pg_catalog, pg_temp;
+
+create or replace function londiste.trigger_name(i_queue_name text, i_level text)
+returns text as $$
+-- londiste.trigger_name(2): name of the capture of a queue at a level.
+-- Parameters:
+--      i_queue_name    any text
+--      i_level         row, generic, or statement, whose triggers have _insert, _update and _delete behind it
+-- Returns:  as the short form, with room for the endings if there are any
+select londiste.short_name('_londiste_' || i_queue_name, case i_level when 'statement' then 56 else 63 end);
+$$ language sql strict immutable parallel safe set search_path = pg_catalog, pg_temp;

@@ -12,6 +12,15 @@ create table if not exists londiste.provider_table (
     constraint provider_table_pkey primary key (queue_name, table_name)
 );
 
+-- row, statement or generic, as pgq.create_capture takes it.
+alter table londiste.provider_table add column if not exists capture_level text not null default 'row';
+-- Whether TRUNCATE is captured.
+alter table londiste.provider_table add column if not exists capture_truncate boolean not null default false;
+-- Unique index whose columns are the key; null: the primary key.
+alter table londiste.provider_table add column if not exists key_index text;
+-- Whether updates and deletes are errors, so that no key is needed.
+alter table londiste.provider_table add column if not exists insert_only boolean not null default false;
+
 create table if not exists londiste.provider_seq (
     nr                  serial not null,
     queue_name          text not null,

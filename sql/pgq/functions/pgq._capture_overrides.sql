@@ -9,7 +9,7 @@ returns setof record as $$
 -- Returns:  a row per expression, in order: its place from 1; its query, or the value of one that is
 --           merely a string
 -- Raises:   "QB: syntax error"
--- Used by:  pgq._capture
+-- Used by:  pgq._capture, pgq_gen._function, pgq_gen._check_statement
 declare
     v_expression    text;
 begin

@@ -17,8 +17,10 @@ begin
     v_reason := case
         when v_options.skip then
             'SKIP needs a trigger for rows'
-        when v_options.deny or v_options.has_expressions then
-            'deny, when= and ev_...= need a trigger for rows'
+        when v_options.deny
+             or exists (select from pgq._capture_overrides(v_options.expressions, '{}') o
+                         where o.query is not null or o.place <> 3) then
+            'deny, when= and ev_...= need a trigger for rows, unless it is ev_extra1= with a literal'
         when exists (select from pg_attribute a
                       where a.attrelid = i_table and a.attnum > 0 and not a.attisdropped
                         and starts_with(a.attname, '_pgq_')) then

@@ -12,7 +12,11 @@ returns text as $$
 --           queue's table in v_table
 -- Used by:  pgq_gen._function
 declare
-    v_extra1    text := quote_literal(concat(i_schema, '.', i_name));
+    -- The only expression that captures of statements may have is a literal here.
+    v_extra1    text := coalesce((select quote_literal(o.literal)
+                                    from pgq._capture_overrides(i_options.expressions, i_columns.names) o
+                                   where o.place = 3),
+                                 quote_literal(concat(i_schema, '.', i_name)));
     v_keyless   boolean := (true = any (i_columns.is_key)) is not true;
     v_where     text;
     v_insert    text;

@@ -1,5 +1,6 @@
 //! The set-up commands, `compare`, and the SQL they stand on.
 
+mod capture;
 mod compare;
 mod provider;
 mod sql;

@@ -108,7 +108,8 @@ fn one_bad_table_does_not_stop_the_others() -> TestResult {
          INFO Adding public.nokey\n\
          ERROR public.nokey: cannot add the table: ERROR: need key column\n\
          DETAIL: Table public.nokey has no primary key.\n\
-         HINT: Updates and deletes are replicated by key: add a primary key to the table.\n\
+         HINT: Updates and deletes are replicated by key: add a primary key to the table, name a \
+         unique index with --key-index, or capture inserts alone with --insert-only.\n\
          INFO Adding public.volatile\n\
          ERROR public.volatile: cannot add the table: ERROR: table public.volatile is temporary or unlogged\n\
          DETAIL: Its rows can vanish without an event.\n\
@@ -205,13 +206,13 @@ fn odd_names_are_registered_and_captured_under_their_raw_form() -> TestResult {
         "select distinct tgname::text from pg_trigger where not tgisinternal \
          and tgrelid::regclass::text not like 'pgq%'",
     )?;
-    assert_eq!(trigger, "a_b c's_logger");
+    assert_eq!(trigger, "_londiste_A.b C's");
 
     let run = pair.run_args(&["provider", "remove", "*.*"])?;
     assert_eq!(run.code, Some(0), "{run:?}");
     let left: i64 = value(
         &mut pair.provider,
-        "select count(*) from pg_trigger where tgname like '%_logger'",
+        "select count(*) from pg_trigger where tgname like '%londiste%'",
     )?;
     assert_eq!(left, 0);
     Ok(())
@@ -295,31 +296,37 @@ fn roles_that_may_write_are_not_shut_out_unnoticed() -> TestResult {
            create table t (id int primary key);
            grant insert, select on t to "App"; grant select on t to reader;"#,
     )?;
-    let run = pair.run("provider add t")?;
+    let run = pair.run("provider add t --capture generic")?;
     assert_eq!(run.code, Some(1));
     assert_eq!(
         run.log,
         "INFO Adding public.t\n\
          ERROR public.t: \"App\" may change public.t and not write into queues, so that their \
-         changes would fail; give them the role pgq_writer, or use --force\n"
+         changes would fail; give them the role pgq_writer, use another --capture, or --force\n"
     );
     assert_eq!(pair.ok("provider tables")?.stdout, "");
 
+    // A generated capture writes as the owner of PgQ.
+    pair.ok("provider add t")?;
+    pair.provider
+        .batch_execute(r#"set role "App"; insert into t values (0); reset role"#)?;
+    pair.ok("provider remove t")?;
+
     pair.provider
         .batch_execute(r#"grant pgq_writer to "App""#)?;
-    pair.ok("provider add t")?;
+    pair.ok("provider add t --capture generic")?;
     pair.provider
         .batch_execute(r#"set role "App"; insert into t values (1); reset role"#)?;
     pair.provider
         .batch_execute("create table u (id int primary key); grant update on u to public")?;
-    let run = pair.run("provider add u")?;
+    let run = pair.run("provider add u --capture generic")?;
     assert!(
         run.log
             .contains("ERROR public.u: public may change public.u"),
         "{}",
         run.log
     );
-    pair.ok("provider add u --force")?;
+    pair.ok("provider add u --capture generic --force")?;
     Ok(())
 }
 
@@ -327,18 +334,18 @@ fn roles_that_may_write_are_not_shut_out_unnoticed() -> TestResult {
 fn a_trigger_that_runs_first_is_reported() -> TestResult {
     let mut pair = Pair::installed()?;
     pair.provider.batch_execute(
-        "create table t (id int primary key);
+        r#"create table t (id int primary key);
          create function f() returns trigger as 'begin return null; end' language plpgsql;
-         create trigger early after insert on t for each row execute function f();
+         create trigger "Early" after insert on t for each row execute function f();
          create trigger zz_late after insert on t for each row execute function f();
          create trigger before before insert on t for each row execute function f();
-         create trigger a_logger after insert on t for each row execute function f();",
+         create trigger "A_logger" after insert on t for each row execute function f();"#,
     )?;
     let run = pair.ok("provider add t")?;
     assert_eq!(
         run.log,
         "INFO Adding public.t\n\
-         WARNING Table public.t has AFTER trigger 'early' which runs before Londiste trigger.  \
+         WARNING Table public.t has AFTER trigger 'Early' which runs before Londiste trigger.  \
          If it modifies data, then events will appear in queue in wrong order.\n"
     );
     Ok(())

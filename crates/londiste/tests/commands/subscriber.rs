@@ -279,7 +279,7 @@ fn a_table_that_feeds_another_queue_is_not_disturbed_without_force() -> TestResu
     assert_eq!(run.code, Some(1));
     assert!(
         run.log.contains(
-            "ERROR public.users: trigger next_logger writes changes of public.users into a queue"
+            "ERROR public.users: trigger _londiste_next writes changes of public.users into a queue"
         ),
         "{}",
         run.log
@@ -292,7 +292,7 @@ fn a_table_that_feeds_another_queue_is_not_disturbed_without_force() -> TestResu
         &mut pair.subscriber,
         "select trigger_name from londiste.subscriber_pending_triggers",
     )?;
-    assert_eq!(pending, "next_logger");
+    assert_eq!(pending, "_londiste_next");
     Ok(())
 }
 

@@ -118,6 +118,11 @@ fn wrong_captures_are_refused_with_the_reason_and_leave_nothing() -> TestResult 
             "'leafy', 'c', 'sql', 'statement', array['q', 'SKIP']",
             "cannot capture statements on leafy: SKIP needs a trigger for rows",
         ),
+        (
+            "'leafy', 'c', 'sql', 'statement', array['q', 'ev_extra1=upper(''x'')']",
+            "cannot capture statements on leafy: deny, when= and ev_...= need a trigger for rows, unless it is \
+             ev_extra1= with a literal",
+        ),
     ] {
         let message = refusal(&mut db, &format!("select pgq.create_capture({arguments})"))?;
         assert_eq!(message.replace("public.", ""), expected, "{arguments}");
@@ -267,6 +272,25 @@ fn text_decides_about_changes_whatever_the_collation_becomes() -> TestResult {
             "{level}"
         );
     }
+    Ok(())
+}
+
+#[test]
+fn a_capture_of_statements_may_name_the_table_as_it_likes() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    db.batch_execute(
+        "select pgq.create_capture('t', 'c', 'sql', 'statement', array['q', 'ev_extra1=''it''''s''']);
+         insert into t values (1, 'x'); update t set a = 'y';
+         alter table t rename to u; delete from u",
+    )?;
+    assert_eq!(
+        events(&mut db)?,
+        [
+            "I|(id,a) values ('1','x')|it's",
+            "U|a='y' where id='1'|it's",
+            "D|id='1'|it's",
+        ]
+    );
     Ok(())
 }
 

@@ -7,11 +7,13 @@ use tracing::{info, warn};
 
 use super::super::Outcome;
 use super::super::setup::{Setup, part_failed, provider_step, select, warn_unknown};
+use crate::args::{Capture, Options};
 use crate::{Error, names, registry};
 
 /// Capture the changes of tables
 ///
-/// Each table gets a trigger that writes its changes into the queue. A table needs a primary key.
+/// Each table gets triggers that write its changes into the queue. A table needs a primary key, or
+/// another unique index named with --key-index, or --insert-only.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Tables: `name`, `schema.name`, or a pattern with `*` and `?`
@@ -36,9 +38,7 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
             continue;
         }
         info!("Adding {name}");
-        let added = provider_step(config, db, |tx| {
-            add(tx, queue.as_str(), name, options.force)
-        });
+        let added = provider_step(config, db, |tx| add(tx, queue.as_str(), name, options));
         if let Err(failure) = added {
             outcome = outcome.max(part_failed(name, failure)?);
         }
@@ -54,24 +54,35 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
     Ok(outcome)
 }
 
-fn add(tx: &mut Tx<'_>, queue: &str, name: &str, force: bool) -> Result<(), Error> {
+fn add(tx: &mut Tx<'_>, queue: &str, name: &str, options: &Options) -> Result<(), Error> {
     tx.query_typed_one(
-        "select londiste.provider_add_table($1, $2)",
-        &[(&queue, Type::TEXT), (&name, Type::TEXT)],
+        "select londiste.provider_add_table($1, $2, $3, $4, $5, $6)",
+        &[
+            (&queue, Type::TEXT),
+            (&name, Type::TEXT),
+            (&options.capture.level(), Type::TEXT),
+            (&options.truncate, Type::BOOL),
+            (&options.key_index, Type::TEXT),
+            (&options.insert_only, Type::BOOL),
+        ],
     )
     .during("add the table")?;
-    let roles = shut_out(tx, name)?;
-    if !roles.is_empty() && !force {
-        return Err(Error::ShutOut {
-            table: name.to_owned(),
-            roles: roles.join(", "),
-        });
+    // Generated captures write as the owner of PgQ, generic ones as whoever changes the table.
+    if options.capture != Capture::Generic || options.force {
+        return Ok(());
     }
-    Ok(())
+    let roles = shut_out(tx, name)?;
+    if roles.is_empty() {
+        return Ok(());
+    }
+    Err(Error::ShutOut {
+        table: name.to_owned(),
+        roles: roles.join(", "),
+    })
 }
 
-/// Roles that may change the table and not write into queues: its trigger would make their changes
-/// fail. Quoted, as GRANT takes them.
+/// Roles that may change the table and not write into queues: a generic trigger would make their
+/// changes fail. Quoted, as GRANT takes them.
 fn shut_out(db: &mut Session<'_>, name: &str) -> Result<Vec<String>, DbError> {
     let rows = db
         .query_typed(

@@ -185,7 +185,8 @@ fn capturing_triggers(tx: &mut Tx<'_>, name: &str) -> Result<Vec<String>, DbErro
                join pg_catalog.pg_proc p on p.oid = g.tgfoid
                join pg_catalog.pg_namespace f on f.oid = p.pronamespace
               where n.nspname = $1 and c.relname = $2
-                and not g.tgisinternal and f.nspname in ('pgq', 'pgq_gen')
+                and not g.tgisinternal and (f.nspname in ('pgq', 'pgq_gen')
+                                             or f.nspname = 'londiste' and p.proname = 'log_truncate')
               order by g.tgname",
             &[(&table.schema(), Type::TEXT), (&table.name(), Type::TEXT)],
         )
