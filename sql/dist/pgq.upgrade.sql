@@ -6176,7 +6176,7 @@ returns text as $$
 --      i_queue      its queue
 -- Returns:  32 hexadecimal digits
 -- Reads:    the definition of the table, pgq.queue, the functions of pgq_gen that write code
--- Used by:  pgq_gen._write, pgq.refresh_captures
+-- Used by:  pgq_gen._write, pgq.refresh_captures, londiste.provider_check
     select md5(concat(
         i_table,
         pgq_gen.shape(i_table),
@@ -6538,6 +6538,7 @@ grant execute on function
     pgq_gen._format_of(text),
     pgq_gen._trigger_args(bytea, integer),
     pgq_gen._relation_of(pgq.capture),
+    pgq_gen._state(oid, text),
     pgq_gen._check_statement(oid, text, text[]),
     pgq_gen._write(oid, text, text, text, text[]),
     pgq_gen._remove(oid, text)

@@ -36,6 +36,9 @@
 \ir functions/londiste.provider_check_new_table.sql
 \ir functions/londiste.provider_add_table.sql
 \ir functions/londiste.provider_remove_table.sql
+\ir functions/londiste.wanted_triggers.sql
+\ir functions/londiste.stale_trigger.sql
+\ir functions/londiste.provider_check.sql
 \ir functions/londiste.provider_get_table_list.sql
 \ir functions/londiste.provider_add_seq.sql
 \ir functions/londiste.provider_remove_seq.sql

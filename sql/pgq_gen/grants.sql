@@ -32,6 +32,7 @@ grant execute on function
     pgq_gen._format_of(text),
     pgq_gen._trigger_args(bytea, integer),
     pgq_gen._relation_of(pgq.capture),
+    pgq_gen._state(oid, text),
     pgq_gen._check_statement(oid, text, text[]),
     pgq_gen._write(oid, text, text, text, text[]),
     pgq_gen._remove(oid, text)

@@ -95,6 +95,12 @@ pub enum Error {
     /// Another process holds the lock of the consumer.
     #[error("replay of consumer {0} is running; stop it first, or use --force")]
     ReplayRuns(ConsumerName),
+    /// A table that has to be subscribed is not.
+    #[error("Table {0} is not subscribed")]
+    NotSubscribed(String),
+    /// Tables did not become `ok` in time.
+    #[error("the time is over, and these tables are not in sync: {0}; see: londiste INI status")]
+    NotSynced(String),
     /// A relation cannot be looked up.
     #[error(transparent)]
     Table(#[from] TableError),

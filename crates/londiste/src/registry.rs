@@ -1,5 +1,7 @@
 //! What is registered: tables and sequences of a queue, on either side.
 
+use std::collections::HashMap;
+
 use pgq::QueueName;
 use postgres::types::Type;
 use skytools::db::{During, Session};
@@ -37,6 +39,40 @@ pub(crate) fn provider_tables(
         "select table_name from londiste.provider_get_table_list($1)",
         "list the provider's tables",
     )
+}
+
+/// What tells the rows of a published table apart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum RowKey {
+    /// The primary key.
+    #[default]
+    Primary,
+    /// A unique index of the provider's table.
+    Index(String),
+    /// Nothing: rows only come.
+    None,
+}
+
+/// The keys of the tables registered on the provider that have no primary key, or do not use it.
+pub(crate) fn provider_keys(
+    db: &mut Session<'_>,
+    queue: &QueueName,
+) -> Result<HashMap<String, RowKey>, Error> {
+    // Older versions have not these columns.
+    let rows = db
+        .query_typed(
+            "select t.table_name, to_jsonb(t)->>'key_index' as key_index
+               from londiste.provider_table t
+              where t.queue_name = $1
+                and (to_jsonb(t)->>'key_index' is not null or to_jsonb(t)->>'insert_only' = 'true')",
+            &[(queue, Type::TEXT)],
+        )
+        .during("list the keys of the provider's tables")?;
+    let key = |index: Option<String>| index.map_or(RowKey::None, RowKey::Index);
+    Ok(rows
+        .iter()
+        .map(|row| (row.get(0), key(row.get(1))))
+        .collect())
 }
 
 /// Sequences registered on the provider, in order of registration.

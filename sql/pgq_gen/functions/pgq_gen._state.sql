@@ -6,7 +6,7 @@ returns text as $$
 --      i_queue      its queue
 -- Returns:  32 hexadecimal digits
 -- Reads:    the definition of the table, pgq.queue, the functions of pgq_gen that write code
--- Used by:  pgq_gen._write, pgq.refresh_captures
+-- Used by:  pgq_gen._write, pgq.refresh_captures, londiste.provider_check
     select md5(concat(
         i_table,
         pgq_gen.shape(i_table),

@@ -2,7 +2,9 @@
 
 mod add;
 mod add_seq;
+mod check;
 mod install;
+mod refresh;
 mod remove;
 mod remove_seq;
 mod seqs;
@@ -32,6 +34,10 @@ enum Command {
     Add(add::Args),
     /// End the capture of tables
     Remove(remove::Args),
+    /// Bring the capture of tables up to date
+    Refresh(refresh::Args),
+    /// Look for registered tables that are not captured as they should be
+    Check,
     /// List the registered tables
     Tables,
     /// Register sequences
@@ -50,7 +56,7 @@ pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<Exit
         known => known,
     };
     let job = match command {
-        Command::Tables | Command::Seqs => job.without_pidfile(),
+        Command::Tables | Command::Seqs | Command::Check => job.without_pidfile(),
         _ => job.with_pidfile_suffix(".setup"),
     };
     let outcome = job.run_command(|job, _| one(&mut Setup::new(job, &options), &command))?;
@@ -62,6 +68,8 @@ fn one(setup: &mut Setup<'_>, command: &Command) -> Result<Outcome, Error> {
         Command::Install => install::run(setup),
         Command::Add(args) => add::run(setup, args),
         Command::Remove(args) => remove::run(setup, args),
+        Command::Refresh(args) => refresh::run(setup, args),
+        Command::Check => check::run(setup),
         Command::Tables => tables::run(setup),
         Command::AddSeq(args) => add_seq::run(setup, args),
         Command::RemoveSeq(args) => remove_seq::run(setup, args),

@@ -5,6 +5,8 @@ use skytools::db::{DbError, During, Session};
 use skytools::table::TableName;
 use tracing::{error, warn};
 
+use crate::registry::RowKey;
+
 /// What of a table matters for replication.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Structure {
@@ -17,10 +19,20 @@ pub(super) struct Structure {
     pub(super) replica_triggers: Vec<String>,
     /// Unique indexes beside the primary key, each by its columns' names.
     pub(super) unique: Vec<String>,
+    /// Indexes that can tell rows apart, the primary key among them.
+    pub(super) keys: Vec<KeyIndex>,
     /// The primary key is checked at commit.
     pub(super) deferrable_key: bool,
     /// Live columns, in their order.
     pub(super) columns: Vec<Column>,
+}
+
+/// A unique index of plain columns, over all rows and checked at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct KeyIndex {
+    pub(super) name: String,
+    /// Sorted.
+    pub(super) columns: Vec<String>,
 }
 
 /// A live column.
@@ -41,6 +53,13 @@ pub(super) struct Column {
 impl Structure {
     fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// Takes other columns for the key.
+    fn set_key(&mut self, columns: &[String]) {
+        for column in &mut self.columns {
+            column.key = columns.contains(&column.name);
+        }
     }
 
     /// As `londiste.find_column_types` gives them.
@@ -112,6 +131,21 @@ pub(super) fn read(db: &mut Session<'_>, name: &str) -> Result<Option<Structure>
         return Ok(None);
     };
     let oid: u32 = row.get(0);
+    let keys = db
+        .query_typed(
+            "select x.relname,
+                    array(select a.attname::text from pg_catalog.pg_attribute a
+                           where a.attrelid = i.indrelid
+                             and a.attnum = any ((i.indkey::pg_catalog.int2[])[0:i.indnkeyatts - 1])
+                           order by 1)
+               from pg_catalog.pg_index i
+               join pg_catalog.pg_class x on x.oid = i.indexrelid
+              where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indimmediate
+                and i.indpred is null and i.indexprs is null
+              order by x.relname",
+            &[(&oid, Type::OID)],
+        )
+        .during(step)?;
     let columns = db
         .query_typed(
             "select a.attname,
@@ -136,6 +170,13 @@ pub(super) fn read(db: &mut Session<'_>, name: &str) -> Result<Option<Structure>
         replica_triggers: row.get(4),
         unique: row.get(5),
         deferrable_key: row.get(6),
+        keys: keys
+            .iter()
+            .map(|key| KeyIndex {
+                name: key.get(0),
+                columns: key.get(1),
+            })
+            .collect(),
         columns: columns
             .iter()
             .map(|column| Column {
@@ -151,11 +192,12 @@ pub(super) fn read(db: &mut Session<'_>, name: &str) -> Result<Option<Structure>
     }))
 }
 
-/// Compares both sides of a table; an empty list is a good pair.
+/// Compares both sides of a table whose rows `key` tells apart; an empty list is a good pair.
 ///
 /// Column order does not matter, and the subscriber may have columns of its own.
 pub(super) fn compare(
     table: &str,
+    key: &RowKey,
     provider: Option<&Structure>,
     subscriber: Option<&Structure>,
 ) -> Vec<Finding> {
@@ -170,9 +212,14 @@ pub(super) fn compare(
         }
         return found;
     };
+    let (mut provider, mut subscriber) = (provider.clone(), subscriber.clone());
+    if let Err(finding) = choose_key(table, key, &mut provider, &mut subscriber) {
+        return vec![finding];
+    }
+    let (provider, subscriber) = (&provider, &subscriber);
     let letters = (provider.letters(), subscriber.letters());
     for (side, letters) in [("provider", &letters.0), ("subscriber", &letters.1)] {
-        if !letters.contains('k') {
+        if !letters.contains('k') && *key != RowKey::None {
             found.push(Finding::Error(format!(
                 "{side} table {table} has no primary key ({letters})"
             )));
@@ -197,6 +244,39 @@ pub(super) fn compare(
     }
     whole_table(table, provider, subscriber, &mut found);
     found
+}
+
+/// Marks the columns that the table was published with as its key.
+fn choose_key(
+    table: &str,
+    key: &RowKey,
+    provider: &mut Structure,
+    subscriber: &mut Structure,
+) -> Result<(), Finding> {
+    match key {
+        RowKey::Primary => {}
+        RowKey::None => {
+            provider.set_key(&[]);
+            subscriber.set_key(&[]);
+        }
+        RowKey::Index(name) => {
+            let Some(index) = provider.keys.iter().find(|index| index.name == *name) else {
+                return Err(Finding::Error(format!(
+                    "provider table {table} has no unique index {name}, which was to be its key"
+                )));
+            };
+            let columns = index.columns.clone();
+            if !subscriber.keys.iter().any(|index| index.columns == columns) {
+                return Err(Finding::Error(format!(
+                    "subscriber table {table} has no unique index on the key of provider ({})",
+                    columns.join(", ")
+                )));
+            }
+            provider.set_key(&columns);
+            subscriber.set_key(&columns);
+        }
+    }
+    Ok(())
 }
 
 /// A column of the provider, and what the subscriber has under its name.
@@ -329,7 +409,7 @@ mod tests {
     }
 
     fn findings(provider: &Structure, subscriber: &Structure) -> Vec<Finding> {
-        compare("s.t", Some(provider), Some(subscriber))
+        compare("s.t", &RowKey::Primary, Some(provider), Some(subscriber))
     }
 
     fn error(text: &str) -> Finding {
@@ -348,11 +428,11 @@ mod tests {
     #[test]
     fn a_missing_table_is_named_with_its_side() {
         assert_eq!(
-            compare("s.t", Some(&table()), None),
+            compare("s.t", &RowKey::Primary, Some(&table()), None),
             [error("Table s.t missing from subscriber side")]
         );
         assert_eq!(
-            compare("s.t", None, None),
+            compare("s.t", &RowKey::Primary, None, None),
             [
                 error("Table s.t missing from provider side"),
                 error("Table s.t missing from subscriber side")
@@ -367,6 +447,45 @@ mod tests {
         assert_eq!(
             findings(&table(), &keyless),
             [error("subscriber table s.t has no primary key (vv)")]
+        );
+    }
+
+    #[test]
+    fn a_key_other_than_the_primary_one_must_be_unique_on_both_sides() {
+        let by = |provider: &Structure, subscriber: &Structure, key: &RowKey| {
+            compare("s.t", key, Some(provider), Some(subscriber))
+        };
+        let index = RowKey::Index("i".to_owned());
+        assert_eq!(
+            by(&table(), &table(), &index),
+            [error(
+                "provider table s.t has no unique index i, which was to be its key"
+            )]
+        );
+        let mut indexed = table();
+        indexed.keys.push(KeyIndex {
+            name: "i".to_owned(),
+            columns: vec!["a".to_owned()],
+        });
+        assert_eq!(
+            by(&indexed, &table(), &index),
+            [error(
+                "subscriber table s.t has no unique index on the key of provider (a)"
+            )]
+        );
+        let mut other = indexed.clone();
+        other.keys[0].name = "j".to_owned();
+        other.columns[0].key = false;
+        assert_eq!(by(&indexed, &other, &index), []);
+    }
+
+    #[test]
+    fn a_table_that_only_grows_needs_no_key() {
+        let mut keyless = table();
+        keyless.columns[0].key = false;
+        assert_eq!(
+            compare("s.t", &RowKey::None, Some(&keyless), Some(&table())),
+            []
         );
     }
 

@@ -2,19 +2,24 @@
 
 mod add;
 mod add_seq;
+mod attached;
+mod check;
 mod install;
 mod missing;
 mod register;
 mod remove;
 mod remove_seq;
+mod restore_triggers;
 mod resync;
 mod seqs;
+mod structures;
 mod tables;
 mod unregister;
+mod wait_sync;
 
 use std::process::ExitCode;
 
-use skytools::daemon::Job;
+use skytools::daemon::{Job, Stop};
 
 use super::Outcome;
 use super::setup::Setup;
@@ -42,6 +47,16 @@ enum Command {
     Resync(resync::Args),
     /// List what the provider publishes and this subscriber does not receive
     Missing,
+    /// Compare the structures of all published tables
+    Check,
+    /// List foreign keys of subscribed tables, in place or put aside
+    Fkeys(attached::Args),
+    /// List triggers of subscribed tables, in place or put aside
+    Triggers(attached::Args),
+    /// Bring triggers back that were put aside
+    RestoreTriggers(restore_triggers::Args),
+    /// Wait until tables are replicated
+    WaitSync(wait_sync::Args),
     /// Register the consumer on the provider
     Register,
     /// Remove the consumer from the provider, forget all positions and states
@@ -62,14 +77,21 @@ pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<Exit
         known => known,
     };
     let job = match command {
-        Command::Tables | Command::Seqs | Command::Missing => job.without_pidfile(),
+        Command::Tables
+        | Command::Seqs
+        | Command::Missing
+        | Command::Check
+        | Command::Fkeys(_)
+        | Command::Triggers(_)
+        | Command::WaitSync(_) => job.without_pidfile(),
         _ => job.with_pidfile_suffix(".setup"),
     };
-    let outcome = job.run_command(|job, _| one(&mut Setup::new(job, &options), &command))?;
+    let outcome = job
+        .run_command(|job, context| one(&mut Setup::new(job, &options), &command, &context.stop))?;
     Ok(outcome.into())
 }
 
-fn one(setup: &mut Setup<'_>, command: &Command) -> Result<Outcome, Error> {
+fn one(setup: &mut Setup<'_>, command: &Command, stop: &Stop) -> Result<Outcome, Error> {
     match command {
         Command::Install => install::run(setup),
         Command::Add(args) => add::run(setup, args),
@@ -77,6 +99,11 @@ fn one(setup: &mut Setup<'_>, command: &Command) -> Result<Outcome, Error> {
         Command::Tables => tables::run(setup),
         Command::Resync(args) => resync::run(setup, args),
         Command::Missing => missing::run(setup),
+        Command::Check => check::run(setup),
+        Command::Fkeys(args) => attached::run(setup, args, &attached::FKEYS),
+        Command::Triggers(args) => attached::run(setup, args, &attached::TRIGGERS),
+        Command::RestoreTriggers(args) => restore_triggers::run(setup, args),
+        Command::WaitSync(args) => wait_sync::run(setup, args, stop),
         Command::Register => register::run(setup),
         Command::Unregister => unregister::run(setup),
         Command::AddSeq(args) => add_seq::run(setup, args),

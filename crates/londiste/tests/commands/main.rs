@@ -6,4 +6,5 @@ mod provider;
 mod sql;
 mod subscriber;
 mod support;
+mod upkeep;
 mod usage;

@@ -70,7 +70,16 @@ fn help_names_every_command() -> TestResult {
         "add-seq",
         "remove-seq",
         "seqs",
+        "check",
+        "fkeys",
+        "triggers",
+        "restore-triggers",
+        "wait-sync",
     ] {
+        assert!(help.contains(&format!("\n  {command} ")), "{help}");
+    }
+    let (_, help, _) = in_empty_directory(&["x.ini", "provider", "--help"])?;
+    for command in ["install", "add", "remove", "refresh", "check", "tables"] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
     }
     Ok(())

@@ -5,8 +5,9 @@ use skytools::db::{Connection, DbError, During, Tx};
 use skytools::table::TableName;
 use tracing::{error, info, warn};
 
+use super::super::Outcome;
 use super::super::setup::{Selection, Setup, part_failed, select, step};
-use super::super::{Outcome, structure};
+use super::structures;
 use crate::args::Options;
 use crate::names::{self, Pattern};
 use crate::{Error, registry};
@@ -42,7 +43,7 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
     for name in known {
         info!("Table {name} already added");
     }
-    if !structures_match(setup, &fresh)? {
+    if !structures::match_all(setup, &fresh)? {
         if !options.force {
             return Ok(Outcome::Failed);
         }
@@ -112,22 +113,6 @@ fn named(arguments: &[String], name: &str) -> Result<bool, Error> {
         }
     }
     Ok(false)
-}
-
-fn structures_match(setup: &mut Setup<'_>, names: &[String]) -> Result<bool, Error> {
-    let mut provider = Vec::new();
-    for name in names {
-        provider.push(structure::read(setup.provider()?, name)?);
-    }
-    let mut good = true;
-    for (name, provider) in names.iter().zip(provider) {
-        let subscriber = structure::read(setup.subscriber()?, name)?;
-        info!("Checking {name}");
-        for finding in structure::compare(name, provider.as_ref(), subscriber.as_ref()) {
-            good &= finding.log();
-        }
-    }
-    Ok(good)
 }
 
 /// Adds one table, in one transaction.
