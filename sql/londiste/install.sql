@@ -57,6 +57,7 @@
 \ir functions/londiste.subscriber_get_seq_list.sql
 \ir functions/londiste.get_last_tick.sql
 \ir functions/londiste.set_last_tick.sql
+\ir functions/londiste.hold_last_tick.sql
 
 -- foreign keys of the subscriber
 \ir functions/londiste.find_table_fkeys.sql

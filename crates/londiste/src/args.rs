@@ -55,7 +55,7 @@ pub(crate) struct Options {
     /// With `provider add`: capture inserts, make updates and deletes errors; needs no key
     #[arg(long, global = true)]
     pub(crate) insert_only: bool,
-    /// With `compare` and lists: print one JSON document instead of text
+    /// With `compare`, `repair` and lists: print one JSON document instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// No command: move the consumer on the provider to the position stored on the subscriber

@@ -2,6 +2,7 @@
 
 mod compare;
 mod provider;
+mod repair;
 mod setup;
 mod structure;
 mod subscriber;
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Copy(copy::Args),
     /// Compare tables on both sides
     Compare(compare::Args),
+    /// Find rows that differ, and repair them
+    Repair(repair::Args),
 }
 
 /// How a command ended that could do its work; of several parts the worst counts.
@@ -67,6 +70,7 @@ pub(crate) fn dispatch(job: Job<Config>, args: Args) -> Result<ExitCode, Error> 
         Command::Replay => done(replay::run(job)),
         Command::Copy(args) => done(copy::run(job, &args)),
         Command::Compare(args) => compare::run(job, options, args),
+        Command::Repair(args) => repair::run(job, options, args),
     }
 }
 

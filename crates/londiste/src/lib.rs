@@ -6,6 +6,7 @@
 //! * [`args`](Args), [`Config`], [`Error`]: what the user says, and what goes wrong
 //! * `commands`: one file per command
 //! * `replay`, `copy`: the two processes that move data
+//! * `verify`: comparing and repairing tables
 //! * `registry`: which tables and sequences are registered, on either side
 
 mod args;
@@ -18,6 +19,7 @@ mod names;
 mod registry;
 mod replay;
 mod schema;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -1,55 +1,177 @@
 //! `compare`: do tables hold the same rows on both sides?
 
-mod checksum;
-mod fence;
-
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use postgres::SimpleQueryMessage;
-use serde::Serialize;
 use skytools::daemon::{Context, Job};
-use skytools::db::{Connection, Database, During, Isolation, Session, Tx};
-use skytools::table::{self, TableName};
+use skytools::table::TableName;
 use tracing::{info, warn};
 
 use super::Outcome;
-use super::setup::{literal, part_failed, print_json, set_local};
+use super::setup::{literal, part_failed, print_json};
 use crate::args::Options;
 use crate::registry::SubscriberTable;
 use crate::schema::{self, Side};
+use crate::verify::check::{Checked, Checker, Count, Fit, Manner};
+use crate::verify::fence::Terms;
+use crate::verify::{Report, resume::Resume};
 use crate::{Config, Error, registry};
-use fence::{Fence, Limits};
 
 /// Compare tables on both sides
 ///
-/// Blocks writers of one table at a time until the subscriber has applied everything before, then
-/// compares count and checksum of the rows in snapshots of both sides. The exit code is 3 if a
-/// table differs.
+/// Both sides are read in the same state, that of a tick, and nobody waits for it. The exit code is 3
+/// if a table differs.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Subscribed tables: `name` or `schema.name`; default: all
-    #[arg(value_name = "TABLE")]
-    tables: Vec<String>,
+    #[command(flatten)]
+    pub(super) tables: Tables,
     /// Compare the number of rows only
     #[arg(long)]
     count_only: bool,
 }
 
-/// What was found out about a table.
-#[derive(Debug, Serialize)]
-struct Report {
-    table: String,
-    /// Null if it could not be compared.
-    equal: Option<bool>,
-    provider: Option<String>,
-    subscriber: Option<String>,
+/// Which tables are read, and how; `repair` has the same options.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Tables {
+    /// Subscribed tables: `name` or `schema.name`; default: all
+    #[arg(value_name = "TABLE")]
+    tables: Vec<String>,
+    /// Block the writers of a table, one at a time, until the subscriber has come up to them
+    #[arg(long)]
+    pub(super) lock: bool,
+    /// Keep in FILE how far it is, and go on from there if FILE exists
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    /// Rows compared at once
+    #[arg(long, value_name = "ROWS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    chunk: u32,
+    /// Seconds after which snapshots are let go and new ones taken, so that VACUUM can do its work
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    max_age: u64,
+}
+
+impl Tables {
+    pub(super) fn terms(&self, context: &Context, options: &Options) -> Terms {
+        Terms {
+            lock: self.lock,
+            force: options.force,
+            stop: context.stop.clone(),
+        }
+    }
+
+    pub(super) fn checker(
+        &self,
+        job: &Job<Config>,
+        context: &Context,
+        options: &Options,
+    ) -> Result<Checker, Error> {
+        let manner = Manner {
+            terms: self.terms(context, options),
+            chunk: self.chunk,
+            max_age: Duration::from_secs(self.max_age),
+            json: options.json,
+        };
+        Checker::new(job, manner)
+    }
+
+    /// Where an earlier run ended.
+    pub(super) fn resume(&self, job: &Job<Config>, command: &str) -> Result<Resume, Error> {
+        let of = format!(
+            "{command} of job {} on queue {}",
+            job.common.job_name, job.config.pgq_queue_name
+        );
+        Resume::open(self.resume.as_deref(), of)
+    }
+
+    /// Goes through the tables with `one`, past those that an earlier run has finished.
+    pub(super) fn each(
+        &self,
+        job: &Job<Config>,
+        checker: &mut Checker,
+        resume: &mut Resume,
+        mut one: impl FnMut(&mut Checker, &TableName, &mut Resume) -> Result<(Outcome, Report), Error>,
+    ) -> Result<(Outcome, Vec<Report>), Error> {
+        let queue = &job.config.pgq_queue_name;
+        schema::require(checker.subscriber()?, Side::Subscriber)?;
+        schema::require(checker.provider()?, Side::Provider)?;
+        let subscribed = registry::subscriber_tables(checker.subscriber()?, queue)?;
+        let names = if self.tables.is_empty() {
+            subscribed.iter().map(|table| table.name.clone()).collect()
+        } else {
+            literal(&self.tables)?
+        };
+        // Names that cannot be compared anyway are not a matter of lag.
+        let comparable = |name: &String| {
+            let known = subscribed.iter().find(|table| table.name == *name);
+            known.is_some_and(SubscriberTable::is_ok)
+        };
+        if self.tables.is_empty() || names.iter().any(comparable) {
+            checker.fence().check_lag()?;
+        }
+        let mut outcome = Outcome::Done;
+        for report in &resume.state.finished {
+            info!("{} was finished by an earlier run", report.table);
+            if report.equal == Some(false) {
+                outcome = Outcome::Differs;
+            }
+        }
+        let mut failed = Vec::new();
+        for name in names {
+            if resume.state.finished.iter().any(|done| done.table == name) {
+                continue;
+            }
+            let done = match checker.fits(&name, &subscribed)? {
+                Fit::No => Ok((Outcome::Failed, Report::nothing(&name))),
+                Fit::Yes => one(checker, &TableName::parse(&name), resume),
+            };
+            let (one, report) = match done {
+                Ok(done) => done,
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(failure) => {
+                    checker.reset();
+                    (part_failed(&name, failure)?, Report::nothing(&name))
+                }
+            };
+            outcome = outcome.max(one);
+            if one == Outcome::Failed {
+                failed.push(report);
+            } else {
+                resume.state.current = None;
+                resume.state.finished.push(report);
+                resume.save()?;
+            }
+        }
+        if failed.is_empty() {
+            resume.remove();
+        }
+        let mut reports = resume.state.finished.clone();
+        reports.extend(failed);
+        Ok((outcome, reports))
+    }
 }
 
 pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<ExitCode, Error> {
     let job = job.with_pidfile_suffix(".repair");
     let outcome = job.run_command(|job, context| {
-        let mut comparison = Comparison::open(job, context, &options, &args)?;
-        let (outcome, reports) = comparison.all()?;
+        let mut checker = args.tables.checker(job, context, &options)?;
+        let mut resume = args.tables.resume(job, "compare")?;
+        let sql = job.config.compare_sql.as_deref();
+        let tables = &args.tables;
+        let (outcome, reports) = tables.each(
+            job,
+            &mut checker,
+            &mut resume,
+            |checker, table, resume| match sql.filter(|_| !args.count_only) {
+                Some(sql) => {
+                    checker.meet(table)?;
+                    let sql = sql.replace("_TABLE_", &table.quoted());
+                    by_query(checker, table, &sql, &sql)
+                }
+                None if args.count_only => whole(checker, table, true),
+                None => by_ranges(checker, table, resume),
+            },
+        )?;
         if options.json {
             print_json(&reports)?;
         }
@@ -58,174 +180,90 @@ pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<Exit
     Ok(outcome.into())
 }
 
-/// The connections of a comparison, and what was asked for.
-struct Comparison<'a> {
-    job: &'a Job<Config>,
-    context: &'a Context,
-    options: &'a Options,
-    args: &'a Args,
-    fence: Fence,
-    provider: Database,
-    subscriber: Database,
-}
-
-impl<'a> Comparison<'a> {
-    fn open(
-        job: &'a Job<Config>,
-        context: &'a Context,
-        options: &'a Options,
-        args: &'a Args,
-    ) -> Result<Comparison<'a>, Error> {
-        let (config, common) = (&job.config, &job.common);
-        Ok(Comparison {
-            job,
-            context,
-            options,
-            args,
-            fence: Fence::new(config, common)?,
-            provider: config.provider(common)?,
-            subscriber: config.subscriber(common)?,
-        })
-    }
-
-    /// Compares every table asked for.
-    fn all(&mut self) -> Result<(Outcome, Vec<Report>), Error> {
-        let queue = &self.job.config.pgq_queue_name;
-        schema::require(self.subscriber.connection()?, Side::Subscriber)?;
-        schema::require(self.provider.connection()?, Side::Provider)?;
-        let subscribed = registry::subscriber_tables(self.subscriber.connection()?, queue)?;
-        let names = if self.args.tables.is_empty() {
-            subscribed.iter().map(|table| table.name.clone()).collect()
-        } else {
-            literal(&self.args.tables)?
-        };
-        // Names that cannot be compared anyway are not a matter of lag.
-        let comparable = |name: &String| {
-            let known = subscribed.iter().find(|table| table.name == *name);
-            known.is_some_and(SubscriberTable::is_ok)
-        };
-        if self.args.tables.is_empty() || names.iter().any(comparable) {
-            self.fence.check_lag(self.options.force)?;
-        }
-        let mut outcome = Outcome::Done;
-        let mut reports = Vec::new();
-        for name in names {
-            let (one, report) = match self.one(&name, &subscribed) {
-                Ok(done) => done,
-                Err(failure) => (part_failed(&name, failure)?, Report::nothing(&name)),
-            };
-            outcome = outcome.max(one);
-            reports.push(report);
-        }
-        Ok((outcome, reports))
-    }
-
-    fn one(
-        &mut self,
-        name: &str,
-        subscribed: &[SubscriberTable],
-    ) -> Result<(Outcome, Report), Error> {
-        let skipped = Ok((Outcome::Failed, Report::nothing(name)));
-        match subscribed.iter().find(|table| table.name == name) {
-            None => {
-                warn!("Table not subscribed: {name}");
-                return skipped;
-            }
-            Some(table) if !table.is_ok() => {
-                info!("Table {name} not synced yet, no point");
-                return skipped;
-            }
-            Some(_) => {}
-        }
-        let table = TableName::parse(name);
-        for (side, database) in [
-            ("provider", &mut self.provider),
-            ("subscriber", &mut self.subscriber),
-        ] {
-            if !table::exists_table(&mut **database.connection()?, &table)? {
-                warn!("Table {name} does not exist on {side} side");
-                return skipped;
-            }
-        }
-
-        let limits = Limits {
-            stop: &self.context.stop,
-            force: self.options.force,
-        };
-        let subscriber = self.subscriber.connection()?;
-        let held = self.fence.hold(&table, subscriber, &limits)?;
-        let mut provider = snapshot(self.provider.connection()?)?;
-        let mut subscriber = snapshot(subscriber)?;
-        held.release()?;
-
-        info!("Counting {name}");
-        let (here, there) = match &self.job.config.compare_sql {
-            Some(sql) if !self.args.count_only => {
-                let sql = sql.replace("_TABLE_", &table.quoted());
-                (sql.clone(), sql)
-            }
-            _ => checksum::queries(&mut provider, &mut subscriber, &table, self.args.count_only)?,
-        };
-        let here = first_row(&mut provider, &here, "provider")?;
-        info!("srcdb: res = {here}");
-        let there = first_row(&mut subscriber, &there, "subscriber")?;
-        info!("dstdb: res = {there}");
-        provider.rollback()?;
-        subscriber.rollback()?;
-
-        let equal = here == there;
-        if !equal {
-            warn!("{name}: Results do not match!");
-        }
-        let report = Report {
-            table: name.to_owned(),
-            equal: Some(equal),
-            provider: Some(here),
-            subscriber: Some(there),
-        };
-        let outcome = if equal {
-            Outcome::Done
-        } else {
-            Outcome::Differs
-        };
-        Ok((outcome, report))
-    }
-}
-
-impl Report {
-    fn nothing(table: &str) -> Report {
-        Report {
-            table: table.to_owned(),
-            equal: None,
-            provider: None,
-            subscriber: None,
-        }
-    }
-}
-
-/// Begins a transaction whose snapshot is taken. A policy that would hide rows is an error.
-fn snapshot(db: &mut Connection) -> Result<Tx<'_>, Error> {
-    let mut tx = db.begin_with(Isolation::RepeatableRead)?;
-    set_local(&mut tx, "row_security", "off")?;
-    set_local(&mut tx, "statement_timeout", "0")?;
-    tx.query_typed("select 1", &[]).during("take a snapshot")?;
-    Ok(tx)
-}
-
-/// The first row of the first result, its values as text joined by `, `.
-fn first_row(db: &mut Session<'_>, sql: &str, side: &str) -> Result<String, Error> {
-    let messages = db
-        .simple_query(sql)
-        .during(format!("run the comparing query on the {side}"))?;
-    let row = messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    });
-    let Some(row) = row else {
-        return Ok(String::new());
+/// Compares range by range.
+fn by_ranges(
+    checker: &mut Checker,
+    table: &TableName,
+    resume: &mut Resume,
+) -> Result<(Outcome, Report), Error> {
+    let (totals, sums) = match checker.table(table, resume, &mut Count, "Counting")? {
+        Checked::NoKey => return whole_of_met(checker, table, false),
+        Checked::Ranges(totals, sums) => (totals, sums),
     };
-    let values: Vec<&str> = (0..row.len())
-        .map(|nr| row.get(nr).unwrap_or("NULL"))
-        .collect();
-    Ok(values.join(", "))
+    let mut report = Report::nothing(&table.to_string());
+    let here = format!("{}, {}", totals.provider_rows, totals.provider_hash);
+    let there = format!("{}, {}", totals.subscriber_rows, totals.subscriber_hash);
+    let equal = sums.0 && totals.differences() == 0;
+    show(table, &here, &there, equal);
+    if !equal {
+        info!(
+            "{table}: {} rows missing, {} too many, {} different",
+            totals.missing, totals.extra, totals.changed
+        );
+        report.missing = Some(totals.missing);
+        report.extra = Some(totals.extra);
+        report.changed = Some(totals.changed);
+    }
+    report.equal = Some(equal);
+    report.provider = Some(here);
+    report.subscriber = Some(there);
+    Ok((outcome(equal), report))
+}
+
+/// Compares the whole table at once.
+fn whole(
+    checker: &mut Checker,
+    table: &TableName,
+    count_only: bool,
+) -> Result<(Outcome, Report), Error> {
+    checker.meet(table)?;
+    whole_of_met(checker, table, count_only)
+}
+
+fn whole_of_met(
+    checker: &mut Checker,
+    table: &TableName,
+    count_only: bool,
+) -> Result<(Outcome, Report), Error> {
+    let layout = checker.layout(table)?;
+    if !count_only {
+        layout.warn();
+    }
+    let here = layout.whole_sql(Side::Provider, count_only);
+    let there = layout.whole_sql(Side::Subscriber, count_only);
+    by_query(checker, table, &here, &there)
+}
+
+/// Compares the results of a query; both sides have met.
+fn by_query(
+    checker: &mut Checker,
+    table: &TableName,
+    here: &str,
+    there: &str,
+) -> Result<(Outcome, Report), Error> {
+    info!("Counting {table}");
+    let (here, there) = checker.both(here, there)?;
+    checker.part()?;
+    let equal = here == there;
+    show(table, &here, &there, equal);
+    let mut report = Report::nothing(&table.to_string());
+    report.equal = Some(equal);
+    report.provider = Some(here);
+    report.subscriber = Some(there);
+    Ok((outcome(equal), report))
+}
+
+fn show(table: &TableName, here: &str, there: &str, equal: bool) {
+    info!("srcdb: res = {here}");
+    info!("dstdb: res = {there}");
+    if !equal {
+        warn!("{table}: Results do not match!");
+    }
+}
+
+fn outcome(equal: bool) -> Outcome {
+    match equal {
+        true => Outcome::Done,
+        false => Outcome::Differs,
+    }
 }

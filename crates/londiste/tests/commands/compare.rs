@@ -1,46 +1,9 @@
 //! `compare`, beside a running replay.
 
-use std::time::Duration;
+use testkit::TestResult;
 
-use testkit::{Running, TestResult, wait_until};
-
-use crate::support::{Pair, Ticker, value};
-
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Replicating {
-    pair: Pair,
-    _ticker: Ticker,
-    _replay: Running,
-}
-
-/// Tables of `sql` exist on both sides, are in sync and replicated.
-fn replicating(sql: &str, tables: &[&str]) -> TestResult<Replicating> {
-    let mut pair = Pair::installed()?;
-    pair.both(sql)?;
-    replicate(pair, tables)
-}
-
-/// The tables are in sync and replicated.
-fn replicate(mut pair: Pair, tables: &[&str]) -> TestResult<Replicating> {
-    let ticker = pair.ticker()?;
-    let replay = pair.start("replay")?;
-    let add = [&["provider", "add"], tables].concat();
-    assert_eq!(pair.run_args(&add)?.code, Some(0));
-    let add = [&["subscriber", "add"], tables].concat();
-    assert_eq!(pair.run_args(&add)?.code, Some(0));
-    wait_until("the tables to be copied", PATIENCE, || {
-        Ok(value::<i64>(
-            &mut pair.subscriber,
-            "select count(*) from londiste.subscriber_table where merge_state is distinct from 'ok'",
-        )? == 0)
-    })?;
-    Ok(Replicating {
-        pair,
-        _ticker: ticker,
-        _replay: replay,
-    })
-}
+use crate::replicating::{replicate, replicating};
+use crate::support::{Pair, value};
 
 #[test]
 fn equal_tables_exit_with_0_and_different_ones_with_3() -> TestResult {
@@ -140,7 +103,7 @@ fn what_cannot_be_compared_does_not_look_equal() -> TestResult {
         run.log.starts_with(
             "WARNING Table not subscribed: public.u\n\
              WARNING Table public.gone does not exist on provider side\n\
-             INFO Locking public.t\nINFO Syncing public.t\nINFO Counting public.t\n"
+             INFO Syncing public.t\nINFO Counting public.t\n"
         ),
         "{}",
         run.log
@@ -197,7 +160,9 @@ fn a_busy_table_is_given_up_and_nothing_stays_locked() -> TestResult {
     let mut writer = set.pair.cluster.connect("provider")?;
     let mut transaction = writer.transaction()?;
     transaction.batch_execute("insert into t values (1)")?;
-    let run = set.pair.run("compare t u --set lock_timeout=1")?;
+    // By default a writer is in the way of nobody.
+    set.pair.ok("compare t u --set lock_timeout=1")?;
+    let run = set.pair.run("compare t u --lock --set lock_timeout=1")?;
     assert_eq!(run.code, Some(1));
     assert!(
         run.log.contains(
@@ -208,7 +173,7 @@ fn a_busy_table_is_given_up_and_nothing_stays_locked() -> TestResult {
     );
     assert!(run.log.contains("INFO Counting public.u\n"), "{}", run.log);
     transaction.commit()?;
-    set.pair.ok("compare t u")?;
+    set.pair.ok("compare t u --lock")?;
     Ok(())
 }
 
@@ -227,12 +192,14 @@ fn a_dead_replay_and_a_dead_ticker_are_told_apart() -> TestResult {
     pair.provider.batch_execute("select pgq.ticker('replic')")?;
     pair.ok("subscriber register")?;
     let ticker = pair.ticker()?;
-    let run = pair.run("compare t --set lock_timeout=0.3")?;
-    assert_eq!(run.code, Some(1));
-    let lagging = "ERROR public.t: Consumer lagging too much, exiting\n";
-    assert!(run.log.contains(lagging), "{}", run.log);
+    for how in ["", " --lock"] {
+        let run = pair.run(&format!("compare t --set lock_timeout=0.3{how}"))?;
+        assert_eq!(run.code, Some(1));
+        let lagging = "ERROR public.t: Consumer lagging too much, exiting\n";
+        assert!(run.log.contains(lagging), "{}", run.log);
+    }
     drop(ticker);
-    let run = pair.run("compare t")?;
+    let run = pair.run("compare t --lock")?;
     assert_eq!(run.code, Some(1));
     let dead = "ERROR public.t: Ticker seems dead; is pgqadm ticker running on provider_db?\n";
     assert!(run.log.contains(dead), "{}", run.log);

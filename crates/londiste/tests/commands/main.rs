@@ -3,6 +3,8 @@
 mod capture;
 mod compare;
 mod provider;
+mod repair;
+mod replicating;
 mod sql;
 mod subscriber;
 mod support;

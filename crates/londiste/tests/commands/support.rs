@@ -91,6 +91,23 @@ impl Pair {
         Ok(fs::write(self.dir.path().join(name), text)?)
     }
 
+    /// Reads a file of that directory, in which the program runs.
+    pub(crate) fn read(&self, name: &str) -> TestResult<String> {
+        Ok(fs::read_to_string(self.dir.path().join(name))?)
+    }
+
+    /// Names of its files that begin so.
+    pub(crate) fn files(&self, start: &str) -> TestResult<Vec<String>> {
+        let mut names = Vec::new();
+        for file in fs::read_dir(self.dir.path())? {
+            let name = file?.file_name().to_string_lossy().into_owned();
+            if name.starts_with(start) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
     /// Runs a statement on both sides.
     pub(crate) fn both(&mut self, sql: &str) -> TestResult {
         self.provider.batch_execute(sql)?;

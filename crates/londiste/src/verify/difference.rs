@@ -1,0 +1,205 @@
+//! Finding the rows that differ within a range.
+
+use std::collections::HashMap;
+
+use skytools::db::{Session, Text};
+
+use super::layout::Layout;
+use super::read::{self, Key, Range, Sum, Values};
+use crate::Error;
+use crate::schema::Side;
+
+/// Rows of the smaller ranges that a range which differs is divided into.
+const SMALL: u32 = 500;
+
+/// Keys of the subscriber read at once.
+const PAGE: u32 = 2000;
+
+/// Whole rows read at once.
+pub(crate) const ROWS: usize = 50;
+
+/// A row that is not the same on both sides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Difference {
+    /// The subscriber lacks it.
+    Missing(Values),
+    /// The subscriber has it, and should not.
+    Extra(Values),
+    /// Values differ.
+    Changed {
+        provider: Values,
+        subscriber: Values,
+    },
+}
+
+/// Looks for the rows of a range that differ, and tells them in small portions.
+pub(crate) fn drill(
+    provider: &mut Session<'_>,
+    subscriber: &mut Session<'_>,
+    layout: &Layout,
+    range: &Range,
+    tell: &mut impl FnMut(Vec<Difference>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut rest = range.clone();
+    loop {
+        let (part, here) = read::first_part(provider, layout, Side::Provider, &rest, SMALL)?;
+        let there = read::sum(subscriber, layout, Side::Subscriber, &part)?;
+        if here != there {
+            candidates(provider, subscriber, layout, &part, here, tell)?;
+        }
+        if part.last == range.last {
+            return Ok(());
+        }
+        rest.after = part.last;
+    }
+}
+
+/// Compares key by key.
+fn candidates(
+    provider: &mut Session<'_>,
+    subscriber: &mut Session<'_>,
+    layout: &Layout,
+    range: &Range,
+    here: Sum,
+    tell: &mut impl FnMut(Vec<Difference>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let limit = u32::try_from(here.rows).unwrap_or(SMALL).max(1);
+    let mut wanted: HashMap<Key, i64> =
+        read::hashes(provider, layout, Side::Provider, range, limit)?
+            .into_iter()
+            .collect();
+    let mut rest = range.clone();
+    loop {
+        let page = read::hashes(subscriber, layout, Side::Subscriber, &rest, PAGE)?;
+        let more = page.len() == PAGE as usize;
+        rest.after = page.last().map(|(key, _)| key.clone()).or(rest.after);
+        let (mut extra, mut changed) = (Vec::new(), Vec::new());
+        for (key, hash) in page {
+            match wanted.remove(&key) {
+                Some(expected) if expected == hash => {}
+                Some(_) => changed.push(key),
+                None => extra.push(key),
+            }
+        }
+        for keys in extra.chunks(ROWS) {
+            tell(verify(
+                provider,
+                subscriber,
+                layout,
+                keys,
+                Whose::Subscriber,
+            )?)?;
+        }
+        for keys in changed.chunks(ROWS) {
+            tell(verify(provider, subscriber, layout, keys, Whose::Provider)?)?;
+        }
+        if !more {
+            break;
+        }
+    }
+    let missing: Vec<Key> = wanted.into_keys().collect();
+    for keys in missing.chunks(ROWS) {
+        tell(verify(provider, subscriber, layout, keys, Whose::Provider)?)?;
+    }
+    Ok(())
+}
+
+/// Where a key was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Provider,
+    Subscriber,
+}
+
+/// Reads the rows of keys on both sides and compares their values.
+///
+/// Where both sides sort keys differently, a row can lie in one range here and in another there;
+/// looked up by its key it is found. What the subscriber has too much is told for keys seen there
+/// only: the provider's rows are told where they were seen themselves.
+pub(crate) fn verify(
+    provider: &mut Session<'_>,
+    subscriber: &mut Session<'_>,
+    layout: &Layout,
+    keys: &[Key],
+    whose: Whose,
+) -> Result<Vec<Difference>, Error> {
+    let mut here = read::rows(provider, layout, Side::Provider, keys)?;
+    let mut there = read::rows(subscriber, layout, Side::Subscriber, keys)?;
+    Ok((0..keys.len())
+        .filter_map(|nr| match (here.remove(&nr), there.remove(&nr)) {
+            (Some(provider), None) if whose == Whose::Provider => {
+                Some(Difference::Missing(provider))
+            }
+            (None, Some(subscriber)) => Some(Difference::Extra(subscriber)),
+            (Some(provider), Some(subscriber))
+                if whose == Whose::Provider && !same(layout, &provider, &subscriber) =>
+            {
+                Some(Difference::Changed {
+                    provider,
+                    subscriber,
+                })
+            }
+            _ => None,
+        })
+        .collect())
+}
+
+/// Whether all values are the same.
+fn same(layout: &Layout, here: &Values, there: &Values) -> bool {
+    changed(layout, here, there).next().is_none()
+}
+
+/// Places of the columns whose values differ.
+pub(crate) fn changed<'v>(
+    layout: &'v Layout,
+    here: &'v Values,
+    there: &'v Values,
+) -> impl Iterator<Item = usize> + 'v {
+    let columns = layout.columns.iter().enumerate();
+    columns.filter_map(|(nr, column)| {
+        let (a, b) = (&here[nr], &there[nr]);
+        let same = a == b || (column.types_differ && differ_by_zone(a, b));
+        (!same).then_some(nr)
+    })
+}
+
+/// Whether one value is the other with a time zone that the other's type has not.
+fn differ_by_zone(a: &Option<Text>, b: &Option<Text>) -> bool {
+    /// Length of `2026-01-01 00:00:00`.
+    const TIMESTAMP: usize = 19;
+    let (Some(a), Some(b)) = (a, b) else {
+        return false;
+    };
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    match long.strip_prefix(short) {
+        Some([b'+', hours @ ..]) => {
+            short.len() >= TIMESTAMP && hours.len() == 2 && hours.iter().all(u8::is_ascii_digit)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> Option<Text> {
+        Some(Text::from(text))
+    }
+
+    #[test]
+    fn a_time_zone_may_be_what_one_type_has_not() {
+        for (a, b, same) in [
+            ("1.0", "1.00", false),
+            ("a", "b", false),
+            ("2026-01-01 00:00:00", "2026-01-01 00:00:00+00", true),
+            ("2026-01-01 00:00:00+02", "2026-01-01 00:00:00", true),
+            ("2026-01-01 00:00:00", "2026-01-01 00:00:00.5", false),
+            ("12", "12+00", false),
+        ] {
+            assert_eq!(differ_by_zone(&value(a), &value(b)), same, "{a} {b}");
+        }
+        assert!(!differ_by_zone(&None, &value("")));
+    }
+}

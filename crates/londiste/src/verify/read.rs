@@ -1,0 +1,242 @@
+//! Reading ranges of keys, and rows by their key.
+
+use std::collections::HashMap;
+
+use bytes::BytesMut;
+use postgres::Row;
+use postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
+use skytools::db::{DbError, During, Session, Text, Typed};
+
+use super::layout::{self, Layout};
+use crate::schema::Side;
+
+/// Values of the key's columns, as text.
+pub(crate) type Key = Vec<Text>;
+
+/// Values of the compared columns, as text; `None` is NULL.
+pub(crate) type Values = Vec<Option<Text>>;
+
+/// Keys above `after`, up to and with `last`; open where there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Range {
+    pub(crate) after: Option<Key>,
+    pub(crate) last: Option<Key>,
+}
+
+/// Number of rows, and the sum of their hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sum {
+    pub(crate) rows: u64,
+    pub(crate) hash: i128,
+}
+
+/// A value whose type the server knows, sent as text.
+#[derive(Debug)]
+struct Untyped<'a>(&'a Text);
+
+impl ToSql for Untyped<'_> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    to_sql_checked!();
+}
+
+/// Runs a query with keys as its parameters.
+fn query<'k>(
+    db: &mut Session<'_>,
+    sql: &str,
+    keys: impl IntoIterator<Item = &'k Key>,
+    step: &str,
+) -> Result<Vec<Row>, DbError> {
+    let values: Vec<Untyped<'_>> = keys.into_iter().flatten().map(Untyped).collect();
+    let parameters: Vec<_> = values
+        .iter()
+        .map(|value| (value as &(dyn ToSql + Sync), Type::UNKNOWN))
+        .collect();
+    let parameters: &Typed<'_> = &parameters;
+    db.query_typed(sql, parameters).during(step.to_owned())
+}
+
+impl Range {
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.after.iter().chain(&self.last)
+    }
+
+    /// The condition for `where`, its parameters those of [`Range::keys`].
+    fn condition(&self, layout: &Layout, side: Side) -> String {
+        let mut conditions = Vec::new();
+        let mut next = 1;
+        for (bound, operator) in [(&self.after, ">"), (&self.last, "<=")] {
+            if bound.is_some() {
+                conditions.push(layout.beyond(side, operator, next));
+                next += layout.key_length;
+            }
+        }
+        match conditions.is_empty() {
+            true => "true".to_owned(),
+            false => conditions.join(" and "),
+        }
+    }
+}
+
+/// Sums up the rows of a range.
+pub(crate) fn sum(
+    db: &mut Session<'_>,
+    layout: &Layout,
+    side: Side,
+    range: &Range,
+) -> Result<Sum, DbError> {
+    let sql = format!(
+        "select count(*), coalesce(sum({}), 0)::text from {} where {}",
+        layout.hash(),
+        layout.from(side),
+        range.condition(layout, side)
+    );
+    let step = format!("sum up rows of {} on the {}", layout.table, side.name());
+    let rows = query(db, &sql, range.keys(), &step)?;
+    Ok(sum_of(&rows[0]))
+}
+
+fn sum_of(row: &Row) -> Sum {
+    let rows: i64 = row.get(0);
+    let hash: String = row.get(1);
+    Sum {
+        rows: rows.unsigned_abs(),
+        hash: hash.parse().expect("a sum of bigints is a number"),
+    }
+}
+
+/// Sums up the first `limit` rows of a range, and says which range that was: the rest begins behind
+/// its last key, and there is none if that is the end of the whole range.
+pub(crate) fn first_part(
+    db: &mut Session<'_>,
+    layout: &Layout,
+    side: Side,
+    range: &Range,
+    limit: u32,
+) -> Result<(Range, Sum), DbError> {
+    let names: Vec<String> = (0..layout.key_length).map(|nr| format!("k{nr}")).collect();
+    let named: Vec<String> = (layout.key().iter().zip(&names))
+        .map(|(column, name)| format!("t.{} as {name}", column.name))
+        .collect();
+    let texts: Vec<String> = names
+        .iter()
+        .map(|name| format!("pg_catalog.format('%s', r.{name}) as {name}"))
+        .collect();
+    let downwards: Vec<String> = names.iter().map(|name| format!("r.{name} desc")).collect();
+    let sql = format!(
+        "with r as materialized (
+             select {named}, {hash} as h from {from} where {condition} order by {key} limit {limit})
+         select s.n, s.h, l.*
+           from (select count(*) as n, coalesce(sum(r.h), 0)::text as h from r) s
+           left join lateral (select {texts} from r order by {downwards} limit 1) l on true",
+        named = named.join(", "),
+        hash = layout.hash(),
+        from = layout.from(side),
+        condition = range.condition(layout, side),
+        key = layout.key_list(),
+        texts = texts.join(", "),
+        downwards = downwards.join(", "),
+    );
+    let step = format!("sum up rows of {} on the {}", layout.table, side.name());
+    let rows = query(db, &sql, range.keys(), &step)?;
+    let sum = sum_of(&rows[0]);
+    let last = match sum.rows < u64::from(limit) {
+        true => range.last.clone(),
+        false => Some(key_of(&rows[0], 2, layout)),
+    };
+    let part = Range {
+        after: range.after.clone(),
+        last,
+    };
+    Ok((part, sum))
+}
+
+fn key_of(row: &Row, first: usize, layout: &Layout) -> Key {
+    (first..first + layout.key_length)
+        .map(|nr| row.get(nr))
+        .collect()
+}
+
+/// Keys and hashes of the first `limit` rows of a range.
+pub(crate) fn hashes(
+    db: &mut Session<'_>,
+    layout: &Layout,
+    side: Side,
+    range: &Range,
+    limit: u32,
+) -> Result<Vec<(Key, i64)>, DbError> {
+    let sql = format!(
+        "select {}, {} from {} where {} order by {} limit {limit}",
+        layout.hash(),
+        layout.key_text(),
+        layout.from(side),
+        range.condition(layout, side),
+        layout.key_list(),
+    );
+    let step = format!("read keys of {} on the {}", layout.table, side.name());
+    let rows = query(db, &sql, range.keys(), &step)?;
+    Ok(rows
+        .iter()
+        .map(|row| (key_of(row, 1, layout), row.get(0)))
+        .collect())
+}
+
+/// Rows by key, in the place of the key; keys that are no key of the side are left out.
+///
+/// Equality decides, not order, which may differ between the sides.
+pub(crate) fn rows(
+    db: &mut Session<'_>,
+    layout: &Layout,
+    side: Side,
+    keys: &[Key],
+) -> Result<HashMap<usize, Values>, DbError> {
+    let places: Vec<String> = (0..keys.len())
+        .map(|nr| {
+            let parameters = layout.parameters(side, nr * layout.key_length + 1);
+            format!("({nr}, {parameters})")
+        })
+        .collect();
+    let names: Vec<String> = (0..layout.key_length).map(|nr| format!("k{nr}")).collect();
+    let equal: Vec<String> = (layout.key().iter().zip(&names))
+        .map(|(column, name)| format!("t.{} = v.{name}", column.name))
+        .collect();
+    let texts: Vec<String> = layout
+        .columns
+        .iter()
+        .map(|column| layout::text(&format!("t.{}", column.name)))
+        .collect();
+    let sql = format!(
+        "select v.nr, {} from (values {}) v (nr, {}) join {} on {}",
+        texts.join(", "),
+        places.join(", "),
+        names.join(", "),
+        layout.from(side),
+        equal.join(" and "),
+    );
+    let step = format!("read rows of {} on the {}", layout.table, side.name());
+    let found = query(db, &sql, keys, &step)?;
+    Ok(found
+        .iter()
+        .map(|row| {
+            let nr: i32 = row.get(0);
+            let nr = usize::try_from(nr).expect("places count from 0");
+            let values = (1..=layout.columns.len()).map(|nr| row.get(nr)).collect();
+            (nr, values)
+        })
+        .collect())
+}

@@ -1,0 +1,433 @@
+//! `repair`, and `compare` down to single rows.
+
+use testkit::TestResult;
+
+use crate::replicating::{Replicating, replicate, replicating, under_load};
+use crate::support::{Pair, value};
+
+const ROWS: &str = "create table t (id int primary key, v text)";
+
+/// `t` with ids 1 to `rows` on both sides.
+fn filled(rows: i32) -> TestResult<Replicating> {
+    let mut set = replicating(ROWS, &["t"])?;
+    set.pair.provider.execute(
+        "insert into t select g, 'x' || g from generate_series(1, $1) g",
+        &[&rows],
+    )?;
+    set.pair.ok("compare t")?;
+    Ok(set)
+}
+
+/// Runs a fix file on the subscriber.
+fn run_fix(set: &mut Replicating, name: &str) -> TestResult {
+    let sql = set.pair.read(name)?;
+    set.pair.subscriber.batch_execute(&sql)?;
+    Ok(())
+}
+
+fn report(set: &Replicating, arguments: &str) -> TestResult<(Option<i32>, serde_json::Value)> {
+    let run = set.pair.run(arguments)?;
+    let value = serde_json::from_str(&run.stdout).map_err(|error| format!("{error}: {run:?}"))?;
+    Ok((run.code, value))
+}
+
+#[test]
+fn missing_extra_and_changed_rows_are_found_and_the_fix_file_repairs_them() -> TestResult {
+    let mut set = filled(3000)?;
+    set.pair.subscriber.batch_execute(
+        "delete from t where id in (1, 1500, 3000);
+         update t set v = null where id in (2, 2999);
+         update t set v = 'x''\\' where id = 77;
+         insert into t values (0, 'below'), (-5, null), (3001, 'above'), (9999, 'far')",
+    )?;
+    for how in [
+        "",
+        " --chunk 7",
+        " --chunk 3000",
+        " --lock",
+        " --max-age 0 --chunk 500",
+    ] {
+        let (code, json) = report(&set, &format!("compare t --json{how}"))?;
+        assert_eq!(code, Some(3), "{how}");
+        assert_eq!(json[0]["missing"], 3, "{how}");
+        assert_eq!(json[0]["extra"], 4, "{how}");
+        assert_eq!(json[0]["changed"], 3, "{how}");
+    }
+    let run = set.pair.ok("repair t")?;
+    assert!(
+        run.log.contains(
+            "INFO finished public.t: src: 3000 rows, dst: 3001 rows, missed: 3 inserts, 3 updates, 4 deletes\n"
+        ),
+        "{}",
+        run.log
+    );
+    assert_eq!(set.pair.run("repair t --strict")?.code, Some(3));
+    let sql = set.pair.read("fix.public.t.sql")?;
+    assert_eq!(sql.matches("\nupdate ").count(), 3, "{sql}");
+    let (delete, update) = (sql.rfind("\ndelete"), sql.find("\nupdate"));
+    assert!(
+        delete < update && sql.rfind("\nupdate") < sql.find("\ninsert"),
+        "{sql}"
+    );
+    run_fix(&mut set, "fix.public.t.sql")?;
+    set.pair.ok("compare t")?;
+    // Nothing is left to do, and the old file is gone.
+    set.pair.ok("repair t --strict")?;
+    assert!(set.pair.read("fix.public.t.sql").is_err());
+    assert_eq!(set.pair.files(".fix")?, Vec::<String>::new());
+    Ok(())
+}
+
+#[test]
+fn a_stale_fix_file_changes_nothing() -> TestResult {
+    let mut set = filled(10)?;
+    set.pair.subscriber.batch_execute(
+        "update t set v = 'wrong' where id = 1;
+         insert into t values (11, 'extra');
+         delete from t where id = 5",
+    )?;
+    set.pair.ok("repair t")?;
+    set.pair.subscriber.batch_execute(
+        "update t set v = 'right' where id = 1;
+         update t set v = 'other' where id = 11;
+         insert into t values (5, 'come back')",
+    )?;
+    run_fix(&mut set, "fix.public.t.sql")?;
+    let rows: String = value(
+        &mut set.pair.subscriber,
+        "select string_agg(id || v, ' ' order by id) from t where id in (1, 5, 11)",
+    )?;
+    assert_eq!(rows, "1right 5come back 11other");
+    Ok(())
+}
+
+#[test]
+fn empty_tables_and_rows_behind_the_last_key_are_compared() -> TestResult {
+    let mut set = replicating(ROWS, &["t"])?;
+    set.pair.ok("compare t")?;
+    set.pair
+        .subscriber
+        .batch_execute("insert into t select g, 'x' from generate_series(1, 5000) g")?;
+    let (code, json) = report(&set, "compare t --json --chunk 10")?;
+    assert_eq!((code, json[0]["extra"].as_u64()), (Some(3), Some(5000)));
+    set.pair.ok("repair t --apply")?;
+    set.pair.ok("compare t")?;
+    // A number of rows that is a multiple of the size of a range.
+    set.pair
+        .provider
+        .batch_execute("insert into t select g, 'x' from generate_series(1, 100) g")?;
+    set.pair.ok("compare t --chunk 50")?;
+    set.pair
+        .subscriber
+        .batch_execute("insert into t values (101, 'x')")?;
+    assert_eq!(set.pair.run("compare t --chunk 50")?.code, Some(3));
+    set.pair
+        .subscriber
+        .batch_execute("delete from t where id >= 50")?;
+    let (_, json) = report(&set, "compare t --json --chunk 50")?;
+    assert_eq!(json[0]["missing"], 51);
+    Ok(())
+}
+
+#[test]
+fn values_of_all_kinds_are_told_apart_and_repaired() -> TestResult {
+    let columns = "n numeric, j json, b bytea, f float8, p point, d timestamptz, a text[], c char(5), x xml, o bool, \
+                   u uuid, r int4range, g int generated always as (7) stored, i inet, k bit(3), y box";
+    let mut pair = Pair::installed()?;
+    pair.both(&format!(
+        r#"create table "Odd ""Table"".x/y" ("I D" text, "order" int, {columns}, primary key ("order", "I D"))"#
+    ))?;
+    let mut set = replicate(pair, &[r#"public.Odd "Table".x/y"#])?;
+    let table = r#""Odd ""Table"".x/y""#;
+    set.pair.provider.batch_execute(&format!(
+        r#"insert into {table} ("I D", "order", n, j, b, f, p, d, a, c, x, o, u, r, i, k, y)
+           select e, g, 1.00, '{{"a":  1}}', '\x00ff', '-0', '(1,2)', '2026-01-01 00:00+02', array['a,b', null, ''],
+                  'c', '<x/>', true, '00000000-0000-0000-0000-000000000001', '[1,5)', '1.2.3.4', '101', '(1,1),(0,0)'
+             from generate_series(1, 3) g,
+                  unnest(array['', E'a\tb', E'a\nb', E'a\\b', E'\x01', E'\x7f', 'Ä', 'a''b', 'NULL', E'\\N']) e"#
+    ))?;
+    let all = ["compare", r#"public.Odd "Table".x/y"#];
+    assert_eq!(set.pair.run_args(&all)?.code, Some(0));
+    assert_eq!(
+        set.pair
+            .run_args(&[&all[..], &["--chunk", "1"]].concat())?
+            .code,
+        Some(0)
+    );
+    for (column, wrong) in [
+        ("n", "1.0"),
+        ("j", r#"'{"a": 1}'"#),
+        ("b", "''"),
+        ("f", "0"),
+        ("p", "'(1,2.5)'"),
+        ("d", "null"),
+        ("a", "array['a', 'b', null, '']"),
+        ("c", "'C'"),
+        ("x", "'<x></x>'"),
+        ("o", "false"),
+        ("r", "'empty'"),
+        ("i", "'1.2.3.4/24'"),
+        ("k", "'111'"),
+        // As large as before.
+        ("y", "'(2,1),(1,0)'"),
+        (r#""I D""#, r#""I D" || 'z'"#),
+    ] {
+        set.pair.subscriber.batch_execute(&format!(
+            "update {table} set {column} = {wrong} where \"order\" = 2"
+        ))?;
+        let run = set.pair.run_args(&all)?;
+        assert_eq!(run.code, Some(3), "{column}: {}", run.log);
+        let run = set.pair.run_args(&["repair", all[1]])?;
+        assert_eq!(run.code, Some(0), "{column}: {}", run.log);
+        run_fix(&mut set, r#"fix.public.Odd "Table".x_y.sql"#)?;
+        let run = set.pair.run_args(&all)?;
+        assert_eq!(run.code, Some(0), "{column}: {}", run.log);
+    }
+    // Once more, all at once.
+    set.pair.subscriber.batch_execute(&format!(
+        "update {table} set n = null, j = null, b = null, f = null, p = null, a = null, y = null;
+         delete from {table} where \"order\" = 1"
+    ))?;
+    assert_eq!(
+        set.pair.run_args(&["repair", all[1], "--apply"])?.code,
+        Some(0)
+    );
+    assert_eq!(set.pair.run_args(&all)?.code, Some(0));
+    Ok(())
+}
+
+#[test]
+fn identity_columns_are_repaired() -> TestResult {
+    let mut set = replicating(
+        "create table t (id int generated always as identity primary key,
+                         n int generated always as identity, v int)",
+        &["t"],
+    )?;
+    set.pair
+        .provider
+        .batch_execute("insert into t (v) select g from generate_series(1, 20) g")?;
+    set.pair.ok("compare t")?;
+    set.pair.subscriber.batch_execute(
+        "delete from t where id in (3, 4);
+         delete from t where id = 5;
+         insert into t (id, n, v) overriding system value values (5, 500, 5), (40, 40, 40);
+         update t set v = 0 where id = 6",
+    )?;
+    set.pair.ok("repair t")?;
+    run_fix(&mut set, "fix.public.t.sql")?;
+    set.pair.ok("compare t")?;
+    Ok(())
+}
+
+#[test]
+fn different_collations_and_types_are_no_differences() -> TestResult {
+    let mut pair = Pair::installed()?;
+    pair.provider
+        .batch_execute(r#"create table t (k text collate "C" primary key, n int, d timestamp)"#)?;
+    pair.subscriber.batch_execute(
+        r#"create table t (k varchar(20) collate "en-x-icu" primary key, n bigint, d timestamptz)"#,
+    )?;
+    pair.provider.batch_execute(
+        "insert into t select chr(65 + g % 58) || g, g, timestamp '2026-01-01' + g * interval '1 s'
+           from generate_series(1, 1000) g",
+    )?;
+    pair.subscriber
+        .batch_execute("alter database subscriber set timezone = 'UTC'")?;
+    let mut set = replicate(pair, &["t"])?;
+    set.pair.ok("compare t --chunk 20")?;
+    set.pair.subscriber.batch_execute(
+        "update t set n = 0 where k in ('a32', 'B1'); delete from t where n = 500",
+    )?;
+    let (_, json) = report(&set, "compare t --chunk 20 --json")?;
+    let wrong: i64 = value(
+        &mut set.pair.subscriber,
+        "select count(*) from t where n = 0",
+    )?;
+    assert_eq!(json[0]["changed"], wrong);
+    assert_eq!(json[0]["missing"], 1);
+    assert_eq!(json[0]["extra"], 0);
+    set.pair.ok("repair t --apply --chunk 20")?;
+    set.pair.ok("compare t --chunk 20")?;
+    Ok(())
+}
+
+#[test]
+fn a_table_without_a_common_key_is_compared_but_not_repaired() -> TestResult {
+    let mut set = replicating(
+        "create table t (id int primary key, v int not null)",
+        &["t"],
+    )?;
+    set.pair
+        .provider
+        .batch_execute("insert into t select g, g from generate_series(1, 10) g")?;
+    set.pair.ok("compare t")?;
+    set.pair
+        .subscriber
+        .batch_execute("alter table t drop constraint t_pkey, add primary key (id, v)")?;
+    set.pair.ok("compare t")?;
+    let run = set.pair.run("repair t")?;
+    assert_eq!(run.code, Some(1));
+    assert!(
+        run.log.contains("ERROR public.t: pkeys do not match"),
+        "{}",
+        run.log
+    );
+    set.pair
+        .subscriber
+        .batch_execute("update t set v = 0 where id = 3")?;
+    assert_eq!(set.pair.run("compare t")?.code, Some(3));
+    Ok(())
+}
+
+#[test]
+fn partitioned_tables_are_repaired() -> TestResult {
+    let mut set = replicating(
+        "create table t (id int primary key, v text) partition by range (id);
+         create table t1 partition of t for values from (0) to (500);
+         create table t2 partition of t for values from (500) to (2000)",
+        &["t"],
+    )?;
+    set.pair
+        .provider
+        .batch_execute("insert into t select g, 'x' from generate_series(1, 1000) g")?;
+    set.pair.ok("compare t --chunk 30")?;
+    set.pair.subscriber.batch_execute(
+        "delete from t where id between 490 and 510; update t set v = 'y' where id in (1, 1000);
+         insert into t values (1001, 'z')",
+    )?;
+    set.pair.ok("repair t")?;
+    run_fix(&mut set, "fix.public.t.sql")?;
+    set.pair.ok("compare t --chunk 30")?;
+    Ok(())
+}
+
+#[test]
+fn under_load_both_sides_are_compared_in_the_same_state() -> TestResult {
+    let mut set = filled(2000)?;
+    under_load(&set.pair.cluster, || {
+        for how in [
+            "",
+            " --chunk 50",
+            " --chunk 50 --max-age 0",
+            " --lock",
+            " --chunk 9",
+        ] {
+            let run = set.pair.run(&format!("compare t{how}"))?;
+            assert_eq!(run.code, Some(0), "{how}: {}", run.log);
+        }
+        Ok(())
+    })?;
+    // Rows that nobody writes.
+    set.pair.subscriber.batch_execute(
+        "delete from t where id between 1500 and 1509;
+         update t set v = 'wrong' where id between 1600 and 1699;
+         insert into t select g, 'extra' from generate_series(3000, 3004) g",
+    )?;
+    under_load(&set.pair.cluster, || {
+        for how in ["", " --chunk 50", " --max-age 0 --chunk 100"] {
+            let (code, json) = report(&set, &format!("compare t --json{how}"))?;
+            assert_eq!(code, Some(3), "{how}");
+            assert_eq!(json[0]["missing"], 10, "{how}: {json}");
+            assert_eq!(json[0]["extra"], 5, "{how}: {json}");
+            assert_eq!(json[0]["changed"], 100, "{how}: {json}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn rows_that_are_being_written_are_repaired_right_away() -> TestResult {
+    let mut set = filled(2000)?;
+    let mut subscriber = set.pair.cluster.connect("subscriber")?;
+    under_load(&set.pair.cluster, || {
+        // Replay does not notice: what it changes is not there.
+        subscriber.batch_execute(
+            "delete from t where id between 500 and 599;
+             update t set v = 'wrong' where id between 100 and 199 or id between 1500 and 1700;
+             delete from t where id between 1200 and 1210;
+             insert into t select g, 'extra' from generate_series(3000, 3700) g",
+        )?;
+        // A row whose key changes between being found and being repaired is found once more.
+        for _ in 0..5 {
+            let run = set.pair.run("repair t --apply --strict --chunk 300")?;
+            match run.code {
+                Some(0) => break,
+                Some(3) => {}
+                _ => return Err(run.log.into()),
+            }
+        }
+        let run = set.pair.run("compare t")?;
+        assert_eq!(run.code, Some(0), "{}", run.log);
+        Ok(())
+    })?;
+    set.pair.ok("compare t")?;
+    let rows: String = "select coalesce(sum(hashtextextended(t::text, 0)), 0)::text from t".into();
+    assert_eq!(
+        value::<String>(&mut set.pair.provider, &rows)?,
+        value::<String>(&mut set.pair.subscriber, &rows)?
+    );
+    Ok(())
+}
+
+#[test]
+fn an_interrupted_run_goes_on_where_it_was() -> TestResult {
+    let mut set = filled(8000)?;
+    set.pair
+        .subscriber
+        .batch_execute("update t set v = 'wrong' where id in (1, 4000, 7999)")?;
+    let mut run = set.pair.start("repair t --resume state --chunk 1")?;
+    testkit::wait_until("a state", std::time::Duration::from_secs(20), || {
+        Ok(set.pair.read("state").is_ok())
+    })?;
+    run.signal(rustix::process::Signal::INT)?;
+    let status = run.wait(std::time::Duration::from_secs(20))?;
+    assert_eq!(status.code(), Some(1));
+    let state: serde_json::Value = serde_json::from_str(&set.pair.read("state")?)?;
+    let before = state["current"]["totals"]["provider_rows"].as_u64();
+    assert!(before > Some(0) && before < Some(8000), "{state}");
+    // What was compared is not compared again.
+    set.pair
+        .subscriber
+        .batch_execute("update t set v = 'unseen' where id = 2")?;
+    let run = set.pair.ok("repair t --resume state")?;
+    assert!(
+        run.log
+            .contains("src: 8000 rows, dst: 8000 rows, missed: 0 inserts, 3 updates, 0 deletes\n"),
+        "{}",
+        run.log
+    );
+    assert!(set.pair.read("state").is_err());
+    run_fix(&mut set, "fix.public.t.sql")?;
+    let left: i64 = value(
+        &mut set.pair.subscriber,
+        "select count(*) from t where v not like 'x%'",
+    )?;
+    assert_eq!(left, 1);
+    let other = set.pair.run("compare t --resume fix.public.t.sql")?;
+    assert_eq!(other.code, Some(1));
+    assert!(
+        other
+            .log
+            .contains("cannot use fix.public.t.sql for --resume"),
+        "{}",
+        other.log
+    );
+    Ok(())
+}
+
+#[test]
+fn a_role_that_may_not_tick_is_told_what_to_do() -> TestResult {
+    let mut set = filled(10)?;
+    set.pair.provider.batch_execute(
+        "create role reader login in role pgq_reader;
+         grant select on t to reader; grant usage on schema londiste to reader",
+    )?;
+    let conninfo = set.pair.cluster.conninfo("provider");
+    let reader = format!("{conninfo} user=reader");
+    let run = set
+        .pair
+        .run_args(&["compare", "t", "--set", &format!("provider_db={reader}")])?;
+    assert_eq!(run.code, Some(1));
+    assert!(run.log.contains("pgq_admin"), "{}", run.log);
+    Ok(())
+}
