@@ -24,8 +24,26 @@ returns bigint as $$
 #variable_conflict use_column
 declare
     v_queue     record;
+    v_queue_id  integer;
+    v_table     integer;
     v_id        bigint;
 begin
+    -- A new event for a queue without restrictions, which is nearly every one.
+    if $2 is null then
+        select q.queue_id, q.queue_cur_table
+          into v_queue_id, v_table
+          from pgq.queue q
+         where q.queue_name operator(pg_catalog.=) $1
+           and not q.queue_disable_insert
+           and q.queue_per_tx_limit is null;
+        if v_queue_id is not null then
+            v_id := pgq_gen.insert_event(v_queue_id, v_table, $3, $4, $5, $6, $7, $8, $9, $10, $11);
+            if v_id is not null then
+                return v_id;
+            end if;
+        end if;
+    end if;
+
     if $1 is null then
         raise exception 'Queue name must not be NULL';
     end if;

@@ -117,6 +117,8 @@
 \ir functions/pgq._capture_truncate.sql
 
 \ir ../pgq_gen/install.sql
+\ir triggers/pgq._queue_tables_changed.sql
+\ir tables/pgq.queue_tables_changed.sql
 \ir functions/pgq.create_capture.sql
 \ir functions/pgq.drop_capture.sql
 \ir functions/pgq.refresh_captures.sql

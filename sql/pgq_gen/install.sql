@@ -44,6 +44,9 @@
 \ir functions/pgq_gen._dispatch_code.sql
 \ir functions/pgq_gen._write_dispatch.sql
 \ir dispatch.sql
+\ir functions/pgq_gen._insert_event_code.sql
+\ir functions/pgq_gen._write_insert_event.sql
+\ir insert_event.sql
 \ir functions/pgq_gen._write.sql
 \ir functions/pgq_gen._remove.sql
 \ir functions/pgq_gen._check_statement.sql

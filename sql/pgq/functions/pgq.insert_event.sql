@@ -11,7 +11,7 @@ returns bigint as $$
 -- Changes:  the queue's current table
 -- Used by:  producers, triggers
 begin
-    return pgq.insert_event_raw($1, null, now(), null, null, $2, $3, $4, $5, $6, $7);
+    return pgq.insert_event_raw($1, null, null, null, null, $2, $3, $4, $5, $6, $7);
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
 

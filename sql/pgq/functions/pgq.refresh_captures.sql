@@ -102,7 +102,8 @@ $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
 
 create or replace function pgq.refresh_captures()
 returns integer as $$
--- pgq.refresh_captures(0): brings the generated functions of all captures up to date.
+-- pgq.refresh_captures(0): brings the generated functions of all captures up to date, and the one that inserts
+-- events.
 -- Returns:  0
 -- Reads:    as pgq.refresh_captures(1)
 -- Changes:  as pgq.refresh_captures(1)
@@ -111,6 +112,7 @@ returns integer as $$
 --           form
 -- Used by:  pgq.maint_operations
 begin
+    perform pgq_gen._write_insert_event();
     return pgq.refresh_captures(null);
 exception
     when lock_not_available then

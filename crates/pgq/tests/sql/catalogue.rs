@@ -51,7 +51,9 @@ const LINES: &str = "
     union all
     select pg_get_indexdef(i.indexrelid) from pg_index i join relation r on r.oid = i.indrelid
     union all
-    select format('function %s: %s %s', p.oid::regprocedure, a.text, pg_get_functiondef(p.oid))
+    select format('function %s: %s %s', p.oid::regprocedure, a.text,
+                  -- generated for the queues that there are
+                  case when p.oid::regprocedure::text !~ '^pgq_gen.insert_event' then pg_get_functiondef(p.oid) end)
       from pg_proc p left join acl a on a.kind = 'function' and a.oid = p.oid
      where p.pronamespace in (select oid from schema)
     union all

@@ -18,6 +18,7 @@ mod generations;
 mod grants;
 mod health;
 mod held_snapshot;
+mod insert_event;
 mod lifecycle;
 mod privileges;
 mod receive;
