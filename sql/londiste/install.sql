@@ -58,6 +58,8 @@
 \ir functions/londiste.get_last_tick.sql
 \ir functions/londiste.set_last_tick.sql
 \ir functions/londiste.hold_last_tick.sql
+\ir functions/londiste.set_job_error.sql
+\ir functions/londiste.note_state_change.sql
 
 -- foreign keys of the subscriber
 \ir functions/londiste.find_table_fkeys.sql

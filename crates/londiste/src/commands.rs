@@ -4,6 +4,7 @@ mod compare;
 mod provider;
 mod repair;
 mod setup;
+mod status;
 mod structure;
 mod subscriber;
 
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Replay,
     /// Fill one table and hand it over to replay; replay starts this by itself
     Copy(copy::Args),
+    /// Show how replication does, and what is wrong
+    Status(status::Args),
     /// Compare tables on both sides
     Compare(compare::Args),
     /// Find rows that differ, and repair them
@@ -69,6 +72,7 @@ pub(crate) fn dispatch(job: Job<Config>, args: Args) -> Result<ExitCode, Error> 
         Command::Subscriber(args) => subscriber::run(job, options, args),
         Command::Replay => done(replay::run(job)),
         Command::Copy(args) => done(copy::run(job, &args)),
+        Command::Status(args) => status::run(job, options, &args),
         Command::Compare(args) => compare::run(job, options, args),
         Command::Repair(args) => repair::run(job, options, args),
     }

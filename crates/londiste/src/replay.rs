@@ -19,6 +19,7 @@ pub(crate) mod session;
 pub(crate) mod state;
 pub(crate) mod stream;
 mod supervisor;
+pub(crate) mod trouble;
 mod worker;
 
 use skytools::daemon::Job;

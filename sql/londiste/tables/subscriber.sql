@@ -33,6 +33,25 @@ create table if not exists londiste.subscriber_table (
     constraint subscriber_table_pkey primary key (queue_name, table_name)
 );
 
+-- When merge_state became what it is.
+alter table londiste.subscriber_table add column if not exists state_since timestamptz not null default now();
+
+-- What processes failed with last; see londiste.set_job_error.
+create table if not exists londiste.job_error (
+    consumer_id         text not null,
+    -- the table that a copy fills
+    table_name          text,
+    error               text not null,
+    -- since when it has failed without success between
+    first_at            timestamptz not null default now(),
+    last_at             timestamptz not null default now(),
+    times               bigint not null default 1,
+    -- null while it fails
+    solved_at           timestamptz,
+
+    constraint job_error_pkey primary key (consumer_id)
+);
+
 create table if not exists londiste.subscriber_seq (
     nr                  serial not null,
     queue_name          text not null,

@@ -21,8 +21,8 @@ use std::process::ExitCode;
 
 use skytools::daemon::{Job, Stop};
 
-use super::Outcome;
 use super::setup::Setup;
+use super::{Outcome, status};
 use crate::args::Options;
 use crate::{Config, Error};
 
@@ -47,6 +47,8 @@ enum Command {
     Resync(resync::Args),
     /// List what the provider publishes and this subscriber does not receive
     Missing,
+    /// Show how replication does, and what is wrong
+    Status(status::Args),
     /// Compare the structures of all published tables
     Check,
     /// List foreign keys of subscribed tables, in place or put aside
@@ -74,6 +76,7 @@ enum Command {
 pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<ExitCode, Error> {
     let command = match args.command.ok_or(Error::NeedSubcommand)? {
         Command::Unknown(words) => return Err(Error::BadSubcommand(words.join(" "))),
+        Command::Status(args) => return status::run(job, options, &args),
         known => known,
     };
     let job = match command {
@@ -109,6 +112,6 @@ fn one(setup: &mut Setup<'_>, command: &Command, stop: &Stop) -> Result<Outcome,
         Command::AddSeq(args) => add_seq::run(setup, args),
         Command::RemoveSeq(args) => remove_seq::run(setup, args),
         Command::Seqs => seqs::run(setup),
-        Command::Unknown(_) => Ok(Outcome::Failed),
+        Command::Unknown(_) | Command::Status(_) => Ok(Outcome::Failed),
     }
 }

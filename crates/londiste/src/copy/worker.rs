@@ -23,6 +23,7 @@ use crate::replay::job::Settings;
 use crate::replay::session::{SCHEMA, Session};
 use crate::replay::state::{self, Actor, MergeState, Table};
 use crate::replay::stream::{self, Counts};
+use crate::replay::trouble::Trouble;
 use crate::{Config, Error, failpoint};
 
 /// How long a copy stays without a replay to hand its table to.
@@ -43,6 +44,7 @@ pub(crate) struct Copier {
     idle: bool,
     replay_seen: Instant,
     careful: Option<(TickId, EventId)>,
+    trouble: Trouble,
 }
 
 /// The table that this process copies.
@@ -81,6 +83,7 @@ impl Copier {
             idle: false,
             replay_seen: Instant::now(),
             careful: None,
+            trouble: Trouble::default(),
         }
     }
 
@@ -409,11 +412,9 @@ impl Copier {
     }
 }
 
-impl Worker for Copier {
-    type Config = Config;
-    type Error = Error;
-
-    fn work(&mut self, context: &mut Context) -> Result<Work, Error> {
+impl Copier {
+    /// Does what the table's state asks for.
+    fn round(&mut self, context: &mut Context) -> Result<Work, Error> {
         let claim = match &self.claim {
             Some(claim) => claim.clone(),
             None => {
@@ -475,6 +476,24 @@ impl Worker for Copier {
             .stats
             .put("duration", started.elapsed().as_secs_f64());
         Ok(Work::More)
+    }
+}
+
+impl Worker for Copier {
+    type Config = Config;
+    type Error = Error;
+
+    fn work(&mut self, context: &mut Context) -> Result<Work, Error> {
+        let result = self.round(context);
+        if let Some(claim) = &self.claim {
+            self.trouble.note(
+                &result,
+                &mut self.subscriber,
+                &claim.consumer,
+                Some(&claim.table),
+            );
+        }
+        result
     }
 
     fn recover(&mut self) {

@@ -25,6 +25,7 @@ use super::session::{SCHEMA, Session};
 use super::state::{self, MergeState, Table};
 use super::stream::{self, Counts};
 use super::supervisor::Supervisor;
+use super::trouble::Trouble;
 use crate::failpoint;
 use crate::{Config, Error};
 
@@ -50,6 +51,7 @@ pub(crate) struct Replay {
     in_progress: usize,
     /// A batch failed to apply in the unit that starts here.
     careful: Option<(TickId, EventId)>,
+    trouble: Trouble,
 }
 
 #[derive(Debug)]
@@ -80,6 +82,7 @@ impl Replay {
             leftovers: true,
             in_progress: 0,
             careful: None,
+            trouble: Trouble::default(),
         }
     }
 
@@ -242,11 +245,9 @@ fn restore_triggers(subscriber: &mut Connection, table: &str) -> Result<(), DbEr
     tx.commit()
 }
 
-impl Worker for Replay {
-    type Config = Config;
-    type Error = Error;
-
-    fn work(&mut self, context: &mut Context) -> Result<Work, Error> {
+impl Replay {
+    /// Takes a batch and applies it, or does what is due while there is none.
+    fn round(&mut self, context: &mut Context) -> Result<Work, Error> {
         if !self.attached {
             self.subscriber
                 .lock(&self.settings.consumer, &context.stop)?;
@@ -282,6 +283,18 @@ impl Worker for Replay {
             context.stats.put("unknown", unknown);
         }
         Ok(Work::More)
+    }
+}
+
+impl Worker for Replay {
+    type Config = Config;
+    type Error = Error;
+
+    fn work(&mut self, context: &mut Context) -> Result<Work, Error> {
+        let result = self.round(context);
+        self.trouble
+            .note(&result, &mut self.subscriber, &self.settings.consumer, None);
+        result
     }
 
     fn recover(&mut self) {

@@ -6,6 +6,7 @@ mod provider;
 mod repair;
 mod replicating;
 mod sql;
+mod status;
 mod subscriber;
 mod support;
 mod upkeep;

@@ -52,7 +52,14 @@ fn the_sample_configuration_is_a_configuration() -> TestResult {
 fn help_names_every_command() -> TestResult {
     let (code, help, _) = in_empty_directory(&["--help"])?;
     assert_eq!(code, Some(0));
-    for command in ["provider", "subscriber", "replay", "copy", "compare"] {
+    for command in [
+        "provider",
+        "subscriber",
+        "replay",
+        "copy",
+        "status",
+        "compare",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
     }
     let (_, help, _) = in_empty_directory(&["subscriber", "--help"])?;
@@ -75,6 +82,7 @@ fn help_names_every_command() -> TestResult {
         "triggers",
         "restore-triggers",
         "wait-sync",
+        "status",
     ] {
         assert!(help.contains(&format!("\n  {command} ")), "{help}");
     }

@@ -1,28 +1,41 @@
 use serde_json::json;
 
-use super::super::Outcome;
 use super::super::setup::{Setup, print, print_json};
-use crate::{Error, registry};
+use super::super::{Outcome, status};
+use crate::Error;
 
 pub(super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
     let (queue, options) = (setup.queue, setup.options);
-    let tables = registry::subscriber_tables(setup.subscriber()?, queue)?;
+    let tables = status::tables(setup.subscriber()?, queue)?;
     if options.json {
         let rows: Vec<_> = tables
             .iter()
-            .map(|table| json!({ "table": table.name, "state": table.state }))
+            .map(|table| {
+                let mut row = json!({ "table": table.table, "state": table.state });
+                if let Some(copy) = &table.copy {
+                    row["copy"] = json!(copy);
+                }
+                row
+            })
             .collect();
         print_json(&rows)?;
         return Ok(Outcome::Done);
     }
-    let mut text = line("Table", "State");
+    let mut text = line("Table", "State", None);
     for table in &tables {
-        text += &line(&table.name, table.state.as_deref().unwrap_or("-"));
+        let progress = table.copy.as_ref().map(status::progress);
+        let state = table.state.as_deref().unwrap_or("-");
+        text += &line(&table.table, state, progress.as_deref());
     }
     print(&text)?;
     Ok(Outcome::Done)
 }
 
-fn line(table: &str, state: &str) -> String {
-    format!("{table:<30}   {state:>20}\n")
+/// A line of the list; a table that is being copied has its progress behind it.
+fn line(table: &str, state: &str, progress: Option<&str>) -> String {
+    let text = format!("{table:<30}   {state:>20}");
+    match progress {
+        Some(progress) => format!("{text}   {progress}\n"),
+        None => format!("{text}\n"),
+    }
 }

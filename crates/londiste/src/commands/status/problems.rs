@@ -1,0 +1,283 @@
+//! What is wrong, and what to type.
+
+use std::path::Path;
+
+use pgq::{ConsumerName, TickId};
+use serde::Serialize;
+
+use super::read::{Provider, Subscriber};
+use super::show::span;
+
+/// Lag that somebody should look at, in seconds.
+const LAG: f64 = 300.0;
+
+/// How bad a [`Problem`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Severity {
+    /// Replication does not work.
+    Error,
+    /// Somebody should look.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+impl Severity {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        }
+    }
+}
+
+/// Something that a person should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Problem {
+    pub(super) severity: Severity,
+    pub(super) message: String,
+    /// What to type or to do.
+    pub(super) advice: String,
+}
+
+/// Command lines of this program.
+pub(super) struct Advice {
+    ini: String,
+}
+
+impl Advice {
+    pub(super) fn new(config: &Path) -> Advice {
+        Advice {
+            ini: config.display().to_string(),
+        }
+    }
+
+    fn command(&self, words: &str) -> String {
+        format!("londiste {} {words}", self.ini)
+    }
+}
+
+/// Collects problems.
+struct Finder<'a> {
+    advice: &'a Advice,
+    found: Vec<Problem>,
+}
+
+impl Finder<'_> {
+    fn add(&mut self, severity: Severity, message: impl Into<String>, advice: impl Into<String>) {
+        self.found.push(Problem {
+            severity,
+            message: message.into(),
+            advice: advice.into(),
+        });
+    }
+
+    /// A problem that a command of this program solves.
+    fn command(&mut self, severity: Severity, message: impl Into<String>, words: &str) {
+        let advice = self.advice.command(words);
+        self.add(severity, message, advice);
+    }
+}
+
+/// What is wrong with the job; the worst first. A side that could not be looked at gives its error.
+pub(super) fn find(
+    advice: &Advice,
+    consumer: &ConsumerName,
+    provider: Result<&Provider, String>,
+    subscriber: Result<&Subscriber, String>,
+) -> Vec<Problem> {
+    let mut finder = Finder {
+        advice,
+        found: Vec::new(),
+    };
+    for (side, failure) in [
+        ("provider", provider.as_ref().err()),
+        ("subscriber", subscriber.as_ref().err()),
+    ] {
+        if let Some(failure) = failure {
+            finder.add(
+                Severity::Error,
+                format!("the {side} cannot be looked at: {failure}"),
+                format!("see to {side}_db, its server and its network"),
+            );
+        }
+    }
+    if let Ok(provider) = &provider {
+        of_provider(&mut finder, consumer, provider);
+    }
+    if let Ok(subscriber) = &subscriber {
+        of_subscriber(&mut finder, subscriber);
+    }
+    if let (Ok(provider), Ok(subscriber)) = (&provider, &subscriber) {
+        of_both(&mut finder, consumer, provider, subscriber);
+    }
+    finder.found.sort_by_key(|problem| problem.severity);
+    finder.found
+}
+
+fn of_provider(finder: &mut Finder<'_>, consumer: &ConsumerName, provider: &Provider) {
+    if provider.queue.is_none() {
+        finder.command(
+            Severity::Error,
+            "the queue does not exist",
+            "provider install",
+        );
+        return;
+    }
+    for problem in &provider.queue_problems {
+        let ours = match &problem.consumer {
+            None => true,
+            Some(name) => name == consumer,
+        };
+        if !ours {
+            continue;
+        }
+        let severity = match problem.severity {
+            pgq::health::Severity::Error => Severity::Error,
+            pgq::health::Severity::Warning => Severity::Warning,
+            pgq::health::Severity::Note => Severity::Note,
+        };
+        finder.add(severity, problem.message.clone(), problem.advice.clone());
+    }
+    for (table, detail) in &provider.bad_captures {
+        finder.command(
+            Severity::Warning,
+            format!("{table} is not captured as it should be: {detail}"),
+            &format!("provider refresh {table}"),
+        );
+    }
+}
+
+fn of_subscriber(finder: &mut Finder<'_>, subscriber: &Subscriber) {
+    if !subscriber.replay_runs {
+        finder.command(Severity::Error, "replay does not run", "replay -d");
+    }
+    for error in &subscriber.errors {
+        if error.solved_seconds.is_some() {
+            continue;
+        }
+        let who = match &error.table {
+            Some(table) => format!("the copy of {table} fails"),
+            None => "replay fails".to_owned(),
+        };
+        finder.add(
+            Severity::Error,
+            format!(
+                "{who} since {}, {} times, last {} ago: {}",
+                span(error.since_seconds),
+                error.times,
+                span(error.last_seconds),
+                error.error
+            ),
+            "remove the cause: it is tried again by itself; see \"What to do when\" in the manual",
+        );
+    }
+    for fkey in &subscriber.pending_fkeys {
+        finder.command(
+            Severity::Note,
+            format!("foreign key {fkey} is not back yet"),
+            "subscriber fkeys pending",
+        );
+    }
+    let waiting = subscriber
+        .tables
+        .iter()
+        .filter(|table| table.state.is_none());
+    let waiting = waiting.count();
+    if waiting > 0 {
+        finder.command(
+            Severity::Note,
+            format!("{waiting} tables wait to be copied"),
+            "subscriber wait-sync",
+        );
+    }
+}
+
+fn of_both(
+    finder: &mut Finder<'_>,
+    consumer: &ConsumerName,
+    provider: &Provider,
+    subscriber: &Subscriber,
+) {
+    if provider.queue.is_some() {
+        match &provider.consumer {
+            None if subscriber.position.is_some() => finder.command(
+                Severity::Error,
+                format!("consumer {consumer} is not registered on the queue any more"),
+                "replay -d, which registers it at its position or says what is lost",
+            ),
+            None => finder.command(
+                Severity::Error,
+                format!("consumer {consumer} is not registered on the queue"),
+                "replay -d",
+            ),
+            Some(info) => {
+                let ticks = [info.last_tick, info.next_tick];
+                if let Some(message) = lost(subscriber.position, ticks) {
+                    finder.command(Severity::Error, message, "--rewind");
+                }
+                if let Some(lag) = info.lag_seconds
+                    && lag > LAG
+                    && subscriber.replay_runs
+                {
+                    finder.add(
+                        Severity::Warning,
+                        format!("replay is {} behind", span(lag)),
+                        "look into its log; see whether the lag shrinks",
+                    );
+                }
+            }
+        }
+    }
+    let missing: Vec<&str> = (provider.published_tables.iter())
+        .filter(|name| subscriber.tables.iter().all(|table| table.table != **name))
+        .map(String::as_str)
+        .collect();
+    if !missing.is_empty() {
+        finder.command(
+            Severity::Note,
+            format!("{} published tables are not subscribed", missing.len()),
+            "subscriber missing",
+        );
+    }
+    let unpublished = (subscriber.tables.iter())
+        .filter(|table| !provider.published_tables.contains(&table.table));
+    for table in unpublished {
+        finder.command(
+            Severity::Warning,
+            format!("{} is subscribed, and not published", table.table),
+            &format!("provider add {0}; or: subscriber remove {0}", table.table),
+        );
+    }
+}
+
+/// What is wrong with the positions of both sides; a batch in work may be applied and not finished.
+fn lost(stored: Option<TickId>, provider: [Option<TickId>; 2]) -> Option<String> {
+    let stored = stored?;
+    let [Some(last), next] = provider else {
+        return None;
+    };
+    if stored == last || Some(stored) == next {
+        return None;
+    }
+    Some(format!(
+        "lost position: the subscriber is at tick {stored}, the consumer at {last}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_differ_while_a_batch_is_finished() {
+        let tick = |number: i64| Some(TickId::from(number));
+        assert_eq!(lost(tick(5), [tick(5), None]), None);
+        assert_eq!(lost(tick(6), [tick(5), tick(6)]), None);
+        assert_eq!(lost(None, [tick(5), None]), None);
+        assert!(lost(tick(7), [tick(5), tick(6)]).is_some());
+        assert!(lost(tick(4), [tick(5), None]).is_some());
+    }
+}
