@@ -217,7 +217,7 @@ fn a_copy_at_work_tells_how_far_it_is() -> TestResult {
     assert!(text.contains(" rows of about 3000 ("), "{text}");
     let text = pair.ok("subscriber tables")?.stdout;
     assert!(
-        text.contains("public.users                                   in-copy   "),
+        text.contains(" in-copy   ") && text.contains(" rows, "),
         "{text}"
     );
     holder.batch_execute("select pg_advisory_unlock(1)")?;

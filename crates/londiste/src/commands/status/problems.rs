@@ -214,8 +214,8 @@ fn of_both(
                 "replay -d",
             ),
             Some(info) => {
-                let ticks = [info.last_tick, info.next_tick];
-                if let Some(message) = lost(subscriber.position, ticks) {
+                let after = info.next_tick.max(info.last_tick);
+                if let Some(message) = lost(subscriber.position, provider.tick_before, after) {
                     finder.command(Severity::Error, message, "--rewind");
                 }
                 if let Some(lag) = info.lag_seconds
@@ -253,17 +253,15 @@ fn of_both(
     }
 }
 
-/// What is wrong with the positions of both sides; a batch in work may be applied and not finished.
-fn lost(stored: Option<TickId>, provider: [Option<TickId>; 2]) -> Option<String> {
-    let stored = stored?;
-    let [Some(last), next] = provider else {
-        return None;
-    };
-    if stored == last || Some(stored) == next {
+/// What is wrong with the position on the subscriber: the consumer was at `before` when it was read,
+/// and is at `after`, or in the batch that ends there, now.
+fn lost(stored: Option<TickId>, before: Option<TickId>, after: Option<TickId>) -> Option<String> {
+    let (stored, before, after) = (stored?, before?, after?);
+    if (before..=after).contains(&stored) {
         return None;
     }
     Some(format!(
-        "lost position: the subscriber is at tick {stored}, the consumer at {last}"
+        "lost position: the subscriber is at tick {stored}, the consumer at {before}"
     ))
 }
 
@@ -272,12 +270,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_differ_while_a_batch_is_finished() {
+    fn positions_differ_while_replay_goes_on() {
         let tick = |number: i64| Some(TickId::from(number));
-        assert_eq!(lost(tick(5), [tick(5), None]), None);
-        assert_eq!(lost(tick(6), [tick(5), tick(6)]), None);
-        assert_eq!(lost(None, [tick(5), None]), None);
-        assert!(lost(tick(7), [tick(5), tick(6)]).is_some());
-        assert!(lost(tick(4), [tick(5), None]).is_some());
+        assert_eq!(lost(tick(5), tick(5), tick(5)), None);
+        assert_eq!(lost(tick(6), tick(5), tick(8)), None);
+        assert_eq!(lost(None, tick(5), tick(5)), None);
+        assert!(lost(tick(7), tick(5), tick(6)).is_some());
+        assert!(lost(tick(4), tick(5), tick(6)).is_some());
     }
 }

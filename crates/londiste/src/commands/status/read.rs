@@ -24,6 +24,9 @@ pub(super) struct Provider {
     pub(super) queue: Option<QueueInfo>,
     /// `None`: the consumer is not registered.
     pub(super) consumer: Option<ConsumerInfo>,
+    /// Where the consumer was before the subscriber was looked at.
+    #[serde(skip)]
+    pub(super) tick_before: Option<TickId>,
     pub(super) published_tables: Vec<String>,
     pub(super) published_seqs: usize,
     /// Tables that are not captured as they should be: table, what is wrong.
@@ -128,11 +131,25 @@ impl<'a> Source<'a> {
 
     /// Looks at both sides; what fails is part of the answer.
     pub(super) fn read(&mut self) -> Status {
-        let provider = self.provider();
+        let mut provider = self.provider();
         let mut subscriber = self.subscriber();
         if let Ok(subscriber) = &mut subscriber {
             // Estimates are worth no failure.
             let _ = self.estimate(&mut subscriber.tables);
+        }
+        // Replay goes on while we look; positions seen at two moments look lost.
+        let again = match &provider {
+            Ok(provider) if provider.consumer.is_some() => Some(self.consumer_now()),
+            _ => None,
+        };
+        match again {
+            Some(Ok(consumer)) => {
+                if let Ok(provider) = &mut provider {
+                    provider.consumer = consumer;
+                }
+            }
+            Some(Err(error)) => provider = Err(error),
+            None => {}
         }
         if provider.is_err() {
             self.provider.reset();
@@ -166,11 +183,10 @@ impl<'a> Source<'a> {
         let (postgres_version, londiste_version) = versions(db)?;
         let queue = pgq::admin::queue_info(&mut **db, Some(self.queue))?.pop();
         let consumer = match queue {
-            Some(_) => {
-                pgq::admin::consumer_info(&mut **db, Some(self.queue), Some(&self.consumer))?.pop()
-            }
+            Some(_) => self.consumer_now()?,
             None => None,
         };
+        let db = self.provider.connection()?;
         let known = |db: &mut Session<'_>, function: &str| -> Result<bool, Error> {
             let row = db
                 .query_typed_one(
@@ -201,12 +217,19 @@ impl<'a> Source<'a> {
             postgres_version,
             londiste_version,
             queue,
+            tick_before: consumer.as_ref().and_then(|info| info.last_tick),
             consumer,
             published_tables: registry::provider_tables(db, self.queue)?,
             published_seqs: registry::provider_seqs(db, self.queue)?.len(),
             bad_captures,
             queue_problems,
         })
+    }
+
+    fn consumer_now(&mut self) -> Result<Option<ConsumerInfo>, Error> {
+        let db = self.provider.connection()?;
+        let info = pgq::admin::consumer_info(&mut **db, Some(self.queue), Some(&self.consumer))?;
+        Ok(info.into_iter().next())
     }
 
     fn subscriber(&mut self) -> Result<Subscriber, Error> {
