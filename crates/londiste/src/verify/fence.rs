@@ -11,9 +11,10 @@
 //!    up to X and cannot go on. A snapshot of the subscriber taken now is of the same state as the
 //!    provider's, and the row is let go.
 //!
-//! No table is locked. Replay waits for [`HELD`] per batch while it comes up to X, and at X for as
-//! long as it takes to begin a transaction. Should it get past X unseen, as when it merges ticks,
-//! the position says so, and another tick is tried.
+//! No table is locked. While replay is more than [`NEAR`] ticks away, its position is only looked at;
+//! then it waits for [`HELD`] per batch, and at X for as long as it takes to begin a transaction.
+//! Should it get past X unseen, as when it merges ticks, the position says so, and another tick is
+//! tried.
 //!
 //! A table that is `ok` before X is made, and in the snapshot at X, was copied from a snapshot that
 //! X covers, so no event up to X is missing there or applied too early.
@@ -42,7 +43,13 @@ use super::session::begin_snapshot;
 use crate::{Config, Error};
 
 /// How long the subscriber's position is held at a time while it is not the one waited for.
-const HELD: Duration = Duration::from_millis(10);
+const HELD: Duration = Duration::from_millis(3);
+
+/// How many ticks away replay is when its position begins to be held.
+const NEAR: i64 = 3;
+
+/// How much longer than for a lock the subscriber is waited for: nobody else waits.
+const PATIENCE: u32 = 6;
 
 /// Time between two looks at what nobody waits behind.
 const POLL: Duration = Duration::from_millis(200);
@@ -279,6 +286,16 @@ impl Fence {
     /// Waits until the subscriber stands at the tick, and holds it there; false if it is past.
     fn hold_at(&mut self, tick: TickId, start: Instant, claim: &str) -> Result<bool, Error> {
         let db = self.holder.connection()?;
+        let limit = self.limit * PATIENCE;
+        let late = || !limit.is_zero() && start.elapsed() > limit && !self.terms.force;
+        while position::last_tick(&mut **db, "londiste", &self.consumer)?
+            .is_none_or(|position| tick.get() - position.get() > NEAR)
+        {
+            if late() {
+                return Err(Error::ConsumerLagsBehindLock);
+            }
+            pause(&self.terms.stop, HELD)?;
+        }
         let consumer = quote::literal(&self.consumer.to_string());
         let mut sql = format!(
             "begin isolation level read committed;
@@ -305,8 +322,7 @@ impl Fence {
                 sql.insert_str(0, "rollback; ");
                 again = true;
             }
-            let expired = !self.limit.is_zero() && start.elapsed() > self.limit;
-            if expired && !self.terms.force {
+            if late() {
                 return Err(Error::ConsumerLagsBehindLock);
             }
             pause(&self.terms.stop, HELD)?;

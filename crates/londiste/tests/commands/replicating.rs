@@ -79,6 +79,7 @@ pub(crate) fn under_load<T>(
                          rollback to s;
                          update t set v = left(v, 3) where id < 1000 and id % 3 = {number} and length(v) > 20;
                          {end};
+                         select pg_sleep(random() * 0.1);
                          begin;
                          delete from t where id < 1000 and id % 3 = {number} and random() < 0.01;
                          select pg_sleep(random() * 0.02);
