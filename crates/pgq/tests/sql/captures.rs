@@ -1,8 +1,11 @@
 //! Creating, changing and dropping captures, and what they log.
 
+use std::process::Command;
+use std::thread;
+
 use testkit::{Cluster, TestResult};
 
-use crate::support::{install, refusal, row, rows};
+use crate::support::{has_program, install, refusal, row, rows};
 
 /// Events since the last call: type, data, table.
 pub(crate) fn events(db: &mut postgres::Client) -> TestResult<Vec<String>> {
@@ -59,7 +62,8 @@ fn wrong_captures_are_refused_with_the_reason_and_leave_nothing() -> TestResult 
          create table parent (id int primary key);
          create table child () inherits (parent);
          create table leafy (id int primary key) partition by range (id);
-         create table leaf partition of leafy for values from (0) to (10)",
+         create table leaf partition of leafy for values from (0) to (10);
+         create table special (id int primary key, _pgq_row int)",
     )?;
     for (arguments, expected) in [
         (
@@ -115,6 +119,10 @@ fn wrong_captures_are_refused_with_the_reason_and_leave_nothing() -> TestResult 
              captured as its own",
         ),
         (
+            "'special', 'c', 'json', 'statement', array['q']",
+            "cannot capture statements on special: columns named _pgq_... are special, and need a trigger for rows",
+        ),
+        (
             "'leafy', 'c', 'sql', 'statement', array['q', 'SKIP']",
             "cannot capture statements on leafy: SKIP needs a trigger for rows",
         ),
@@ -127,6 +135,125 @@ fn wrong_captures_are_refused_with_the_reason_and_leave_nothing() -> TestResult 
         let message = refusal(&mut db, &format!("select pgq.create_capture({arguments})"))?;
         assert_eq!(message.replace("public.", ""), expected, "{arguments}");
     }
+    assert_eq!(row(&mut db, "select count(*) from pgq.capture")?, "0");
+    Ok(())
+}
+
+#[test]
+fn virtual_columns_are_left_to_triggers_for_rows() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    if row(
+        &mut db,
+        "select current_setting('server_version_num')::int >= 180000",
+    )? == "f"
+    {
+        return Ok(());
+    }
+    db.batch_execute(
+        "create table v (id int primary key, twice int generated always as (id * 2) virtual)",
+    )?;
+    let create = |level| {
+        format!("select pgq.create_capture('v', 'c', 'sql', '{level}', array['q', 'ignore=twice'])")
+    };
+    assert_eq!(
+        refusal(&mut db, &create("statement"))?,
+        "cannot capture statements on v: transition tables do not hold the virtual columns that the table has"
+    );
+    row(&mut db, &create("row"))?;
+    db.batch_execute("insert into v values (1); delete from v")?;
+    assert_eq!(
+        events(&mut db)?,
+        ["I|(id) values ('1')|public.v", "D|id='1'|public.v"]
+    );
+    Ok(())
+}
+
+#[test]
+fn a_key_may_have_more_columns_than_a_function_has_arguments() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    let columns = |suffix: &str| -> String {
+        let all: Vec<String> = (1..=120).map(|nr| format!("c{nr}{suffix}")).collect();
+        all.join(", ")
+    };
+    db.batch_execute(&format!(
+        "create table broad (id int primary key, {})",
+        columns(" int not null default 7")
+    ))?;
+    let key = columns("").replace(' ', "");
+    let condition: Vec<String> = (1..=120).map(|nr| format!("c{nr}='7'")).collect();
+    for level in ["row", "statement", "generic"] {
+        row(
+            &mut db,
+            &format!(
+                "select pgq.create_capture('broad', 'c', 'sql', '{level}', array['q', 'pkey={key}'])"
+            ),
+        )?;
+        db.batch_execute(
+            "insert into broad values (1); update broad set id = 2; delete from broad",
+        )?;
+        let logged = events(&mut db)?;
+        assert_eq!(
+            logged[1..],
+            [
+                format!("U|id='2' where {}|public.broad", condition.join(" and ")),
+                format!("D|{}|public.broad", condition.join(" and "))
+            ],
+            "{level}"
+        );
+        row(&mut db, "select pgq.drop_capture('broad', 'c')")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn maintenance_warns_of_a_table_that_cannot_be_captured_by_statements_any_more() -> TestResult {
+    let (cluster, mut db) = queue_and_table()?;
+    db.batch_execute(
+        "create table root (id int primary key) partition by range (id);
+         select pgq.create_capture('t', 'c', 'sql', 'statement', array['q'])",
+    )?;
+    let maintain = || -> TestResult<String> {
+        let output = Command::new(cluster.bindir().join("psql"))
+            .args(["-X", "-q", "-c", "select pgq.refresh_captures()", "-d"])
+            .arg(cluster.conninfo("postgres"))
+            .output()?;
+        Ok(String::from_utf8(output.stderr)?)
+    };
+    if !has_program(&cluster, "psql") {
+        return Ok(());
+    }
+    assert_eq!(maintain()?, "");
+    db.batch_execute(
+        "create table other (like t including all) partition by range (id);
+         alter table other attach partition t for values from (0) to (10)",
+    )?;
+    assert_eq!(
+        maintain()?,
+        "WARNING:  capture c of public.t: cannot capture statements on public.t: the table is a partition: statements on its root \
+         would not be captured\nHINT:  The table has changed; capture rows instead.\n"
+    );
+    Ok(())
+}
+
+#[test]
+fn captures_come_and_go_beside_maintenance_without_a_deadlock() -> TestResult {
+    let (cluster, mut db) = queue_and_table()?;
+    let mut dba = cluster.connect("postgres")?;
+    let maintenance = thread::spawn(move || -> TestResult {
+        for _ in 0..40 {
+            dba.batch_execute(
+                "begin; select pgq.refresh_captures('t'); commit; select pgq.refresh_captures()",
+            )?;
+        }
+        Ok(())
+    });
+    let create = "select pgq.create_capture('t', 'c', 'sql', 'row', array['q'])";
+    for _ in 0..40 {
+        for sql in [create, create, "select pgq.drop_capture('t', 'c')"] {
+            db.batch_execute(sql)?;
+        }
+    }
+    maintenance.join().expect("maintenance does not panic")?;
     assert_eq!(row(&mut db, "select count(*) from pgq.capture")?, "0");
     Ok(())
 }
