@@ -34,7 +34,7 @@ impl Replication {
     /// A server does not start.
     pub fn prepare() -> TestResult<Replication> {
         let provider = Cluster::start()?;
-        let subscriber = Cluster::start()?;
+        let subscriber = Cluster::builder().subscriber().start()?;
         provider.create_database("shop")?;
         subscriber.create_database("shop")?;
         let dir = tempfile::tempdir()?;

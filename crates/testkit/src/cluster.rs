@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::installation;
 use crate::watcher::Watcher;
-use crate::{Server, TestResult, find_server, wait_until};
+use crate::{SUBSCRIBER_BINDIR_VARIABLE, Server, TestResult, find_server, server_in, wait_until};
 
 /// How a server is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,7 @@ pub struct ClusterBuilder {
     hba: Option<String>,
     tcp: bool,
     parent: Option<PathBuf>,
+    subscriber: bool,
 }
 
 /// User that the server runs as; PostgreSQL refuses to run as root.
@@ -60,6 +61,13 @@ impl ClusterBuilder {
     #[must_use]
     pub fn major(mut self, major: u32) -> Self {
         self.major = Some(major);
+        self
+    }
+
+    /// Replicates from a cluster that is not: tests may run with two versions.
+    #[must_use]
+    pub fn subscriber(mut self) -> Self {
+        self.subscriber = true;
         self
     }
 
@@ -96,7 +104,10 @@ impl ClusterBuilder {
     /// # Errors
     /// There are no server programs, or the server does not start; its log is in the message.
     pub fn start(self) -> TestResult<Cluster> {
-        let server = find_server(self.major)?;
+        let server = match std::env::var_os(SUBSCRIBER_BINDIR_VARIABLE) {
+            Some(bindir) if self.subscriber => server_in(Path::new(&bindir))?,
+            _ => find_server(self.major)?,
+        };
         let owner = Owner::choose()?;
         let template = template(&server, owner)?;
         // Links resolved, so that processes are recognised by the directory they work in.

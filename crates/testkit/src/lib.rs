@@ -31,7 +31,7 @@ pub use compare::{Comparison, compare};
 pub use job::{Job, log_problems};
 pub use pooler::Pooler;
 pub use program::{Output, Program, Running, bin};
-pub use server::{BINDIR_VARIABLE, Server, find_server, server_in};
+pub use server::{BINDIR_VARIABLE, SUBSCRIBER_BINDIR_VARIABLE, Server, find_server, server_in};
 
 /// Error of a test or of its set-up.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

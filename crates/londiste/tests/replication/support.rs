@@ -50,7 +50,7 @@ impl Pair {
         let dir = tempfile::tempdir()?;
         let pair = Pair {
             provider: Cluster::start()?,
-            subscriber: Cluster::start()?,
+            subscriber: Cluster::builder().subscriber().start()?,
             ticker: None,
             copies: vec![Job::new(dir.path().join("replay.pid.copy"))],
             dir,
