@@ -3,6 +3,7 @@
 \ir tables/schema.sql
 \ir tables/provider.sql
 \ir tables/subscriber.sql
+\ir tables/execute.sql
 \ir tables/types.sql
 
 -- names, look-ups, links
@@ -39,6 +40,9 @@
 \ir functions/londiste.wanted_triggers.sql
 \ir functions/londiste.stale_trigger.sql
 \ir functions/londiste.provider_check.sql
+\ir functions/londiste.refresh_stale_triggers.sql
+\ir functions/londiste.execute_start.sql
+\ir functions/londiste.execute_finish.sql
 \ir functions/londiste.provider_get_table_list.sql
 \ir functions/londiste.provider_add_seq.sql
 \ir functions/londiste.provider_remove_seq.sql

@@ -12,6 +12,8 @@ use skytools::install::InstallError;
 use skytools::snapshot::SnapshotError;
 use skytools::table::{NameError, TableError};
 
+use crate::execute::ScriptError;
+
 /// What can end or interrupt a run of the program.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -96,6 +98,34 @@ pub enum Error {
     /// Another process holds the lock of the consumer.
     #[error("replay of consumer {0} is running; stop it first, or use --force")]
     ReplayRuns(ConsumerName),
+    /// A script cannot be read.
+    #[error("cannot read the script {}", file.display())]
+    ReadScript {
+        /// Its file.
+        file: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A script is not text.
+    #[error("the script {} is not UTF-8", .0.display())]
+    ScriptEncoding(PathBuf),
+    /// A script is not one that can be run in the stream.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    /// Tables are being copied, and a script would run before or behind them, nobody knows.
+    #[error(
+        "tables are being copied: {0}; run the script when they are in sync, see: londiste INI \
+         subscriber wait-sync"
+    )]
+    CopiesRun(String),
+    /// A script came while a table is in a state that may or may not contain what it does.
+    #[error("the script in event {event} has to wait for tables that are being copied: {tables}")]
+    ScriptWaits {
+        /// The event.
+        event: EventId,
+        /// The tables.
+        tables: String,
+    },
     /// A table that has to be subscribed is not.
     #[error("Table {0} is not subscribed")]
     NotSubscribed(String),

@@ -7,6 +7,7 @@
 //! * `commands`: one file per command
 //! * `replay`, `copy`: the two processes that move data
 //! * `verify`: comparing and repairing tables
+//! * `execute`: scripts that run in the stream of changes
 //! * `registry`: which tables and sequences are registered, on either side
 
 mod args;
@@ -14,6 +15,7 @@ mod commands;
 mod config;
 mod copy;
 mod error;
+mod execute;
 mod failpoint;
 mod names;
 mod registry;

@@ -3,6 +3,7 @@
 mod add;
 mod add_seq;
 mod check;
+mod execute;
 mod install;
 mod refresh;
 mod remove;
@@ -38,6 +39,8 @@ enum Command {
     Refresh(refresh::Args),
     /// Look for registered tables that are not captured as they should be
     Check,
+    /// Run scripts on the provider and, in the stream of changes, on its subscribers
+    Execute(execute::Args),
     /// List the registered tables
     Tables,
     /// Register sequences
@@ -70,6 +73,7 @@ fn one(setup: &mut Setup<'_>, command: &Command) -> Result<Outcome, Error> {
         Command::Remove(args) => remove::run(setup, args),
         Command::Refresh(args) => refresh::run(setup, args),
         Command::Check => check::run(setup),
+        Command::Execute(args) => execute::run(setup, args),
         Command::Tables => tables::run(setup),
         Command::AddSeq(args) => add_seq::run(setup, args),
         Command::RemoveSeq(args) => remove_seq::run(setup, args),

@@ -59,6 +59,11 @@ impl<'a> Setup<'a> {
         Ok(self.subscriber.insert(database).connection()?)
     }
 
+    /// Whether the configuration names a subscriber.
+    pub(super) fn has_subscriber(&self) -> bool {
+        self.config.subscriber(&self.job.common).is_ok()
+    }
+
     /// The provider; queues and registrations are in place.
     ///
     /// # Errors

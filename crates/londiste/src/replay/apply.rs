@@ -66,6 +66,11 @@ impl Route {
             .is_some_and(|snapshot| snapshot.contains(txid))
     }
 
+    /// Forgets what the table is like: it may have changed.
+    pub(crate) fn forget(&mut self) {
+        self.target = None;
+    }
+
     /// Looks the table up when its first event comes.
     fn target(&mut self, tx: &mut Tx<'_>) -> Result<&Target, Error> {
         if self.target.is_none() {

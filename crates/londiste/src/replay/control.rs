@@ -10,9 +10,10 @@ use skytools::db::{Connection, During, Text, Tx};
 use skytools::table::TableName;
 use tracing::{info, warn};
 
-use super::apply::Routes;
+use super::apply::{Route, Routes};
 use super::state::{self, Actor, MergeState};
 use super::stream::Control;
+use crate::execute::{self, Local, Script};
 use crate::{Error, registry};
 
 /// How often an unknown type is reported.
@@ -31,6 +32,8 @@ pub(crate) struct ReplayControl<'a> {
     /// Tables that a T event says the provider does not have any more. By now it may have them
     /// again.
     pub(crate) gone: Vec<String>,
+    /// Tables that are being copied.
+    pub(crate) in_progress: Vec<String>,
     /// The registration changed on the provider.
     pub(crate) changed: bool,
     pub(crate) reported: &'a mut Reported,
@@ -60,7 +63,8 @@ impl Control for ReplayControl<'_> {
             | "pgq.unregister-location"
             | "pgq.global-watermark"
             | "pgq.tick-id" => {}
-            _ if kind == "EXECUTE" || kind.starts_with("pgq.") || kind.starts_with("londiste.") => {
+            "EXECUTE" => self.execute(tx, routes, event)?,
+            _ if kind.starts_with("pgq.") || kind.starts_with("londiste.") => {
                 return Err(Error::ReservedEvent {
                     kind: kind.to_owned(),
                     event: event.id,
@@ -87,6 +91,46 @@ impl ReplayControl<'_> {
             routes.remove(&table);
             self.gone.push(table);
         }
+    }
+
+    /// Runs a script that the provider has run at this place of the stream.
+    fn execute(
+        &mut self,
+        tx: &mut Tx<'_>,
+        routes: &mut Routes,
+        event: &Event,
+    ) -> Result<(), Error> {
+        // A copy may have been taken before the provider ran the script, or after it.
+        let copied = routes.iter().filter(|(_, route)| route.contains(event));
+        let mut waiting = self.in_progress.clone();
+        waiting.extend(copied.map(|(name, _)| name.clone()));
+        if !waiting.is_empty() {
+            return Err(Error::ScriptWaits {
+                event: event.id,
+                tables: waiting.join(", "),
+            });
+        }
+        let name = event.extra[0].as_ref().map(Text::to_string_lossy);
+        let name = name.as_deref().unwrap_or_default();
+        let text = event.data.as_ref().map(Text::to_string_lossy);
+        let script = Script::parse(name, text.unwrap_or_default().into_owned())?;
+        if !execute::record(tx, self.queue, &script)? {
+            info!("{name} has been run before, skipping");
+            return Ok(());
+        }
+        info!("Executing {name}");
+        let seqs = registry::subscriber_seqs(tx, self.queue)?;
+        let local = Local {
+            tables: &self.subscribed,
+            seqs: &seqs,
+        };
+        if execute::run(tx, &script, &local)? {
+            // The subscriber may be a provider too.
+            tx.query_typed("select londiste.refresh_stale_triggers()", &[])
+                .during("refresh the captures of changed tables")?;
+            routes.values_mut().for_each(Route::forget);
+        }
+        Ok(())
     }
 
     fn unsubscribe(

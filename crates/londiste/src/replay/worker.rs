@@ -52,6 +52,8 @@ pub(crate) struct Replay {
     /// A batch failed to apply in the unit that starts here.
     careful: Option<(TickId, EventId)>,
     trouble: Trouble,
+    /// Since when a script waits for tables that are being copied.
+    script_waits: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,7 @@ impl Replay {
             in_progress: 0,
             careful: None,
             trouble: Trouble::default(),
+            script_waits: None,
         }
     }
 
@@ -162,6 +165,10 @@ impl Replay {
             subscribed: tables.iter().map(|table| table.name.clone()).collect(),
             removed: Vec::new(),
             gone: Vec::new(),
+            in_progress: (tables.iter())
+                .filter(|table| table.state.in_progress())
+                .map(|table| table.name.clone())
+                .collect(),
             changed: false,
             reported: &mut self.reported,
         };
@@ -269,7 +276,15 @@ impl Replay {
             let Some(tables) = self.prepare(&batch, &context.stop)? else {
                 return Ok(Work::Idle);
             };
-            let counts = self.apply_or_explain(&batch, &tables)?;
+            let counts = match self.apply_or_explain(&batch, &tables) {
+                Err(error @ Error::ScriptWaits { .. }) => {
+                    self.wait_for_copies(&error, &tables)?;
+                    context.stop.sleep(self.settings.sync_poll);
+                    return Ok(Work::More);
+                }
+                result => result?,
+            };
+            self.script_waits = None;
             context.stats.put("count", counts.events);
             context.stats.put("ignored", counts.ignored);
             unknown = counts.unknown;

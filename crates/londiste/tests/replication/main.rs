@@ -6,4 +6,5 @@ mod copy;
 mod failpoints;
 mod moments;
 mod replay;
+mod scripts;
 mod support;

@@ -24,6 +24,9 @@ const FIRST_DEFERRAL: Duration = Duration::from_secs(1);
 /// … up to this.
 const LONGEST_DEFERRAL: Duration = Duration::from_secs(60);
 
+/// How long a script waits for copies to meet replay.
+const SCRIPT_PATIENCE: Duration = Duration::from_secs(30);
+
 impl Replay {
     /// Moves the tables that are not `ok` as far as they go without waiting; returns the tables.
     pub(super) fn settle(&mut self, held: Option<&Batch>) -> Result<Vec<Table>, Error> {
@@ -47,6 +50,10 @@ impl Replay {
             .map(|table| match self.deferred.get(&table.name) {
                 // One that cannot begin now must not take the place of one that can.
                 Some(deferral) if table.state == MergeState::New && now < deferral.until => {
+                    MergeState::Ok
+                }
+                // A copy that begins now would keep the script waiting.
+                _ if table.state == MergeState::New && self.script_waits.is_some() => {
                     MergeState::Ok
                 }
                 _ => table.state,
@@ -117,6 +124,38 @@ impl Replay {
         )?;
         failpoint::step("replay.begun");
         Ok(begun)
+    }
+
+    /// Sees to it that a script need not wait for ever: a copy that does not come to meet replay, it may
+    /// be ahead or fail for want of what the script does, begins again behind the script.
+    pub(super) fn wait_for_copies(&mut self, error: &Error, tables: &[Table]) -> Result<(), Error> {
+        let since = match self.script_waits {
+            Some(since) => since,
+            None => {
+                info!("{error}");
+                *self.script_waits.insert(Instant::now())
+            }
+        };
+        for table in tables {
+            let again = match table.state {
+                MergeState::InCopy => true,
+                MergeState::CatchingUp | MergeState::WannaSync(_) | MergeState::DoSync(_) => {
+                    since.elapsed() > SCRIPT_PATIENCE
+                }
+                MergeState::Ok => table.snapshot.is_some() && since.elapsed() > SCRIPT_PATIENCE,
+                MergeState::New => false,
+            };
+            if again {
+                info!("the copy of {} begins again, behind the script", table.name);
+                let subscriber = self.subscriber.open()?;
+                let queue = &self.settings.queue;
+                let to = MergeState::New;
+                state::transition(subscriber, queue, Actor::Replay, table, to, None, |_| {
+                    Ok(true)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     fn defer(&mut self, table: &str, pause: Duration) {
