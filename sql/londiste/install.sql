@@ -63,6 +63,7 @@
 \ir functions/londiste.set_last_tick.sql
 \ir functions/londiste.hold_last_tick.sql
 \ir functions/londiste.set_job_error.sql
+\ir functions/londiste.set_copy_progress.sql
 \ir functions/londiste.note_state_change.sql
 
 -- foreign keys of the subscriber

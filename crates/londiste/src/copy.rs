@@ -3,8 +3,9 @@
 //! * [`worker`]: the work loop: copy, catch up, hand over
 //! * [`transfer`]: filling the table, in one transaction
 //! * [`structure`]: indexes that are dropped meanwhile, and come back as they were
-//! * [`watch`]: breaking off when the table is not wanted any more
+//! * [`watch`]: breaking off when the table is not wanted any more; [`progress`]: how far it is
 
+mod progress;
 mod structure;
 mod transfer;
 mod watch;

@@ -315,6 +315,29 @@ pub fn primary_key(db: &mut impl GenericClient, oid: u32) -> Result<Vec<String>,
         .during(step)
 }
 
+/// Number of rows of a table and its partitions, as the statistics have it; 0 if they do not know.
+///
+/// # Errors
+/// The server did not answer.
+pub fn expected_rows(db: &mut impl GenericClient, table: &TableName) -> Result<u64, DbError> {
+    let row = db
+        .query_typed_one(
+            "select coalesce(sum(greatest(c.reltuples, 0)), 0)::int8
+               from pg_catalog.pg_class r
+               join pg_catalog.pg_namespace n on n.oid = r.relnamespace,
+                    lateral (select r.oid as relid where r.relkind <> 'p'
+                             union all
+                             select p.relid from pg_catalog.pg_partition_tree(r.oid) p
+                              where r.relkind = 'p' and p.isleaf) l
+               join pg_catalog.pg_class c on c.oid = l.relid
+              where n.nspname = $1 and r.relname = $2",
+            &[(&table.schema, Type::TEXT), (&table.name, Type::TEXT)],
+        )
+        .during("estimate the number of rows")?;
+    let rows: i64 = row.try_get(0).during("estimate the number of rows")?;
+    Ok(rows.unsigned_abs())
+}
+
 /// Whether a schema of that name exists.
 ///
 /// # Errors

@@ -52,6 +52,22 @@ create table if not exists londiste.job_error (
     constraint job_error_pkey primary key (consumer_id)
 );
 
+-- How far copies are; of no use after a crash.
+create unlogged table if not exists londiste.copy_progress (
+    queue_name          text not null,
+    table_name          text not null,
+    phase               text not null,
+    rows                bigint not null,
+    bytes               bigint not null,
+    -- by the statistics of the provider
+    rows_expected       bigint,
+    -- since the copy began
+    seconds             float8 not null,
+    noted_at            timestamptz not null default clock_timestamp(),
+
+    constraint copy_progress_pkey primary key (queue_name, table_name)
+);
+
 create table if not exists londiste.subscriber_seq (
     nr                  serial not null,
     queue_name          text not null,

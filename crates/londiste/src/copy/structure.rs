@@ -10,6 +10,8 @@ use skytools::quote;
 use skytools::table::TableName;
 use tracing::info;
 
+use super::progress::Progress;
+
 /// An index, and all that the server would forget with it.
 #[derive(Debug)]
 pub(crate) struct Index {
@@ -78,9 +80,11 @@ pub(crate) fn create_indexes(
     tx: &mut Tx<'_>,
     table: &TableName,
     indexes: &[Index],
+    progress: &Progress,
 ) -> Result<(), DbError> {
     for index in indexes {
         info!("Creating {}", index.name);
+        progress.enter(format!("building {}", index.name));
         for sql in index.statements(table) {
             tx.batch_execute(&sql)
                 .during(format!("create the index {}", index.name))?;

@@ -2,7 +2,6 @@
 //! state and the snapshot, so that a crash leaves all of them or none.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pgq::QueueName;
@@ -13,9 +12,13 @@ use skytools::snapshot::Snapshot;
 use skytools::table::{self, RelationKind, TableName};
 use tracing::{info, warn};
 
+use super::progress::Progress;
 use super::structure;
 use crate::replay::state::{self, Actor, MergeState, Table};
 use crate::{Error, failpoint};
+
+/// From so many rows on, indexes are built when the rows are there.
+const SMALL: i64 = 1000;
 
 /// How often progress is reported.
 const REPORT: Duration = Duration::from_secs(5);
@@ -27,7 +30,7 @@ pub(crate) fn copy_table(
     subscriber: &mut Connection,
     queue: &QueueName,
     table: &Table,
-    unwanted: &AtomicBool,
+    progress: &Progress,
 ) -> Result<bool, Error> {
     let name = TableName::parse(&table.name);
     info!("Starting full copy of {}", table.name);
@@ -48,16 +51,20 @@ pub(crate) fn copy_table(
         target.rollback()?;
         return Ok(false);
     }
-    let indexes = structure::drop_indexes(&mut target, &name)?;
+    let indexes = match is_small(provider, &name)? {
+        true => Vec::new(),
+        false => structure::drop_indexes(&mut target, &name)?,
+    };
     truncate(&mut target, &name, table.skip_truncate)?;
 
-    let (snapshot, copied) = transfer(provider, &mut target, &name, unwanted)?;
+    let (snapshot, copied) = transfer(provider, &mut target, &name, progress)?;
     info!(
         "{name}: copy finished: {} bytes, {} rows",
         copied.bytes, copied.rows
     );
     failpoint::step("copy.transferred");
-    structure::create_indexes(&mut target, &name, &indexes)?;
+    structure::create_indexes(&mut target, &name, &indexes, progress)?;
+    progress.enter("committing");
     state::store(
         &mut *target,
         queue,
@@ -140,7 +147,7 @@ fn transfer(
     provider: &mut Connection,
     target: &mut Tx<'_>,
     name: &TableName,
-    unwanted: &AtomicBool,
+    progress: &Progress,
 ) -> Result<(Snapshot, Copied), Error> {
     let mut source = provider.begin_with(Isolation::RepeatableRead)?;
     // Before the snapshot: a column that is added later has events for all its values, one that was
@@ -164,16 +171,18 @@ fn transfer(
     if table::relation(&mut *source, name)?.kind == RelationKind::PartitionedTable {
         copy = copy.with_children();
     }
+    progress.expect(table::expected_rows(&mut *source, name)?);
+    progress.enter("copying");
     info!("{name}: start copy");
     failpoint::step("copy.snapshot");
-    let start = Instant::now();
-    let mut reported = start;
+    let mut reported = Instant::now();
     let copied = copy.run(&mut source, target, |copied| {
+        progress.set(copied);
         if reported.elapsed() >= REPORT {
             reported = Instant::now();
-            report(name, copied, start.elapsed());
+            info!("{name}: {}", progress.now().line());
         }
-        match unwanted.load(Ordering::Relaxed) {
+        match progress.is_given_up() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
@@ -182,11 +191,21 @@ fn transfer(
     Ok((snapshot, copied))
 }
 
-fn report(name: &TableName, copied: Copied, elapsed: Duration) {
-    let seconds = elapsed.as_secs_f64();
-    let rate = copied.bytes as f64 / seconds / f64::from(1 << 20);
-    info!(
-        "{name}: {} rows, {} bytes copied in {seconds:.0} s, {rate:.1} MB/s",
-        copied.rows, copied.bytes
-    );
+/// Whether indexes can stay, because filling them row by row takes no time.
+fn is_small(provider: &mut Session<'_>, name: &TableName) -> Result<bool, Error> {
+    let only = match table::relation(provider, name)?.kind {
+        RelationKind::PartitionedTable => "",
+        _ => "only ",
+    };
+    let row = provider
+        .query_typed_one(
+            &format!(
+                "select count(*) from (select from {only}{} limit {SMALL}) t",
+                name.quoted()
+            ),
+            &[],
+        )
+        .during(format!("look how large {name} is on the provider"))?;
+    let rows: i64 = row.get(0);
+    Ok(rows < SMALL)
 }

@@ -1,7 +1,6 @@
 //! The work loop of a copy.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pgq::batch::{self, Batch};
@@ -215,10 +214,10 @@ impl Copier {
         };
         let provider = self.provider.open()?;
         let mut broken_off = false;
-        let result = watch::while_wanted(&mut self.watch, watched, |unwanted: &AtomicBool| {
+        let result = watch::while_wanted(&mut self.watch, watched, |progress| {
             let result =
-                transfer::copy_table(provider, subscriber, &self.settings.queue, table, unwanted);
-            broken_off = unwanted.load(Ordering::Relaxed);
+                transfer::copy_table(provider, subscriber, &self.settings.queue, table, progress);
+            broken_off = progress.is_given_up();
             result
         });
         self.watch.reset();

@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 use super::difference::{self, Difference};
 use super::fence::{Fence, Terms};
 use super::layout::Layout;
-use super::progress::{Progress, expected_rows};
+use super::progress::Progress;
 use super::read::{self, Key, Range, Sum};
 use super::resume::{Place, Resume, Totals};
 use super::session::begin_snapshot;
@@ -240,7 +240,7 @@ impl Checker {
             (Some(_), Some(place)) => place.totals,
             _ => Totals::default(),
         };
-        let total = expected_rows(self.provider()?, table)?;
+        let total = table::expected_rows(&mut **self.provider()?, table)?;
         let mut progress: Option<Progress> = None;
         loop {
             self.meet(table)?;

@@ -5,9 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use postgres::types::Type;
 use serde::Serialize;
-use skytools::db::{DbError, During, Session};
 use skytools::table::TableName;
 use tracing::{Level, enabled, info};
 
@@ -163,24 +161,4 @@ fn bar(table: &TableName, total: u64) -> ProgressBar {
     }
     bar.set_prefix(table.to_string());
     bar
-}
-
-/// Number of rows of a table and its partitions, as the statistics have it.
-pub(crate) fn expected_rows(db: &mut Session<'_>, table: &TableName) -> Result<u64, DbError> {
-    let row = db
-        .query_typed_one(
-            "select coalesce(sum(greatest(c.reltuples, 0)), 0)::int8
-               from pg_catalog.pg_class r
-               join pg_catalog.pg_namespace n on n.oid = r.relnamespace,
-                    lateral (select r.oid as relid where r.relkind <> 'p'
-                             union all
-                             select p.relid from pg_catalog.pg_partition_tree(r.oid) p
-                              where r.relkind = 'p' and p.isleaf) l
-               join pg_catalog.pg_class c on c.oid = l.relid
-              where n.nspname = $1 and r.relname = $2",
-            &[(&table.schema(), Type::TEXT), (&table.name(), Type::TEXT)],
-        )
-        .during("estimate the number of rows")?;
-    let rows: i64 = row.get(0);
-    Ok(rows.unsigned_abs())
 }

@@ -327,7 +327,7 @@ fn indexes_are_after_the_copy_what_they_were_before() -> TestResult {
     let before = read(&pair)?;
     assert_eq!(before.len(), 5);
     pair.provider()?.batch_execute(
-        r#"insert into t values (1, 'a', 'x', '[1,2)', 1), (2, 'b', 'y', '[2,3)', 2)"#,
+        "insert into t select g, 'a', g, int4range(g, g + 1), g from generate_series(1, 1500) g",
     )?;
     let _replay = pair.replay()?;
     pair.add(&["t"])?;
@@ -343,6 +343,125 @@ fn indexes_are_after_the_copy_what_they_were_before() -> TestResult {
         "{log}"
     );
     pair.assert_equal(r#"select * from t order by id"#)?;
+    Ok(())
+}
+
+/// Everything that has a definition of its own and belongs to the tables of a schema.
+const SHAPES: &str = "
+    select 'index', indexrelid::regclass::text || pg_get_indexdef(indexrelid) || indisvalid
+                    || coalesce(reltablespace::text, '') || coalesce(reloptions::text, '')
+                    || coalesce((select inhparent::regclass::text from pg_inherits where inhrelid = indexrelid), '')
+      from pg_index join pg_class on pg_class.oid = indexrelid
+     where relnamespace = 'public'::regnamespace
+    union all
+    select 'constraint', conrelid::regclass || conname || pg_get_constraintdef(oid) || conislocal || coninhcount
+                         || coalesce(obj_description(oid, 'pg_constraint'), '')
+      from pg_constraint where connamespace = 'public'::regnamespace
+    union all
+    select 'rule', pg_get_ruledef(oid) from pg_rewrite where ev_class in (
+        select oid from pg_class where relnamespace = 'public'::regnamespace)
+    union all
+    select 'parent', inhrelid::regclass || ' of ' || inhparent::regclass from pg_inherits
+    order by 1, 2";
+
+fn shapes(pair: &Pair) -> TestResult<Vec<(String, String)>> {
+    let rows = pair.subscriber()?.query(SHAPES, &[])?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+#[test]
+fn partitions_heirs_and_rules_are_after_the_copy_what_they_were_before() -> TestResult {
+    let pair = Pair::start(
+        "create table root (id int not null, v text, primary key (id)) partition by range (id);
+         create table leaf partition of root for values from (0) to (2000);
+         create index root_v on root (v);
+         create index leaf_own on leaf (lower(v)) with (fillfactor = 60);
+         create table whole (id int primary key, v text) partition by range (id);
+         create table whole1 partition of whole for values from (0) to (1000);
+         create table whole2 partition of whole for values from (1000) to (2000);
+         create table parent (id int not null, v text not null check (v <> ''));
+         create table heir (primary key (id), own int) inherits (parent);
+         create index heir_v on heir (v) include (own);
+         create rule heir_rule as on insert to heir where new.id < 0 do instead nothing;
+         create table plain (id int primary key, v text, n int)",
+    )?;
+    let mut subscriber = pair.subscriber()?;
+    let version: i32 = subscriber
+        .query_one("select current_setting('server_version_num')::int", &[])?
+        .get(0);
+    if version >= 150_000 {
+        subscriber.batch_execute(
+            "alter table plain add constraint plain_n unique nulls not distinct (n);
+             comment on constraint plain_n on plain is 'one null'",
+        )?;
+    }
+    let before = shapes(&pair)?;
+    pair.provider()?.batch_execute(
+        "insert into leaf select g, g from generate_series(1, 1500) g;
+         insert into whole select g, g from generate_series(1, 1500) g;
+         insert into heir select g, g, g from generate_series(1, 1500) g;
+         insert into parent values (1, 'of the parent alone');
+         insert into plain select g, g, g from generate_series(1, 1500) g",
+    )?;
+    let _replay = pair.replay()?;
+    pair.add(&["leaf", "whole", "heir", "plain"])?;
+    pair.wait_ok(&["public.leaf", "public.whole", "public.heir", "public.plain"])?;
+    assert_eq!(shapes(&pair)?, before);
+    let log = pair.log()?;
+    assert!(
+        log.contains("Dropping leaf_own") && log.contains("Creating heir_pkey"),
+        "{log}"
+    );
+    assert!(!log.contains("Dropping leaf_pkey"), "{log}");
+    for table in ["root", "whole", "only heir", "plain"] {
+        pair.assert_equal(&format!("select * from {table} order by id"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_small_table_keeps_its_indexes() -> TestResult {
+    let pair =
+        Pair::start("create table t (id int primary key, v text); create index t_v on t (v)")?;
+    pair.provider()?
+        .batch_execute("insert into t select g, g from generate_series(1, 999) g")?;
+    let _replay = pair.replay()?;
+    pair.add(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    assert!(!pair.log()?.contains("Dropping"), "{}", pair.log()?);
+    pair.assert_equal("select * from t order by id")?;
+    Ok(())
+}
+
+#[test]
+fn other_sessions_see_how_far_a_copy_is() -> TestResult {
+    let pair = Pair::start("create table t (id int primary key, v text)")?;
+    pair.provider()?.batch_execute(
+        "insert into t select g, repeat('x', 5000) from generate_series(1, 1500) g; analyze t",
+    )?;
+    // Takes its time for each row, until it is told not to.
+    let mut subscriber = pair.subscriber()?;
+    subscriber.batch_execute(
+        "create table go (); drop table go;
+         create function slow(int) returns bool language plpgsql as
+         $$ begin
+                if to_regclass('public.go') is null then perform pg_sleep(0.01); end if;
+                return true;
+            end $$;
+         alter table t add check (slow(id))",
+    )?;
+    let _replay = pair.replay()?;
+    pair.add(&["t"])?;
+    wait_until("progress", PATIENCE, || {
+        let run = pair.londiste(&["subscriber", "tables"])?;
+        Ok(run.stdout.contains(" rows of about 1500 ("))
+    })?;
+    subscriber.batch_execute("create table public.go ()")?;
+    pair.wait_ok(&["public.t"])?;
+    let left: i64 = subscriber
+        .query_one("select count(*) from londiste.copy_progress", &[])?
+        .get(0);
+    assert_eq!(left, 0);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use skytools::app::chain;
 use skytools::daemon::Job;
 use skytools::db::{Database, During, Session};
 use skytools::pidfile::{self, Status as PidStatus};
-use skytools::table::TableName;
+use skytools::table::{self, TableName};
 
 use super::Status;
 use super::problems::{self, Advice};
@@ -259,7 +259,7 @@ impl<'a> Source<'a> {
     /// Asks the provider how many rows there are to copy.
     fn estimate(&mut self, tables: &mut [Table]) -> Result<(), Error> {
         for table in tables {
-            let Some(copy) = &mut table.copy else {
+            let Some(copy) = table.copy.as_mut().filter(|copy| copy.total_rows.is_none()) else {
                 continue;
             };
             let name = TableName::parse(&table.table);
@@ -354,7 +354,44 @@ pub(in super::super) fn tables(
             }),
         }
     };
-    Ok(rows.iter().map(table).collect())
+    let mut tables: Vec<Table> = rows.iter().map(table).collect();
+    for (name, copying) in noted(db, queue)? {
+        if let Some(table) = tables.iter_mut().find(|table| table.table == name) {
+            table.copy = Some(copying);
+        }
+    }
+    Ok(tables)
+}
+
+/// What copies say of themselves. The server counts anew with each COPY, of which a large table takes
+/// several.
+fn noted(db: &mut Session<'_>, queue: &QueueName) -> Result<Vec<(String, Copying)>, Error> {
+    if !table::exists_table(db, &TableName::new("londiste", "copy_progress"))? {
+        return Ok(Vec::new());
+    }
+    let rows = db
+        .query_typed(
+            "select table_name, rows, bytes, seconds, rows_expected::float8, phase
+               from londiste.copy_progress
+              where queue_name = $1
+                and noted_at > pg_catalog.clock_timestamp() - interval '30 seconds'",
+            &[(queue, Type::TEXT)],
+        )
+        .during("read the progress of copies")?;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let phase: String = row.get(5);
+            let copying = Copying {
+                rows: row.get(1),
+                bytes: row.get(2),
+                seconds: row.get(3),
+                total_rows: row.get(4),
+                building: phase.strip_prefix("building ").map(str::to_owned),
+            };
+            (row.get(0), copying)
+        })
+        .collect())
 }
 
 fn pending_fkeys(db: &mut Session<'_>, queue: &QueueName) -> Result<Vec<String>, Error> {
