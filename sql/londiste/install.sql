@@ -56,6 +56,7 @@
 \ir functions/londiste.subscriber_set_table_state.sql
 \ir functions/londiste.set_table_state.sql
 \ir functions/londiste.subscriber_set_skip_truncate.sql
+\ir functions/londiste.subscriber_set_provider_nr.sql
 \ir functions/londiste.subscriber_add_seq.sql
 \ir functions/londiste.subscriber_remove_seq.sql
 \ir functions/londiste.subscriber_get_seq_list.sql

@@ -7,6 +7,7 @@ mod setup;
 mod status;
 mod structure;
 mod subscriber;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Copy(copy::Args),
     /// Show how replication does, and what is wrong
     Status(status::Args),
+    /// Bring the schema londiste of an older version up to date
+    Upgrade(upgrade::Args),
     /// Compare tables on both sides
     Compare(compare::Args),
     /// Find rows that differ, and repair them
@@ -73,6 +76,7 @@ pub(crate) fn dispatch(job: Job<Config>, args: Args) -> Result<ExitCode, Error> 
         Command::Replay => done(replay::run(job)),
         Command::Copy(args) => done(copy::run(job, &args)),
         Command::Status(args) => status::run(job, options, &args),
+        Command::Upgrade(args) => upgrade::run(job, options, &args),
         Command::Compare(args) => compare::run(job, options, args),
         Command::Repair(args) => repair::run(job, options, args),
     }

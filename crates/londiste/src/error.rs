@@ -70,6 +70,28 @@ pub enum Error {
         /// `provider` or `subscriber`.
         side: &'static str,
     },
+    /// The schema is of a newer version.
+    #[error(
+        "londiste in {side}_db is of version {installed}, newer than this program's {bundled}; there \
+         is no way back"
+    )]
+    NewerSchema {
+        /// `provider` or `subscriber`.
+        side: &'static str,
+        /// Version of the schema.
+        installed: String,
+        /// Version of the program.
+        bundled: String,
+    },
+    /// The schema is that of Londiste 3.
+    #[error(
+        "schema londiste in {side}_db is not of SkyTools 2.1 or this program, but of Londiste 3; see \
+         the manual for moving over"
+    )]
+    ForeignSchema {
+        /// `provider` or `subscriber`.
+        side: &'static str,
+    },
     /// The queue of the configuration does not exist.
     #[error("Event queue does not exist yet: {0}; run: londiste INI provider install")]
     NoQueue(QueueName),

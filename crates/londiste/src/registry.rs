@@ -41,6 +41,37 @@ pub(crate) fn provider_tables(
     )
 }
 
+/// The number of each registration on the provider; a table that is registered again gets another.
+pub(crate) fn provider_numbers(
+    db: &mut Session<'_>,
+    queue: &QueueName,
+) -> Result<HashMap<String, i32>, Error> {
+    let rows = db
+        .query_typed(
+            "select table_name, nr from londiste.provider_table where queue_name = $1",
+            &[(queue, Type::TEXT)],
+        )
+        .during("list the numbers of the provider's tables")?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// The registration of the provider that each subscribed table follows, as far as it is known.
+pub(crate) fn followed_numbers(
+    db: &mut Session<'_>,
+    queue: &QueueName,
+) -> Result<HashMap<String, i32>, Error> {
+    // Older versions have not this column.
+    let rows = db
+        .query_typed(
+            "select t.table_name, (to_jsonb(t)->>'provider_nr')::int4
+               from londiste.subscriber_table t
+              where t.queue_name = $1 and to_jsonb(t)->>'provider_nr' is not null",
+            &[(queue, Type::TEXT)],
+        )
+        .during("list the registrations that tables follow")?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
 /// What tells the rows of a published table apart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) enum RowKey {

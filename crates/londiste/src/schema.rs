@@ -1,11 +1,15 @@
 //! The SQL of Londiste, embedded; is it installed?
 
 use include_dir::{Dir, include_dir};
-use skytools::db::{Connection, Tx};
+use pgq::schema::numbers;
+use skytools::db::{Connection, During, Tx};
 use skytools::install::{Item, Object, Scripts};
 use skytools::table;
+use tracing::{info, warn};
 
 use crate::Error;
+
+mod stash;
 
 static LONDISTE: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sql/londiste");
 
@@ -23,11 +27,96 @@ pub(crate) fn install(tx: &mut Tx<'_>) -> Result<(), Error> {
         Object::Schema("londiste"),
         "londiste/install.sql",
     )];
-    Ok(skytools::install::install(tx, &SCRIPTS, &items)?)
+    skytools::install::install(tx, &SCRIPTS, &items)?;
+    let installed = version(tx)?;
+    let bundled = bundled_version();
+    if numbers(&installed) < numbers(&bundled) {
+        warn!(
+            "londiste is of version {installed}, older than {bundled}; to upgrade it: londiste INI \
+             upgrade"
+        );
+    }
+    Ok(())
+}
+
+/// Brings the schema `londiste` up to date in the caller's transaction; what it holds stays.
+///
+/// # Errors
+/// There is none, it is of Londiste 3 or newer than this program, or a statement failed.
+pub(crate) fn upgrade(tx: &mut Tx<'_>, side: Side) -> Result<(), Error> {
+    skytools::install::lock(tx)?;
+    if !table::exists_schema(&mut **tx, "londiste")? {
+        return Err(Error::NotInstalled {
+            schema: "londiste",
+            side: side.name(),
+        });
+    }
+    let row = tx
+        .query_typed_one(
+            "select pg_catalog.to_regclass('londiste.provider_table') is null,
+                    not exists (select from pg_catalog.pg_attribute
+                                 where attrelid = pg_catalog.to_regclass('londiste.subscriber_pending_triggers')
+                                   and attname = 'trigger_enabled')",
+            &[],
+        )
+        .during("look at the schema londiste")?;
+    let (foreign, old_stash): (bool, bool) = (row.get(0), row.get(1));
+    if foreign {
+        return Err(Error::ForeignSchema { side: side.name() });
+    }
+    let installed = version(tx)?;
+    let bundled = bundled_version();
+    if numbers(&installed) > numbers(&bundled) {
+        return Err(Error::NewerSchema {
+            side: side.name(),
+            installed,
+            bundled,
+        });
+    }
+    info!(
+        "Upgrading londiste in {}_db from {installed} to {bundled}",
+        side.name()
+    );
+    // What is there already is no news.
+    tx.batch_execute("set local client_min_messages = warning")
+        .during("silence notices")?;
+    SCRIPTS.run(tx, "londiste/install.sql")?;
+    if old_stash {
+        stash::qualify(tx)?;
+    }
+    Ok(())
+}
+
+/// Of the functions in the database; version 2.1.8 and before do not tell.
+fn version(tx: &mut Tx<'_>) -> Result<String, Error> {
+    let known: bool = tx
+        .query_typed_one(
+            "select pg_catalog.to_regprocedure('londiste.version()') is not null",
+            &[],
+        )
+        .during("look for the version of londiste")?
+        .get(0);
+    if !known {
+        return Ok("2.1".to_owned());
+    }
+    let row = tx
+        .query_typed_one("select coalesce(londiste.version(), '2.1')", &[])
+        .during("read the version of londiste")?;
+    Ok(row.get(0))
+}
+
+/// Of the scripts in this program.
+fn bundled_version() -> String {
+    let files = SCRIPTS.files("londiste/functions/londiste.version.sql");
+    let text = files.unwrap_or_default().pop().map(|file| file.text);
+    text.as_deref()
+        .and_then(|text| text.split_once("return '")?.1.split_once('\''))
+        .map(|(version, _)| version.to_owned())
+        .unwrap_or_default()
 }
 
 /// One of the two databases of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Side {
     /// Changes are copied from here.
     Provider,

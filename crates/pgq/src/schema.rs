@@ -157,8 +157,8 @@ impl Installed {
     }
 }
 
-/// The numbers of `3.6.0`; trailing zeroes do not count.
-fn numbers(version: &str) -> Vec<u64> {
+/// The numbers of `3.6.0`, for comparison; trailing zeroes do not count.
+pub fn numbers(version: &str) -> Vec<u64> {
     let mut numbers: Vec<u64> = version
         .split('.')
         .map(|part| {

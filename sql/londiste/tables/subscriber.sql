@@ -33,6 +33,8 @@ create table if not exists londiste.subscriber_table (
     constraint subscriber_table_pkey primary key (queue_name, table_name)
 );
 
+-- nr of londiste.provider_table under which the provider had the table when it was subscribed.
+alter table londiste.subscriber_table add column if not exists provider_nr integer;
 -- When merge_state became what it is.
 alter table londiste.subscriber_table add column if not exists state_since timestamptz not null default now();
 

@@ -32,6 +32,8 @@ pub(crate) struct ReplayControl<'a> {
     /// Tables that a T event says the provider does not have any more. By now it may have them
     /// again.
     pub(crate) gone: Vec<String>,
+    /// Tables that a T event did not know of yet.
+    pub(crate) spared: Vec<String>,
     /// Tables that are being copied.
     pub(crate) in_progress: Vec<String>,
     /// The registration changed on the provider.
@@ -50,7 +52,11 @@ impl Control for ReplayControl<'_> {
         let data = event.data.as_ref().map(Text::to_string_lossy);
         let data = data.as_deref().unwrap_or_default();
         match kind {
-            "T" => self.tables_changed(routes, data),
+            "T" => {
+                let known = event.extra[0].as_ref().map(Text::to_string_lossy);
+                let known = known.and_then(|number| number.parse().ok());
+                self.tables_changed(tx, routes, data, known)?;
+            }
             "londiste.remove-table" => self.unsubscribe(tx, routes, data)?,
             "londiste.remove-seq" => self.unsubscribe_seq(tx, data)?,
             "londiste.update-seq" => {
@@ -82,15 +88,36 @@ impl Control for ReplayControl<'_> {
 impl ReplayControl<'_> {
     /// Stops applying events to tables that the provider does not have any more. Tables are never
     /// added.
-    fn tables_changed(&mut self, routes: &mut Routes, list: &str) {
+    ///
+    /// `known` is the number of the last registration that the list knows of: a table that follows a
+    /// later one was registered again since.
+    fn tables_changed(
+        &mut self,
+        tx: &mut Tx<'_>,
+        routes: &mut Routes,
+        list: &str,
+        known: Option<i32>,
+    ) -> Result<(), Error> {
         info!("got new table event: {list}");
         self.changed = true;
         let provided = parse_list(list);
-        let gone = (self.subscribed).extract_if(.., |table| !provided.contains(table));
+        let followed = registry::followed_numbers(tx, self.queue)?;
+        let later = |table: &String| match (followed.get(table), known) {
+            (Some(&followed), Some(known)) => followed > known,
+            _ => false,
+        };
+        let missing = |table: &&String| !provided.contains(*table);
+        let spared = (self.subscribed.iter())
+            .filter(missing)
+            .filter(|table| later(table));
+        self.spared.extend(spared.cloned());
+        let gone =
+            (self.subscribed).extract_if(.., |table| !provided.contains(table) && !later(table));
         for table in gone {
             routes.remove(&table);
             self.gone.push(table);
         }
+        Ok(())
     }
 
     /// Runs a script that the provider has run at this place of the stream.
@@ -198,11 +225,29 @@ pub(crate) fn follow_registration(
     provider: &mut Connection,
     queue: &QueueName,
     gone: Vec<String>,
+    spared: Vec<String>,
 ) -> Result<Vec<String>, Error> {
-    let provided = registry::provider_tables(provider, queue)?;
-    let (back, removed): (Vec<_>, Vec<_>) =
-        gone.into_iter().partition(|table| provided.contains(table));
+    let provided = registry::provider_numbers(provider, queue)?;
+    let (back, mut removed): (Vec<_>, Vec<_>) = gone
+        .into_iter()
+        .partition(|table| provided.contains_key(table));
+    removed.extend(
+        spared
+            .into_iter()
+            .filter(|table| !provided.contains_key(table)),
+    );
+    removed.sort();
+    removed.dedup();
     for table in back {
+        tx.query_typed(
+            "select londiste.subscriber_set_provider_nr($1, $2, $3)",
+            &[
+                (queue, Type::TEXT),
+                (&table, Type::TEXT),
+                (&provided.get(&table), Type::INT4),
+            ],
+        )
+        .during("store the provider's number of the table")?;
         info!("Table {table} was removed on the provider and added again: it is copied again");
         state::store(
             &mut **tx,

@@ -165,6 +165,7 @@ impl Replay {
             subscribed: tables.iter().map(|table| table.name.clone()).collect(),
             removed: Vec::new(),
             gone: Vec::new(),
+            spared: Vec::new(),
             in_progress: (tables.iter())
                 .filter(|table| table.state.in_progress())
                 .map(|table| table.name.clone())
@@ -188,13 +189,14 @@ impl Replay {
         let ReplayControl {
             mut removed,
             gone,
+            spared,
             changed,
             ..
         } = control;
         if changed {
             let provider = self.provider.open()?;
             let queue = &self.settings.queue;
-            removed.extend(follow_registration(&mut tx, provider, queue, gone)?);
+            removed.extend(follow_registration(&mut tx, provider, queue, gone, spared)?);
         }
         position::set_last_tick(&mut *tx, SCHEMA, &self.settings.consumer, Some(batch.tick))?;
         failpoint::step("replay.before_commit");

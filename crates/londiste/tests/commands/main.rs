@@ -9,5 +9,6 @@ mod sql;
 mod status;
 mod subscriber;
 mod support;
+mod upgrade;
 mod upkeep;
 mod usage;

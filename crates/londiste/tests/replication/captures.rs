@@ -68,3 +68,40 @@ fn every_way_of_publishing_a_table_replicates_it() -> TestResult {
     }
     pair.assert_quiet()
 }
+
+#[test]
+fn a_removal_that_is_older_than_the_subscription_does_not_end_it() -> TestResult {
+    let pair = Pair::start("create table t (id int primary key, v text)")?;
+    pair.add(&["t"])?;
+    let replay = pair.replay()?;
+    pair.wait_ok(&["public.t"])?;
+    drop(replay);
+    // Replay comes to the removal when the table is back on both sides.
+    pair.londiste(&["provider", "remove", "t"])?;
+    pair.londiste(&["subscriber", "remove", "t"])?;
+    pair.add_on_provider(&["t"])?;
+    pair.londiste(&["subscriber", "add", "t", "--expect-sync"])?;
+    pair.provider()?
+        .batch_execute("insert into t select i, i from generate_series(1, 10) i")?;
+    let _replay = pair.replay()?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal("select * from t order by id")?, 10);
+    assert_eq!(pair.state("public.t")?, "ok");
+    let log = pair.log()?;
+    assert!(log.contains("got new table event: \n"), "{log}");
+    assert!(!log.contains("copied again"), "{log}");
+
+    // One that the subscriber has not followed means a new copy.
+    pair.londiste(&["provider", "remove", "t"])?;
+    pair.add_on_provider(&["t"])?;
+    pair.provider()?
+        .batch_execute("insert into t values (11, 'x')")?;
+    pair.catch_up()?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal("select * from t order by id")?, 11);
+    pair.londiste(&["provider", "remove", "t"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.state("public.t")?, "");
+    Ok(())
+}

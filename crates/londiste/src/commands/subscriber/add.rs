@@ -31,6 +31,7 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
     setup.need_names(&args.tables)?;
 
     let published = registry::provider_tables(setup.provider()?, queue)?;
+    let numbers = registry::provider_numbers(setup.provider()?, queue)?;
     let db = setup.subscriber()?;
     let subscribed: HashSet<String> = registry::subscriber_tables(db, queue)?
         .into_iter()
@@ -52,7 +53,7 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
 
     let db = setup.subscriber()?;
     for name in &fresh {
-        if let Err(failure) = one(db, queue.as_str(), name, options) {
+        if let Err(failure) = one(db, queue.as_str(), name, numbers.get(name), options) {
             outcome = outcome.max(part_failed(name, failure)?);
         }
     }
@@ -116,7 +117,13 @@ fn named(arguments: &[String], name: &str) -> Result<bool, Error> {
 }
 
 /// Adds one table, in one transaction.
-fn one(db: &mut Connection, queue: &str, name: &str, options: &Options) -> Result<(), Error> {
+fn one(
+    db: &mut Connection,
+    queue: &str,
+    name: &str,
+    number: Option<&i32>,
+    options: &Options,
+) -> Result<(), Error> {
     step(db, |tx| {
         if !options.expect_sync && !options.force {
             let mut capturing = capturing_triggers(tx, name)?;
@@ -133,6 +140,17 @@ fn one(db: &mut Connection, queue: &str, name: &str, options: &Options) -> Resul
             &[(&queue, Type::TEXT), (&name, Type::TEXT)],
         )
         .during("add the table")?;
+        if number.is_some() {
+            tx.query_typed_one(
+                "select londiste.subscriber_set_provider_nr($1, $2, $3)",
+                &[
+                    (&queue, Type::TEXT),
+                    (&name, Type::TEXT),
+                    (&number, Type::INT4),
+                ],
+            )
+            .during("store the provider's number of the table")?;
+        }
         if options.expect_sync {
             tx.query_typed_one(
                 "select londiste.subscriber_set_table_state($1, $2, null, 'ok')",
