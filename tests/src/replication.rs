@@ -33,7 +33,18 @@ impl Replication {
     /// # Errors
     /// A server does not start.
     pub fn prepare() -> TestResult<Replication> {
-        let provider = Cluster::start()?;
+        Replication::from(Cluster::start()?)
+    }
+
+    /// As [`Replication::prepare`], with a provider that can publish.
+    ///
+    /// # Errors
+    /// A server does not start.
+    pub fn prepare_logical() -> TestResult<Replication> {
+        Replication::from(Cluster::builder().setting("wal_level", "logical").start()?)
+    }
+
+    fn from(provider: Cluster) -> TestResult<Replication> {
         let subscriber = Cluster::builder().subscriber().start()?;
         provider.create_database("shop")?;
         subscriber.create_database("shop")?;

@@ -1,0 +1,215 @@
+//! The procedures of docs/moving.md, as they are typed there, with writers that do not notice.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use e2e::{Replication, TIMEOUT};
+use testkit::{Cluster, TestResult};
+
+const PAGE: &str = include_str!("../../docs/moving.md");
+
+const SCHEMA: &str = "
+    create schema \"Shop\";
+    create table users (id serial primary key, name text, changed int not null default 0);
+    create table \"Shop\".\"Order\" (id bigserial primary key, \"user\" int not null references users, amount numeric);
+    create index on \"Shop\".\"Order\" (\"user\");
+    create function audit() returns trigger language plpgsql as $$ begin return new; end $$;
+    create trigger audit before update on users for each row execute function audit();
+    insert into users (name) select 'user ' || i from generate_series(1, 500) i;
+    insert into \"Shop\".\"Order\" (\"user\", amount) select 1 + i % 500, i from generate_series(1, 2000) i;";
+
+/// The commands of ours in the block of the page that begins with a line, without its comments.
+fn commands(first: &str) -> TestResult<Vec<&'static str>> {
+    let start = PAGE
+        .find(&format!("```sh\n{first}"))
+        .ok_or_else(|| format!("no block begins with {first}"))?;
+    let block = &PAGE[start + 6..];
+    let (block, _) = block.split_once("```").ok_or("the block has no end")?;
+    Ok(block
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .collect())
+}
+
+/// Types commands one after another.
+fn type_all(it: &Replication, lines: &[&str]) -> TestResult {
+    for line in lines {
+        it.typed(line).map_err(|error| format!("{line}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// An application that changes both tables until it is stopped.
+struct Application {
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<TestResult<u32>>,
+}
+
+impl Application {
+    fn start(it: &Replication) -> TestResult<Application> {
+        let mut db = it.provider_db()?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || -> TestResult<u32> {
+            let mut transactions = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                db.batch_execute(
+                    "begin;
+                     insert into \"Shop\".\"Order\" (\"user\", amount) select 1 + random() * 499, random();
+                     update users set changed = changed + 1 where id = (1 + random() * 499)::int;
+                     delete from \"Shop\".\"Order\" where id = (random() * 2000)::int;
+                     commit",
+                )?;
+                transactions += 1;
+            }
+            Ok(transactions)
+        });
+        Ok(Application { stop, thread })
+    }
+
+    fn stop(self) -> TestResult<u32> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the application does not panic")
+    }
+}
+
+/// Waits until no events are pending.
+fn wait_for_nothing_pending(it: &Replication) -> TestResult {
+    it.wait("nothing to be pending", || {
+        let output = it.typed("londiste replic.ini status --json")?;
+        let status: serde_json::Value = serde_json::from_str(&output.stdout)?;
+        Ok(status["provider"]["consumer"]["pending_events"] == 0
+            && status["provider"]["consumer"]["lag_seconds"].as_f64() < Some(5.0))
+    })
+}
+
+fn assert_same(it: &Replication) -> TestResult {
+    assert_eq!(it.same("select * from users order by id")?, 500);
+    assert!(it.same("select * from \"Shop\".\"Order\" order by id")? > 1000);
+    Ok(())
+}
+
+/// Sends the definitions of one database to the other; false if the programs are not there.
+fn dump_schema(from: &Cluster, to: &Cluster) -> TestResult<bool> {
+    let newer = if from.major() > to.major() { from } else { to };
+    let programs = newer.bindir();
+    if !programs.join("pg_dump").exists() || !programs.join("psql").exists() {
+        return Ok(false);
+    }
+    let dump = Command::new(programs.join("pg_dump"))
+        .args(["--schema-only", "-d", &from.conninfo("shop")])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let status = Command::new(programs.join("psql"))
+        .args([
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            &to.conninfo("shop"),
+        ])
+        .stdin(dump.stdout.ok_or("no pipe from pg_dump")?)
+        .stdout(Stdio::null())
+        .status()?;
+    assert!(status.success(), "psql: {status}");
+    Ok(true)
+}
+
+#[test]
+fn a_database_moves_to_another_server_while_it_is_written_to() -> TestResult {
+    let it = Replication::prepare()?;
+    it.provider_db()?.batch_execute(SCHEMA)?;
+    if !dump_schema(&it.provider, &it.subscriber)? {
+        return Ok(());
+    }
+    let application = Application::start(&it)?;
+    let link = commands(
+        "pgqadm provider_ticker.ini install\npgqadm provider_ticker.ini ticker -d\nlondiste replic.ini provider install\nlondiste replic.ini subscriber install\nlondiste replic.ini replay",
+    )?;
+    assert_eq!(link.len(), 11);
+    type_all(&it, &link)?;
+    assert!(application.stop()? > 10, "the application was held up");
+
+    let switch =
+        commands("pgqadm provider_ticker.ini tick shop.replic\nlondiste replic.ini status")?;
+    assert_eq!(switch.len(), 7);
+    type_all(&it, &switch[..1])?;
+    wait_for_nothing_pending(&it)?;
+    type_all(&it, &switch[1..4])?;
+    it.replay.wait_gone(TIMEOUT)?;
+    type_all(&it, &switch[4..])?;
+    assert_same(&it)?;
+
+    // The application works on the new side: sequences, keys, triggers and foreign keys are there.
+    let mut new = it.subscriber_db()?;
+    new.batch_execute("insert into \"Shop\".\"Order\" (\"user\", amount) values (1, 1)")?;
+    assert!(
+        new.execute(
+            "insert into \"Shop\".\"Order\" (\"user\", amount) values (0, 1)",
+            &[]
+        )
+        .is_err(),
+        "the foreign key is gone"
+    );
+    let triggers: i64 = new
+        .query_one(
+            "select count(*) from pg_trigger where tgname = 'audit'",
+            &[],
+        )?
+        .get(0);
+    assert_eq!(triggers, 1);
+    Ok(())
+}
+
+#[test]
+fn londiste_takes_over_from_built_in_replication_without_a_copy() -> TestResult {
+    let it = Replication::prepare_logical()?;
+    it.provider_db()?.batch_execute(SCHEMA)?;
+    let mut new = it.subscriber_db()?;
+    new.batch_execute(SCHEMA)?;
+    new.batch_execute("truncate users, \"Shop\".\"Order\"")?;
+    let mut old = it.provider_db()?;
+    old.batch_execute("create publication p for table users, \"Shop\".\"Order\"")?;
+    new.batch_execute(&format!(
+        "create subscription s connection '{}' publication p",
+        it.provider.conninfo("shop")
+    ))?;
+    it.wait("the tables to be copied", || {
+        let row = new.query_one(
+            "select bool_and(srsubstate = 'r') from pg_subscription_rel",
+            &[],
+        )?;
+        Ok(row.get(0))
+    })?;
+
+    let application = Application::start(&it)?;
+    let install = commands(
+        "pgqadm provider_ticker.ini install\npgqadm provider_ticker.ini ticker -d\nlondiste replic.ini provider install\nlondiste replic.ini subscriber install\nlondiste replic.ini provider",
+    )?;
+    assert_eq!(install.len(), 5);
+    type_all(&it, &install)?;
+    assert!(application.stop()? > 10, "the application was held up");
+    it.wait("the subscription to have everything", || {
+        let row = old.query_one(
+            "select pg_current_wal_lsn() <= replay_lsn from pg_stat_replication where application_name = 's'",
+            &[],
+        )?;
+        Ok(row.get(0))
+    })?;
+    let over = commands("psql -X -d \"$NEW\" -c 'drop subscription SUBSCRIPTION'")?;
+    assert_eq!(over.len(), 4);
+    new.batch_execute("drop subscription s")?;
+    type_all(&it, &over[1..])?;
+
+    let application = Application::start(&it)?;
+    let start = commands("londiste replic.ini replay -d\nlondiste replic.ini compare")?;
+    type_all(&it, &start)?;
+    assert!(application.stop()? > 0);
+    type_all(&it, &["pgqadm provider_ticker.ini tick shop.replic"])?;
+    wait_for_nothing_pending(&it)?;
+    assert_same(&it)?;
+    it.stop()
+}
