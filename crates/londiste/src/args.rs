@@ -38,6 +38,12 @@ pub(crate) struct Options {
     /// With `subscriber add`: keep the rows of the table, copy on top of them
     #[arg(long, global = true)]
     pub(crate) skip_truncate: bool,
+    /// With `subscriber add` and `add-seq`: create what is missing, tables with columns and key
+    #[arg(long, global = true)]
+    pub(crate) create: bool,
+    /// With `subscriber add`: create missing tables with indexes, defaults, triggers, grants and owner
+    #[arg(long, global = true)]
+    pub(crate) create_full: bool,
     /// With `provider add`: what captures changes
     #[arg(long, global = true, value_name = "KIND", default_value = "row")]
     pub(crate) capture: Capture,

@@ -1,5 +1,6 @@
 //! The commands: one file each.
 
+mod captured;
 mod compare;
 mod provider;
 mod repair;
@@ -16,6 +17,8 @@ use skytools::daemon::Job;
 
 use crate::args::Args;
 use crate::{Config, Error, copy, replay};
+
+use captured::capturing_triggers;
 
 /// What the program is asked to do.
 #[derive(Debug, clap::Subcommand)]

@@ -7,6 +7,7 @@ use skytools::app::UsageError;
 use skytools::conninfo::ConnInfoError;
 use skytools::daemon::JobError;
 use skytools::db::DbError;
+use skytools::dbstruct::StructError;
 use skytools::full_copy::CopyError;
 use skytools::install::InstallError;
 use skytools::snapshot::SnapshotError;
@@ -147,6 +148,22 @@ pub enum Error {
         event: EventId,
         /// The tables.
         tables: String,
+    },
+    /// A definition cannot be read, or made.
+    #[error(transparent)]
+    Struct(#[from] StructError),
+    /// The role lacks a privilege to make what the subscriber lacks.
+    #[error(
+        "cannot create {relation}; the role of subscriber_db needs: grant create on schema {schema}, or \
+         create on the database for a new schema"
+    )]
+    MayNotCreate {
+        /// Its schema.
+        schema: String,
+        /// The table or sequence.
+        relation: String,
+        /// What the server says.
+        source: Box<Error>,
     },
     /// A table that has to be subscribed is not.
     #[error("Table {0} is not subscribed")]

@@ -176,6 +176,13 @@ impl TableStruct {
             .collect()
     }
 
+    /// Forgets triggers, so that they are neither created nor dropped.
+    pub fn leave_out_triggers(&mut self, names: &[String]) {
+        self.elements.retain(|element| {
+            !matches!(element.kind, Kind::Trigger { .. }) || !names.contains(&element.name)
+        });
+    }
+
     /// Names of the live columns, in their order.
     pub fn columns(&self) -> &[String] {
         &self.columns

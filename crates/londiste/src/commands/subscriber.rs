@@ -4,6 +4,7 @@ mod add;
 mod add_seq;
 mod attached;
 mod check;
+mod create;
 mod install;
 mod missing;
 mod register;

@@ -2,6 +2,7 @@
 
 mod capture;
 mod compare;
+mod create;
 mod provider;
 mod repair;
 mod replicating;

@@ -1,15 +1,17 @@
 use std::collections::HashSet;
 
 use postgres::types::Type;
-use skytools::db::{Connection, DbError, During, Tx};
+use skytools::db::{Connection, During};
 use skytools::table::TableName;
 use tracing::{error, info, warn};
 
 use super::super::Outcome;
+use super::super::capturing_triggers;
 use super::super::setup::{Selection, Setup, part_failed, select, step};
+use super::create::{self, Extent};
 use super::structures;
 use crate::args::Options;
-use crate::names::{self, Pattern};
+use crate::names::{self, Pattern, Relation};
 use crate::{Error, registry};
 
 /// Subscribe to tables
@@ -44,6 +46,14 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
     for name in known {
         info!("Table {name} already added");
     }
+    let extent = match (options.create_full, options.create) {
+        (true, _) => Some(Extent::Full),
+        (false, true) => Some(Extent::Plain),
+        (false, false) => None,
+    };
+    if let Some(extent) = extent {
+        create::tables(setup, &fresh, extent)?;
+    }
     if !structures::match_all(setup, &fresh)? {
         if !options.force {
             return Ok(Outcome::Failed);
@@ -72,6 +82,19 @@ fn choose(
     let Selection { names, unknown } = select(&names::relations(db, "rp")?, &args.tables)?;
     let (mut chosen, unattached): (Vec<_>, Vec<_>) =
         names.into_iter().partition(|name| published.contains(name));
+    if options.create || options.create_full {
+        // What is missing here is found by patterns too.
+        let all: Vec<Relation> = published
+            .iter()
+            .cloned()
+            .map(Relation::registered)
+            .collect();
+        let more = select(&all, &args.tables)?.names;
+        let more: Vec<String> = (more.into_iter())
+            .filter(|name| !chosen.contains(name))
+            .collect();
+        chosen.extend(more);
+    }
     if args.tables.is_empty() {
         // What the provider has and the catalog here does not is worth an error: all was asked for.
         let absent = published
@@ -82,7 +105,8 @@ fn choose(
     }
     for name in &unknown {
         let name = name.to_string();
-        if published.contains(&name) {
+        if chosen.contains(&name) {
+        } else if published.contains(&name) {
             chosen.push(name);
         } else {
             warn!("No tables found that match {name}");
@@ -173,26 +197,4 @@ fn one(
         }
         Ok(())
     })
-}
-
-/// Triggers of the table that write into a queue of the subscriber. Without them another queue loses
-/// changes; with them it gets every copied row.
-fn capturing_triggers(tx: &mut Tx<'_>, name: &str) -> Result<Vec<String>, DbError> {
-    let table = TableName::parse(name);
-    let rows = tx
-        .query_typed(
-            "select g.tgname
-               from pg_catalog.pg_trigger g
-               join pg_catalog.pg_class c on c.oid = g.tgrelid
-               join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-               join pg_catalog.pg_proc p on p.oid = g.tgfoid
-               join pg_catalog.pg_namespace f on f.oid = p.pronamespace
-              where n.nspname = $1 and c.relname = $2
-                and not g.tgisinternal and (f.nspname in ('pgq', 'pgq_gen')
-                                             or f.nspname = 'londiste' and p.proname = 'log_truncate')
-              order by g.tgname",
-            &[(&table.schema(), Type::TEXT), (&table.name(), Type::TEXT)],
-        )
-        .during("look at the table's triggers")?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
 }

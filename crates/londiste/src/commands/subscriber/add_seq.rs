@@ -5,6 +5,7 @@ use tracing::{info, warn};
 
 use super::super::Outcome;
 use super::super::setup::{Setup, literal, part_failed, step};
+use super::create;
 use crate::{Error, registry};
 
 /// Subscribe to sequences
@@ -17,7 +18,7 @@ pub(super) struct Args {
 
 pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> {
     setup.need_names(&args.seqs)?;
-    let queue = setup.queue;
+    let (queue, options) = (setup.queue, setup.options);
     let published = registry::provider_seqs(setup.provider()?, queue)?;
     let seqs = if args.seqs.is_empty() {
         published.clone()
@@ -25,6 +26,15 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
         literal(&args.seqs)?
     };
 
+    let wanted = options.create || options.create_full;
+    for name in seqs
+        .iter()
+        .filter(|name| wanted && published.contains(name))
+    {
+        if !table::exists_sequence(&mut **setup.subscriber()?, &TableName::parse(name))? {
+            create::sequence(setup, name)?;
+        }
+    }
     let db = setup.subscriber()?;
     let subscribed = registry::subscriber_seqs(db, queue)?;
     let mut outcome = Outcome::Done;
