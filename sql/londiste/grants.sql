@@ -2,7 +2,10 @@
 -- this to, may change it.
 
 grant usage on schema londiste to public;
-grant select on londiste.provider_table, londiste.completed, londiste.link, londiste.subscriber_table to public;
+grant select on londiste.provider_table, londiste.completed, londiste.link, londiste.subscriber_table,
+    londiste.node_generation to public;
+-- A connect string may hold a password.
+grant select (queue_name, lineage, node_name, node_id, paused, generation) on londiste.node_info to public;
 
 revoke execute on all functions in schema londiste from public;
 grant execute on function

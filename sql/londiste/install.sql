@@ -4,6 +4,7 @@
 \ir tables/provider.sql
 \ir tables/subscriber.sql
 \ir tables/execute.sql
+\ir tables/node.sql
 \ir tables/types.sql
 
 -- names, look-ups, links
@@ -26,6 +27,8 @@
 \ir functions/londiste.cmp_list.sql
 \ir functions/londiste.link.sql
 \ir functions/londiste.link_del.sql
+\ir functions/londiste.link_changed.sql
+\ir functions/londiste.link_table.sql
 
 -- provider
 \ir functions/londiste.provider_notify_change.sql
@@ -81,5 +84,19 @@
 \ir functions/londiste.subscriber_get_table_pending_triggers.sql
 \ir functions/londiste.subscriber_restore_table_trigger.sql
 \ir functions/londiste.subscriber_restore_all_table_triggers.sql
+
+-- cascade
+\ir functions/londiste.node_create.sql
+\ir functions/londiste.node_join.sql
+\ir functions/londiste.node_promoted.sql
+\ir functions/londiste.node_provider.sql
+\ir functions/londiste.node_forget.sql
+\ir functions/londiste.mirror_table.sql
+\ir functions/londiste.mirror_advance.sql
+\ir functions/londiste.mirror_tick.sql
+\ir functions/londiste.publish_watermark.sql
+\ir functions/londiste.relay_create.sql
+\ir functions/londiste.relay_promote.sql
+\ir functions/londiste.relay_promoted.sql
 
 \ir grants.sql

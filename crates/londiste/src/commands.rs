@@ -1,7 +1,9 @@
 //! The commands: one file each.
 
 mod captured;
+mod cascade;
 mod compare;
+mod node;
 mod provider;
 mod repair;
 mod setup;
@@ -35,6 +37,8 @@ pub(crate) enum Command {
     Status(status::Args),
     /// Bring the schema londiste of an older version up to date
     Upgrade(upgrade::Args),
+    /// Look at the nodes of a cascade
+    Node(node::Args),
     /// Compare tables on both sides
     Compare(compare::Args),
     /// Find rows that differ, and repair them
@@ -64,7 +68,7 @@ impl From<Outcome> for ExitCode {
 }
 
 /// Runs the command of the command line.
-pub(crate) fn dispatch(job: Job<Config>, args: Args) -> Result<ExitCode, Error> {
+pub(crate) fn dispatch(mut job: Job<Config>, args: Args) -> Result<ExitCode, Error> {
     let options = args.options;
     job.config.check()?;
     if options.rewind {
@@ -76,12 +80,23 @@ pub(crate) fn dispatch(job: Job<Config>, args: Args) -> Result<ExitCode, Error> 
     match args.command.ok_or(UsageError::NeedCommand)? {
         Command::Provider(args) => provider::run(job, options, args),
         Command::Subscriber(args) => subscriber::run(job, options, args),
+        Command::Node(args) => node::run(job, options, args),
         Command::Replay => done(replay::run(job)),
         Command::Copy(args) => done(copy::run(job, &args)),
-        Command::Status(args) => status::run(job, options, &args),
         Command::Upgrade(args) => upgrade::run(job, options, &args),
-        Command::Compare(args) => compare::run(job, options, args),
-        Command::Repair(args) => repair::run(job, options, args),
+        Command::Status(args) => {
+            // A subscriber that does not answer is what it has to show.
+            let _ = job.config.follow_stored_provider(&job.common);
+            status::run(job, options, &args)
+        }
+        Command::Compare(args) => {
+            job.config.follow_stored_provider(&job.common)?;
+            compare::run(job, options, args)
+        }
+        Command::Repair(args) => {
+            job.config.follow_stored_provider(&job.common)?;
+            repair::run(job, options, args)
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use skytools::config::{self, CommonConfig};
 use skytools::conninfo::ConnInfo;
 use skytools::db::Database;
 
-use crate::Error;
+use crate::{Error, node};
 
 /// Keys of the section `[londiste]`, beside those every program has.
 #[derive(Debug, Clone, Deserialize)]
@@ -43,15 +43,21 @@ pub struct Config {
     /// How often a hand-over looks at the other side's state, in seconds.
     #[serde(default = "fifth_of_a_second", with = "config::seconds")]
     pub(crate) sync_poll: Duration,
-    /// `session_replication_role` of the connection that applies.
-    #[serde(default)]
-    pub(crate) apply_role: ApplyRole,
+    /// `session_replication_role` of the connection that applies; default: `origin`, on a relay
+    /// `replica`.
+    apply_role: Option<ApplyRole>,
     /// How events become statements; both ways are statement by statement so far.
     #[serde(default, rename = "apply_mode")]
     _apply_mode: ApplyMode,
-    /// Queue on the subscriber that receives what was applied; not supported yet.
+    /// The queue itself, if this subscriber is a relay and has it too.
     #[serde(default)]
     mirror_queue: String,
+    /// How often a relay tells its provider up to where its own subscribers have applied, in seconds.
+    #[serde(default = "five_minutes", with = "config::seconds")]
+    pub(crate) local_wm_publish_period: Duration,
+    /// How often relays are told up to where everybody has applied, in seconds.
+    #[serde(default = "five_minutes", with = "config::seconds")]
+    pub(crate) global_wm_publish_period: Duration,
     /// Known to old files, without effect.
     #[serde(default, rename = "maint_delay")]
     _maint_delay: serde::de::IgnoredAny,
@@ -99,6 +105,10 @@ fn fifth_of_a_second() -> Duration {
     Duration::from_millis(200)
 }
 
+fn five_minutes() -> Duration {
+    Duration::from_secs(300)
+}
+
 fn direct() -> String {
     "direct".to_owned()
 }
@@ -111,20 +121,37 @@ impl Config {
     /// Refuses settings that name something the program does not do.
     ///
     /// # Errors
-    /// `method` or `mirror_queue` asks for what does not exist.
+    /// `method` asks for what does not exist, or `mirror_queue` is not the queue.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match self.method.as_str() {
             "direct" => {}
             "file_write" | "file_read" => return Err(Error::FileMethod(self.method.clone())),
             _ => return Err(Error::UnknownMethod),
         }
-        if !self.mirror_queue.is_empty() {
-            return Err(Error::MirrorQueue);
+        if self.is_relay() && self.mirror_queue != self.pgq_queue_name.as_str() {
+            return Err(Error::MirrorQueue {
+                mirror: self.mirror_queue.clone(),
+                queue: self.pgq_queue_name.clone(),
+            });
         }
         if self.parallel_copies == 0 {
             return Err(Error::NoCopies);
         }
         Ok(())
+    }
+
+    /// Whether the subscriber has the queue, too, and may be the provider of others.
+    pub(crate) fn is_relay(&self) -> bool {
+        !self.mirror_queue.is_empty()
+    }
+
+    /// `session_replication_role` of the connection that applies.
+    pub(crate) fn apply_role(&self) -> ApplyRole {
+        self.apply_role.unwrap_or(if self.is_relay() {
+            ApplyRole::Replica
+        } else {
+            ApplyRole::Origin
+        })
     }
 
     /// Name under which the provider knows this job.
@@ -133,6 +160,18 @@ impl Config {
             Some(name) => name.clone(),
             None => ConsumerName::from(common.job_name.as_str()),
         }
+    }
+
+    /// Reads from the provider that was stored on the subscriber from now on, if there is one.
+    ///
+    /// # Errors
+    /// The subscriber does not answer.
+    pub(crate) fn follow_stored_provider(&mut self, common: &CommonConfig) -> Result<(), Error> {
+        let mut subscriber = self.subscriber(common)?;
+        if let Some(text) = node::provider_text(subscriber.connection()?, &self.pgq_queue_name)? {
+            self.provider_db = Some(text);
+        }
+        Ok(())
     }
 
     /// The provider, connected on demand.

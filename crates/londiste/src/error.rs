@@ -39,12 +39,175 @@ pub enum Error {
     /// `method` names one of the unfinished file methods.
     #[error("method = {0} is not supported; use method = direct")]
     FileMethod(String),
-    /// `mirror_queue` is set.
-    #[error("mirror_queue is not supported yet; remove the key")]
-    MirrorQueue,
+    /// `mirror_queue` is another queue.
+    #[error(
+        "mirror_queue = {mirror}: a relay has the queue of its provider under the same name; set \
+         mirror_queue = {queue}, or remove the key"
+    )]
+    MirrorQueue {
+        /// `mirror_queue`.
+        mirror: String,
+        /// `pgq_queue_name`.
+        queue: QueueName,
+    },
+    /// The configuration says relay, the database does not.
+    #[error(
+        "mirror_queue is set, and subscriber_db is no relay of queue {0}; run: londiste INI \
+         subscriber relay-init"
+    )]
+    NotRelay(QueueName),
+    /// The database says relay, the configuration does not.
+    #[error(
+        "subscriber_db is a relay of queue {0}, whose events would be missing there; set \
+         mirror_queue = {0}"
+    )]
+    MirrorMissing(QueueName),
+    /// The queue of a relay does not end where it should.
+    #[error("mirror top tick {top}, expected {expected}")]
+    MirrorTick {
+        /// Its newest tick.
+        top: TickId,
+        /// What was expected.
+        expected: String,
+    },
+    /// The provider's queue has another history.
+    #[error(
+        "queue {queue} on the provider is of lineage {theirs}, this subscriber follows lineage {ours}: \
+         positions mean nothing there. Correct provider_db; or run \"londiste INI subscriber \
+         unregister\" and start replay, which then copies every table"
+    )]
+    OtherLineage {
+        /// The queue.
+        queue: QueueName,
+        /// Lineage of the provider.
+        theirs: String,
+        /// Lineage of the subscriber.
+        ours: String,
+    },
+    /// The provider says nothing about its history, though this subscriber knows one.
+    #[error(
+        "queue {queue} on the provider has no lineage, this subscriber follows lineage {ours}: \
+         provider_db is another database, or was restored from one. Correct provider_db; or run \
+         \"londiste INI subscriber unregister\" and start replay, which then copies every table"
+    )]
+    NoLineage {
+        /// The queue.
+        queue: QueueName,
+        /// Lineage of the subscriber.
+        ours: String,
+    },
+    /// The provider is a former root, or follows one.
+    #[error(
+        "the provider is of generation {theirs}, this subscriber of generation {ours}: another node \
+         became the root meanwhile. Use that one: londiste INI subscriber change-provider DSN"
+    )]
+    OlderGeneration {
+        /// Generation of the provider.
+        theirs: i32,
+        /// Generation of the subscriber.
+        ours: i32,
+    },
+    /// The subscriber has changes that the new root never had.
+    #[error(
+        "this subscriber has applied tick {applied}, and when {node} became the root it had the \
+         changes up to tick {last} only: what came between exists here alone. Run \"londiste INI \
+         subscriber unregister\" and start replay, which then copies every table; on a relay run \
+         \"londiste INI provider resurrect\""
+    )]
+    LostChanges {
+        /// Position of the subscriber.
+        applied: TickId,
+        /// The new root.
+        node: String,
+        /// Last tick that it has of the old one.
+        last: TickId,
+    },
+    /// A copy was taken from another node.
+    #[error(
+        "{table} is not settled yet ({state}), and its copy comes from another node than the \
+         provider now given: transaction ids of one mean nothing on the other. Wait until it is ok \
+         there; or use --force (before replay starts: londiste INI --rewind), which copies it again"
+    )]
+    CopyOfOther {
+        /// The table.
+        table: String,
+        /// Its state.
+        state: String,
+    },
     /// `parallel_copies` is zero.
     #[error("parallel_copies is 0; it must be at least 1")]
     NoCopies,
+    /// A command on a relay, with the configuration of something else.
+    #[error(
+        "this command works on the relay that a configuration belongs to: subscriber_db, with \
+         mirror_queue = {0}"
+    )]
+    NeedMirrorQueue(QueueName),
+    /// The subscriber database makes the ticks of the queue itself.
+    #[error("subscriber_db is the root of queue {0}: there is nothing to replay")]
+    IsRoot(QueueName),
+    /// The provider database does not make the ticks of the queue.
+    #[error("provider_db is not the root of queue {0}; only a root can be demoted")]
+    NotRoot(QueueName),
+    /// Replay holds the lock of its consumer.
+    #[error("replay of consumer {0} is running; stop it first")]
+    NodeBusy(ConsumerName),
+    /// Nothing has been applied, so there is nothing to go on from.
+    #[error("consumer {0} has no position on the subscriber; has replay been started?")]
+    NoPosition(ConsumerName),
+    /// The new provider lacks the tick of the position.
+    #[error(
+        "the new provider does not have tick {tick}, up to which the subscriber has applied; its ticks: \
+         {range}. If it is behind, use --wait; if it is past that, choose another node"
+    )]
+    TickNotThere {
+        /// The position.
+        tick: TickId,
+        /// First and last tick there.
+        range: String,
+    },
+    /// Transactions that may write into the queue do not end.
+    #[error(
+        "transactions that were open already are not over after {0:?} (lock_timeout); nothing has changed"
+    )]
+    WritersStay(Duration),
+    /// The subscriber is behind a demoted root.
+    #[error(
+        "the root is demoted, and subscriber_db has applied {applied} of its last tick {last}; run the \
+         command again to wait on, or with --cancel"
+    )]
+    NotApplied {
+        /// Last tick of the root.
+        last: TickId,
+        /// What is applied.
+        applied: String,
+    },
+    /// The databases are no former and new root.
+    #[error("subscriber_db is no former root of queue {0}: provider_db knows no newer generation")]
+    NothingToResurrect(QueueName),
+    /// A common tick is gone.
+    #[error(
+        "tick {tick}, where old and new root part, is gone from the queue; make the node anew: drop the \
+         queue, then subscriber register, add, relay-init"
+    )]
+    TooOld {
+        /// The tick.
+        tick: TickId,
+    },
+    /// Events cannot be written to a file.
+    #[error("cannot write the events that are lost to {}; nothing has changed", file.display())]
+    Dump {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A relay may have subscribers.
+    #[error(
+        "subscriber_db is a relay of queue {0}: its subscribers have to change to another provider \
+         first; then use --force, which drops its queue"
+    )]
+    RelayStays(QueueName),
     /// The command line asks for nothing that can be done.
     #[error(transparent)]
     Usage(#[from] UsageError),

@@ -8,6 +8,7 @@
 //! * `replay`, `copy`: the two processes that move data
 //! * `verify`: comparing and repairing tables
 //! * `execute`: scripts that run in the stream of changes
+//! * `node`: the place of a database in the cascade of a queue
 //! * `registry`: which tables and sequences are registered, on either side
 
 mod args;
@@ -18,6 +19,7 @@ mod error;
 mod execute;
 mod failpoint;
 mod names;
+mod node;
 mod registry;
 mod replay;
 mod schema;

@@ -1,6 +1,7 @@
 //! The process that applies the queue on the subscriber.
 //!
-//! * [`worker`]: the work loop; [`attach`]: finding the place in the queue
+//! * [`worker`]: the work loop; [`join`], [`attach`]: finding the provider, and the place in its queue
+//! * [`mirror`]: the queue of a relay
 //! * [`state`], [`handshake`]: who applies the events of a table that is being copied
 //! * [`supervisor`]: the copy processes
 //! * [`stream`], [`apply`], [`control`]: from events to statements
@@ -14,6 +15,8 @@ pub(crate) mod control;
 pub(crate) mod fkeys;
 pub(crate) mod handshake;
 pub(crate) mod job;
+pub(crate) mod join;
+pub(crate) mod mirror;
 mod sequences;
 pub(crate) mod session;
 pub(crate) mod state;

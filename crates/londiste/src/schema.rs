@@ -115,6 +115,29 @@ fn bundled_version() -> String {
         .unwrap_or_default()
 }
 
+/// Gives a database of an older version what it needs to have its place in a cascade. A role that may
+/// not change the schema leaves it as it is.
+///
+/// # Errors
+/// A file fails.
+pub(crate) fn migrate(db: &mut Connection) -> Result<(), Error> {
+    let row = db
+        .query_typed_one(
+            "select to_regclass('londiste.node_info') is null
+                    and to_regnamespace('londiste') is not null
+                    and pg_catalog.has_schema_privilege(current_user,
+                            to_regnamespace('londiste')::oid, 'create')",
+            &[],
+        )
+        .during("look at the schema londiste")?;
+    if row.get::<_, Option<bool>>(0) == Some(true) {
+        let mut tx = db.begin()?;
+        SCRIPTS.run(&mut tx, "londiste/node.sql")?;
+        tx.commit()?;
+    }
+    Ok(())
+}
+
 /// One of the two databases of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Side {

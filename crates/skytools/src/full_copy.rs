@@ -49,6 +49,7 @@ pub struct FullCopy {
     target_columns: Option<Vec<String>>,
     condition: Option<String>,
     children: bool,
+    query: Option<String>,
 }
 
 /// How much has been copied.
@@ -90,7 +91,16 @@ impl FullCopy {
             target_columns: None,
             condition: None,
             children: false,
+            query: None,
         }
+    }
+
+    /// The rows of a query instead of those of the source table. It is inserted as it is, and its
+    /// columns are those of [`FullCopy::columns`].
+    #[must_use]
+    pub fn of_query(mut self, query: &str) -> FullCopy {
+        self.query = Some(query.to_owned());
+        self
     }
 
     /// These columns only; none means all.
@@ -223,7 +233,10 @@ impl FullCopy {
 
     fn source_error(&self, error: impl Into<Failed>) -> CopyError {
         CopyError::Source(DbError::failed(
-            format!("copy from table {}", self.source),
+            match self.query {
+                Some(_) => format!("copy rows for table {}", self.target),
+                None => format!("copy from table {}", self.source),
+            },
             error.into(),
         ))
     }
@@ -236,6 +249,9 @@ impl FullCopy {
     }
 
     fn copy_out_sql(&self) -> String {
+        if let Some(query) = &self.query {
+            return format!("copy ({query}) to stdout");
+        }
         let columns = column_list(&self.source_columns);
         let table = self.source.quoted();
         if self.condition.is_none() && !self.children {

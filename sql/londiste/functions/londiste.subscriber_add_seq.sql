@@ -6,7 +6,8 @@ returns integer as $$
 --      i_seq_name      schema.sequence, raw; not looked up
 -- Returns:  0
 -- Raises:   unique_violation if it is subscribed
--- Changes:  londiste.subscriber_seq; on a linked queue londiste.provider_seq and an event of type T
+-- Changes:  londiste.subscriber_seq; on a linked queue londiste.provider_seq, and what londiste.link_changed
+--           changes
 declare
     v_dest      text := londiste.link_dest(i_queue_name);
 begin
@@ -16,7 +17,7 @@ begin
         insert into londiste.provider_seq (queue_name, seq_name)
         values (v_dest, i_seq_name)
         on conflict do nothing;
-        perform londiste.provider_notify_change(v_dest);
+        perform londiste.link_changed(v_dest);
     end if;
     return 0;
 end;

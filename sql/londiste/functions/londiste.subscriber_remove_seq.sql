@@ -6,7 +6,8 @@ returns integer as $$
 --      i_seq_name      a subscribed sequence
 -- Returns:  0
 -- Raises:   undefined_object "no such seq?"
--- Changes:  londiste.subscriber_seq; on a linked queue londiste.provider_seq and an event of type T
+-- Changes:  londiste.subscriber_seq; on a linked queue londiste.provider_seq, and what londiste.link_changed
+--           changes
 declare
     v_dest      text := londiste.link_dest(i_queue_name);
 begin
@@ -19,7 +20,7 @@ begin
     if v_dest is not null then
         delete from londiste.provider_seq
          where queue_name = v_dest and seq_name = i_seq_name;
-        perform londiste.provider_notify_change(v_dest);
+        perform londiste.link_changed(v_dest);
     end if;
     return 0;
 end;

@@ -6,9 +6,7 @@ returns integer as $$
 --      i_table         a subscribed table
 -- Returns:  0
 -- Raises:   undefined_object "no such table"
--- Changes:  londiste.subscriber_table; on a linked queue londiste.provider_table and an event of type T
-declare
-    v_dest      text := londiste.link_dest(i_queue_name);
+-- Changes:  londiste.subscriber_table; on a linked queue what londiste.link_table changes
 begin
     delete from londiste.subscriber_table
      where queue_name = i_queue_name and table_name = i_table;
@@ -16,13 +14,7 @@ begin
         raise exception 'no such table: %', i_table
             using errcode = 'undefined_object';
     end if;
-    if v_dest is not null then
-        delete from londiste.provider_table
-         where queue_name = v_dest and table_name = i_table;
-        if found then
-            perform londiste.provider_notify_change(v_dest);
-        end if;
-    end if;
+    perform londiste.link_table(i_queue_name, i_table);
     return 0;
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pg_temp;

@@ -9,10 +9,7 @@ returns integer as $$
 --      i_merge_state   see londiste.subscriber_table; ok also clears skip_truncate
 -- Returns:  1
 -- Raises:   undefined_object "no such table"
--- Changes:  londiste.subscriber_table; on a linked queue londiste.provider_table, which holds the tables
---           that are ok, and an event of type T
-declare
-    v_dest      text := londiste.link_dest(i_queue_name);
+-- Changes:  londiste.subscriber_table; on a linked queue what londiste.link_table changes
 begin
     update londiste.subscriber_table
        set snapshot = i_snapshot,
@@ -24,19 +21,7 @@ begin
             using errcode = 'undefined_object';
     end if;
 
-    if v_dest is not null then
-        if i_merge_state = 'ok' then
-            insert into londiste.provider_table (queue_name, table_name)
-            values (v_dest, i_table_name)
-            on conflict do nothing;
-        else
-            delete from londiste.provider_table
-             where queue_name = v_dest and table_name = i_table_name;
-        end if;
-        if found then
-            perform londiste.provider_notify_change(v_dest);
-        end if;
-    end if;
+    perform londiste.link_table(i_queue_name, i_table_name);
     return 1;
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pg_temp;

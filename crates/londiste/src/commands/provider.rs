@@ -13,9 +13,10 @@ mod tables;
 
 use std::process::ExitCode;
 
-use skytools::daemon::Job;
+use skytools::daemon::{Job, Stop};
 
 use super::Outcome;
+use super::cascade::{demote, promote, resurrect};
 use super::setup::Setup;
 use crate::args::Options;
 use crate::{Config, Error};
@@ -49,6 +50,12 @@ enum Command {
     RemoveSeq(remove_seq::Args),
     /// List the registered sequences
     Seqs,
+    /// Make the relay of this configuration the root
+    Promote,
+    /// End the writing on the root, so that a relay can take over
+    Demote(demote::Args),
+    /// Make a former root a relay of the new one
+    Resurrect(resurrect::Args),
     #[command(external_subcommand)]
     Unknown(Vec<String>),
 }
@@ -62,11 +69,17 @@ pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<Exit
         Command::Tables | Command::Seqs | Command::Check => job.without_pidfile(),
         _ => job.with_pidfile_suffix(".setup"),
     };
-    let outcome = job.run_command(|job, _| one(&mut Setup::new(job, &options), &command))?;
+    let outcome = job.run_command(|job, context| {
+        one(
+            &mut Setup::new(job, &options).lenient(),
+            &command,
+            &context.stop,
+        )
+    })?;
     Ok(outcome.into())
 }
 
-fn one(setup: &mut Setup<'_>, command: &Command) -> Result<Outcome, Error> {
+fn one(setup: &mut Setup<'_>, command: &Command, stop: &Stop) -> Result<Outcome, Error> {
     match command {
         Command::Install => install::run(setup),
         Command::Add(args) => add::run(setup, args),
@@ -78,6 +91,9 @@ fn one(setup: &mut Setup<'_>, command: &Command) -> Result<Outcome, Error> {
         Command::AddSeq(args) => add_seq::run(setup, args),
         Command::RemoveSeq(args) => remove_seq::run(setup, args),
         Command::Seqs => seqs::run(setup),
+        Command::Promote => promote::run(setup),
+        Command::Demote(args) => demote::run(setup, args, stop),
+        Command::Resurrect(args) => resurrect::run(setup, args, stop),
         Command::Unknown(_) => Ok(Outcome::Failed),
     }
 }

@@ -6,16 +6,17 @@ use pgq::{ConsumerName, QueueName};
 use postgres::types::Type;
 use serde::Serialize;
 use skytools::app::{self, chain};
+use skytools::conninfo::ConnInfo;
 use skytools::daemon::Job;
 use skytools::db::{Connection, Database, DbError, During, Session, Tx};
 use skytools::table::TableName;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Outcome;
 use crate::args::Options;
 use crate::names::{Pattern, Relation};
 use crate::schema::{self, Side};
-use crate::{Config, Error};
+use crate::{Config, Error, node};
 
 /// A set-up command at work.
 pub(super) struct Setup<'a> {
@@ -25,6 +26,7 @@ pub(super) struct Setup<'a> {
     pub(super) consumer: ConsumerName,
     provider: Option<Database>,
     subscriber: Option<Database>,
+    lenient: bool,
     job: &'a Job<Config>,
 }
 
@@ -37,7 +39,59 @@ impl<'a> Setup<'a> {
             consumer: job.config.consumer(&job.common),
             provider: None,
             subscriber: None,
+            lenient: false,
             job,
+        }
+    }
+
+    /// The provider can be used though no subscriber can be asked for another one.
+    pub(super) fn lenient(mut self) -> Setup<'a> {
+        self.lenient = true;
+        self
+    }
+
+    /// Another database, connected on demand.
+    pub(super) fn database(&self, conninfo: ConnInfo) -> Database {
+        let common = &self.job.common;
+        let conninfo = conninfo.with_application_name(&common.job_name);
+        Database::new("DSN", conninfo, common.connection_lifetime)
+    }
+
+    /// The provider, connected on demand: the one stored on the subscriber, or that of the
+    /// configuration.
+    ///
+    /// # Errors
+    /// The subscriber does not answer.
+    pub(super) fn provider_database(&mut self) -> Result<Database, Error> {
+        let mut database = self.config.provider(&self.job.common)?;
+        let queue = self.queue;
+        let stored = match self.bare_subscriber() {
+            Ok(db) => node::provider(db, queue),
+            Err(Error::NotSet(_)) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match stored {
+            Ok(Some(conninfo)) => {
+                database.set_conninfo(conninfo.with_application_name(&self.job.common.job_name));
+            }
+            Ok(None) => {}
+            Err(error) if self.lenient => {
+                debug!("subscriber_db cannot say which provider is used: {error}");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(database)
+    }
+
+    /// Both sides; what they need is in place.
+    pub(super) fn pair(&mut self) -> Result<(&mut Connection, &mut Connection), Error> {
+        self.provider()?;
+        self.subscriber()?;
+        match (&mut self.provider, &mut self.subscriber) {
+            (Some(provider), Some(subscriber)) => {
+                Ok((provider.connection()?, subscriber.connection()?))
+            }
+            _ => Err(Error::NotSet("provider_db")),
         }
     }
 
@@ -45,7 +99,7 @@ impl<'a> Setup<'a> {
     pub(super) fn bare_provider(&mut self) -> Result<&mut Connection, Error> {
         let database = match self.provider.take() {
             Some(database) => database,
-            None => self.config.provider(&self.job.common)?,
+            None => self.provider_database()?,
         };
         Ok(self.provider.insert(database).connection()?)
     }

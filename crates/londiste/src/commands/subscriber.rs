@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use skytools::daemon::{Job, Stop};
 
+use super::cascade::{change_provider, relay_init};
 use super::setup::Setup;
 use super::{Outcome, status};
 use crate::args::Options;
@@ -62,6 +63,10 @@ enum Command {
     WaitSync(wait_sync::Args),
     /// Register the consumer on the provider
     Register,
+    /// Give the subscriber the queue, too, so that it can be the provider of others
+    RelayInit,
+    /// Read the queue from another node of the cascade
+    ChangeProvider(change_provider::Args),
     /// Remove the consumer from the provider, forget all positions and states
     Unregister,
     /// Subscribe to sequences
@@ -109,6 +114,8 @@ fn one(setup: &mut Setup<'_>, command: &Command, stop: &Stop) -> Result<Outcome,
         Command::RestoreTriggers(args) => restore_triggers::run(setup, args),
         Command::WaitSync(args) => wait_sync::run(setup, args, stop),
         Command::Register => register::run(setup),
+        Command::RelayInit => relay_init::run(setup),
+        Command::ChangeProvider(args) => change_provider::run(setup, args, stop),
         Command::Unregister => unregister::run(setup),
         Command::AddSeq(args) => add_seq::run(setup, args),
         Command::RemoveSeq(args) => remove_seq::run(setup, args),

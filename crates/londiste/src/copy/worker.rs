@@ -19,6 +19,7 @@ use crate::replay::control::Ignore;
 use crate::replay::fkeys;
 use crate::replay::handshake::{CopyMove, copy_move};
 use crate::replay::job::Settings;
+use crate::replay::join;
 use crate::replay::session::{SCHEMA, Session};
 use crate::replay::state::{self, Actor, MergeState, Table};
 use crate::replay::stream::{self, Counts};
@@ -89,6 +90,7 @@ impl Copier {
     /// Picks the table, takes the lock, and finds the place in the queue. `None` if there is
     /// nothing to do.
     fn claim(&mut self, stop: &Stop) -> Result<Option<Claim>, Error> {
+        join::redirect(&self.settings, &mut self.provider, &mut self.subscriber)?;
         let tables = state::tables(&mut **self.subscriber.open()?, &self.settings.queue)?;
         let table = tables.into_iter().find(|table| {
             table.state.in_progress()

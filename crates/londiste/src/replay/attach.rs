@@ -6,9 +6,10 @@ use skytools::db::{During, GenericClient};
 use tracing::{info, warn};
 
 use super::job::Settings;
+use super::join;
 use super::session::{SCHEMA, Session};
 use super::state::{self, Actor, MergeState};
-use crate::Error;
+use crate::{Error, node};
 use skytools::snapshot::Snapshot;
 
 /// Registers replay's consumer if it is new, and makes sure that a position is stored.
@@ -130,13 +131,16 @@ pub(crate) fn rewind(
         queue, consumer, ..
     } = settings;
     info!("Rewinding queue");
+    join::redirect(settings, provider, subscriber)?;
+    let moved = node::meet(queue, consumer, provider.open()?, subscriber.open()?)?.moved;
     let Some(tick) = position::last_tick(&mut **subscriber.open()?, SCHEMA, consumer)? else {
         warn!("No tick found on dst side");
         return Ok(());
     };
     // The ticks in their states are void when replay goes elsewhere.
-    restart_copies(settings, subscriber, None)?;
+    restart_copies(settings, subscriber, None, moved)?;
     admin::register_consumer_at(&mut **provider.open()?, queue, consumer, tick)?;
+    node::join(queue, consumer, provider.open()?, subscriber.open()?)?;
     info!("consumer {consumer} stands at tick {tick}");
     Ok(())
 }
@@ -144,19 +148,21 @@ pub(crate) fn rewind(
 /// `--reset`: forgets the position stored on the subscriber.
 pub(crate) fn reset(settings: &Settings, subscriber: &mut Session) -> Result<(), Error> {
     info!("Resetting queue tracking on dst side");
-    restart_copies(settings, subscriber, Some(&settings.consumer))
+    restart_copies(settings, subscriber, Some(&settings.consumer), false)
 }
 
-/// Puts tables in progress back to the start, and forgets a position, at once.
+/// Puts tables in progress back to the start, with `moved` also those that were copied from another node
+/// a moment ago, and forgets a position, at once.
 fn restart_copies(
     settings: &Settings,
     subscriber: &mut Session,
     forget: Option<&ConsumerName>,
+    moved: bool,
 ) -> Result<(), Error> {
     let queue = &settings.queue;
     let mut tx = subscriber.open()?.begin()?;
     for table in state::tables(&mut tx, queue)? {
-        if table.state.in_progress() {
+        if table.state.in_progress() || moved && table.snapshot.is_some() {
             state::store(
                 &mut *tx,
                 queue,

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use pgq::QueueName;
 use pgq::batch::Event;
+use pgq::{QueueName, TickId};
 use postgres::types::Type;
 use skytools::db::{Connection, During, Text, Tx};
 use skytools::table::TableName;
@@ -36,6 +36,8 @@ pub(crate) struct ReplayControl<'a> {
     pub(crate) spared: Vec<String>,
     /// Tables that are being copied.
     pub(crate) in_progress: Vec<String>,
+    /// Tick that every node has applied, as the root says.
+    pub(crate) watermark: Option<TickId>,
     /// The registration changed on the provider.
     pub(crate) changed: bool,
     pub(crate) reported: &'a mut Reported,
@@ -63,11 +65,17 @@ impl Control for ReplayControl<'_> {
                 let name = event.extra[0].as_ref().map(Text::to_string_lossy);
                 self.sequence_moved(tx, name.as_deref().unwrap_or_default(), data)?;
             }
+            "pgq.global-watermark" => {
+                let queue = event.extra[0].as_ref().map(Text::to_string_lossy);
+                if queue.as_deref() == Some(self.queue.as_str()) {
+                    self.watermark = data.parse().ok().map(<TickId as From<i64>>::from);
+                }
+            }
+            "londiste.promoted" => promoted(tx, self.queue, data, event)?,
             // News for relays, and of tables that have to be subscribed by hand.
             "londiste.add-table"
             | "pgq.location-info"
             | "pgq.unregister-location"
-            | "pgq.global-watermark"
             | "pgq.tick-id" => {}
             "EXECUTE" => self.execute(tx, routes, event)?,
             _ if kind.starts_with("pgq.") || kind.starts_with("londiste.") => {
@@ -268,6 +276,33 @@ pub(crate) fn follow_registration(
         }
     }
     Ok(removed)
+}
+
+/// Notes that another node has become the root.
+fn promoted(tx: &mut Tx<'_>, queue: &QueueName, node: &str, event: &Event) -> Result<(), Error> {
+    let [generation, last_tick] = [0, 1].map(|place: usize| {
+        let text = event.extra[place].as_ref().map(Text::to_string_lossy);
+        text.and_then(|text| text.parse::<i64>().ok())
+    });
+    let (Some(generation), Some(last_tick)) = (generation, last_tick) else {
+        return Err(Error::ReservedEvent {
+            kind: "londiste.promoted".to_owned(),
+            event: event.id,
+        });
+    };
+    info!("node {node} is the root now: generation {generation}, after tick {last_tick}");
+    tx.query_typed(
+        "select londiste.node_promoted($1, $2, $3::int8::int4, $4) \
+         where to_regclass('londiste.node_info') is not null",
+        &[
+            (queue, Type::TEXT),
+            (&node, Type::TEXT),
+            (&generation, Type::INT8),
+            (&last_tick, Type::INT8),
+        ],
+    )
+    .during("store the generation of the queue")?;
+    Ok(())
 }
 
 /// Ends the subscription of a table.

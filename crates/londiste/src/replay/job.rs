@@ -26,10 +26,23 @@ pub(crate) struct Settings {
     /// Events per fetch.
     pub(crate) chunk: u32,
     pub(crate) apply_role: ApplyRole,
+    /// This subscriber is a relay.
+    pub(crate) relay: Option<RelaySettings>,
+    /// Name of the job, as sessions show it.
+    pub(crate) job_name: String,
     /// How this program was started.
     relaunch: Relaunch,
     /// The configured pidfile, without a suffix.
     pidfile: Option<PathBuf>,
+}
+
+/// What replay of a relay knows beside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RelaySettings {
+    /// How often the provider is told what may go here.
+    pub(crate) local_watermark: Duration,
+    /// How often the root tells everybody what may go.
+    pub(crate) global_watermark: Duration,
 }
 
 impl Settings {
@@ -44,7 +57,9 @@ impl Settings {
             slots: 0,
             sync_poll: Duration::ZERO,
             chunk: 0,
-            apply_role: job.config.apply_role,
+            apply_role: job.config.apply_role(),
+            relay: None,
+            job_name: job.common.job_name.clone(),
             relaunch: job.relaunch(),
             pidfile: job.common.pidfile.clone(),
         };
@@ -56,10 +71,19 @@ impl Settings {
     pub(crate) fn reload(&mut self, config: &Config) {
         self.slots = usize::try_from(config.parallel_copies).unwrap_or(usize::MAX);
         self.sync_poll = config.sync_poll.max(Duration::from_millis(10));
+        self.relay = config.is_relay().then_some(RelaySettings {
+            local_watermark: config.local_wm_publish_period,
+            global_watermark: config.global_wm_publish_period,
+        });
         self.chunk = match config.pgq_lazy_fetch {
             0 => CHUNK,
             chunk => chunk,
         };
+    }
+
+    /// Consumer by which a relay tells its provider what may go.
+    pub(crate) fn watermark_consumer(&self) -> ConsumerName {
+        watermark_consumer(&self.consumer)
     }
 
     /// Consumer of the copy of a table; of the only copy, without a table.
@@ -97,6 +121,11 @@ impl Settings {
     }
 }
 
+/// Consumer by which a relay tells its provider what may go.
+pub(crate) fn watermark_consumer(consumer: &ConsumerName) -> ConsumerName {
+    ConsumerName::from(format!("{consumer}.wm"))
+}
+
 /// A job of such a name could not be told from the copy of another job.
 fn is_copy_name(consumer: &str) -> bool {
     consumer.ends_with("_copy") || consumer.contains("_copy.")
@@ -130,6 +159,8 @@ mod tests {
             sync_poll: Duration::ZERO,
             chunk: 1,
             apply_role: ApplyRole::Origin,
+            relay: None,
+            job_name: "job".to_owned(),
             relaunch: Relaunch::new(&common, Path::new("r.ini")),
             pidfile: Some(PathBuf::from("/run/job.pid")),
         }

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use pgq::{ConsumerName, lock};
+use skytools::conninfo::ConnInfo;
 use skytools::daemon::Stop;
 use skytools::db::{Connection, Database, During};
 use tracing::debug;
@@ -67,6 +68,11 @@ impl Session {
             settings,
             lock: None,
         }
+    }
+
+    /// Connects to another database from now on.
+    pub(crate) fn redirect(&mut self, conninfo: ConnInfo) {
+        self.database.set_conninfo(conninfo);
     }
 
     /// Takes the lock of the consumer, now and after every reconnect.

@@ -125,6 +125,13 @@ pub(crate) fn tables(db: &mut Session<'_>, queue: &QueueName) -> Result<Vec<Tabl
     rows.into_iter().map(Table::read).collect()
 }
 
+/// Tables that depend on transaction ids of the provider, or on consumers there.
+pub(crate) fn unsettled(db: &mut Session<'_>, queue: &QueueName) -> Result<Vec<Table>, Error> {
+    let mut tables = tables(db, queue)?;
+    tables.retain(|table| table.state.in_progress() || table.snapshot.is_some());
+    Ok(tables)
+}
+
 /// Who changes a state; appears in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Actor {

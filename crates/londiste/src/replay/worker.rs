@@ -20,6 +20,8 @@ use super::attach;
 use super::control::{ReplayControl, Reported, follow_registration};
 use super::fkeys::{ForeignKeys, LOCK_TIMEOUT};
 use super::job::Settings;
+use super::join;
+use super::mirror::{self, Mirror};
 use super::sequences::Sequences;
 use super::session::{SCHEMA, Session};
 use super::state::{self, MergeState, Table};
@@ -39,6 +41,10 @@ pub(crate) struct Replay {
     provider: Session,
     subscriber: Session,
     attached: bool,
+    /// The provider is the right one; to be looked at again after an error.
+    joined: bool,
+    /// The queue on this side, if it is a relay.
+    mirror: Option<Mirror>,
     copies: Supervisor,
     sequences: Sequences,
     fkeys: ForeignKeys,
@@ -71,6 +77,11 @@ impl Replay {
         spare: Database,
     ) -> Replay {
         Replay {
+            mirror: settings
+                .relay
+                .is_some()
+                .then(|| Mirror::on(&settings.queue)),
+            joined: false,
             settings,
             loop_delay: common.loop_delay,
             provider,
@@ -92,6 +103,10 @@ impl Replay {
     /// Does what is due between batches.
     fn idle(&mut self, stop: &Stop) -> Result<Work, Error> {
         let tables = self.settle(None)?;
+        if let Some(mirror) = &self.mirror {
+            mirror.hurry(self.provider.open()?, self.subscriber.open()?)?;
+        }
+        self.publish()?;
         self.fkeys
             .restore(&self.settings.queue, self.subscriber.open()?)?;
         self.sequences.follow(
@@ -108,6 +123,37 @@ impl Replay {
         }
         stop.sleep(self.settings.sync_poll.min(self.loop_delay));
         Ok(Work::More)
+    }
+
+    /// Finds the provider and the place in its queue.
+    fn attach(&mut self, stop: &Stop) -> Result<(), Error> {
+        let (settings, provider) = (&self.settings, &mut self.provider);
+        if !self.attached {
+            self.subscriber.lock(&settings.consumer, stop)?;
+        }
+        let queue = &settings.queue;
+        mirror::check_role(self.mirror.is_some(), self.subscriber.open()?, queue)?;
+        join::join(settings, provider, &mut self.subscriber)?;
+        if !self.attached {
+            attach::attach(settings, provider, &mut self.subscriber)?;
+        }
+        if let Some(mirror) = &mut self.mirror {
+            let (provider, subscriber) = (provider.open()?, self.subscriber.open()?);
+            let stored = position::last_tick(&mut **subscriber, SCHEMA, &settings.consumer)?;
+            mirror.attach(stored, provider, subscriber)?;
+        }
+        self.attached = true;
+        self.joined = true;
+        Ok(())
+    }
+
+    /// What a relay tells the nodes around it.
+    fn publish(&mut self) -> Result<(), Error> {
+        let (Some(mirror), Some(relay)) = (&mut self.mirror, self.settings.relay) else {
+            return Ok(());
+        };
+        let (provider, subscriber) = (self.provider.open()?, self.subscriber.open()?);
+        mirror.publish(&self.settings, relay, provider, subscriber)
     }
 
     /// Brings everything into the state in which `batch` may be applied; returns the tables then.
@@ -170,6 +216,7 @@ impl Replay {
                 .filter(|table| table.state.in_progress())
                 .map(|table| table.name.clone())
                 .collect(),
+            watermark: None,
             changed: false,
             reported: &mut self.reported,
         };
@@ -190,6 +237,7 @@ impl Replay {
             mut removed,
             gone,
             spared,
+            watermark,
             changed,
             ..
         } = control;
@@ -198,10 +246,20 @@ impl Replay {
             let queue = &self.settings.queue;
             removed.extend(follow_registration(&mut tx, provider, queue, gone, spared)?);
         }
+        if let Some(mirror) = &self.mirror {
+            mirror.copy_events(self.provider.open()?, batch, &mut tx)?;
+        }
         position::set_last_tick(&mut *tx, SCHEMA, &self.settings.consumer, Some(batch.tick))?;
         failpoint::step("replay.before_commit");
         tx.commit()?;
         failpoint::step("replay.committed");
+        if let Some(mirror) = &mut self.mirror {
+            let (provider, subscriber) = (self.provider.open()?, self.subscriber.open()?);
+            mirror.tick(batch.tick, provider, subscriber)?;
+            if let Some(tick) = watermark {
+                mirror.pin(tick, subscriber)?;
+            }
+        }
         for table in removed {
             self.release(&table)?;
         }
@@ -257,11 +315,8 @@ fn restore_triggers(subscriber: &mut Connection, table: &str) -> Result<(), DbEr
 impl Replay {
     /// Takes a batch and applies it, or does what is due while there is none.
     fn round(&mut self, context: &mut Context) -> Result<Work, Error> {
-        if !self.attached {
-            self.subscriber
-                .lock(&self.settings.consumer, &context.stop)?;
-            attach::attach(&self.settings, &mut self.provider, &mut self.subscriber)?;
-            self.attached = true;
+        if !self.joined {
+            self.attach(&context.stop)?;
         }
         let started = Instant::now();
         let Settings {
@@ -274,7 +329,13 @@ impl Replay {
         };
         let stored = position::last_tick(&mut **self.subscriber.open()?, SCHEMA, consumer)?;
         let mut unknown = 0;
-        if position::check(&batch, stored)? == Verdict::Apply {
+        let verdict = position::check(&batch, stored)?;
+        if let Some(mirror) = &mut self.mirror {
+            let (provider, subscriber) = (self.provider.open()?, self.subscriber.open()?);
+            let applied = verdict == Verdict::AlreadyApplied;
+            mirror.settle(&batch, applied, provider, subscriber)?;
+        }
+        if verdict == Verdict::Apply {
             let Some(tables) = self.prepare(&batch, &context.stop)? else {
                 return Ok(Work::Idle);
             };
@@ -293,6 +354,7 @@ impl Replay {
         }
         batch::finish_batch(&mut **self.provider.open()?, batch.id)?;
         failpoint::step("replay.finished");
+        self.publish()?;
         context
             .stats
             .put("duration", started.elapsed().as_secs_f64());
@@ -318,6 +380,7 @@ impl Worker for Replay {
         self.provider.reset();
         self.subscriber.reset();
         self.sequences.forget();
+        self.joined = false;
     }
 
     fn between(&mut self) {
@@ -335,7 +398,15 @@ impl Worker for Replay {
     fn is_fatal(&self, error: &Error) -> bool {
         match error {
             Error::Busy { .. } => !self.attached,
-            Error::LostRegistration { .. } => true,
+            Error::LostRegistration { .. }
+            | Error::OtherLineage { .. }
+            | Error::NoLineage { .. }
+            | Error::OlderGeneration { .. }
+            | Error::LostChanges { .. }
+            | Error::CopyOfOther { .. }
+            | Error::NotRelay(_)
+            | Error::IsRoot(_)
+            | Error::MirrorMissing(_) => true,
             _ => false,
         }
     }

@@ -39,7 +39,13 @@ fn every_function_pins_its_search_path_and_the_public_may_only_look() -> TestRes
     )?;
     assert_eq!(
         tables,
-        ["completed", "link", "provider_table", "subscriber_table"]
+        [
+            "completed",
+            "link",
+            "node_generation",
+            "provider_table",
+            "subscriber_table"
+        ]
     );
     Ok(())
 }

@@ -144,7 +144,8 @@ fn mistakes_in_the_configuration_name_the_key() -> TestResult {
         ("method = carrier_pigeon", "ERROR unknown method, quitting"),
         (
             "mirror_queue = q",
-            "ERROR mirror_queue is not supported yet; remove the key",
+            "ERROR mirror_queue = q: a relay has the queue of its provider under the same name; set \
+             mirror_queue = replic, or remove the key",
         ),
         (
             "parallel_copies = 0",

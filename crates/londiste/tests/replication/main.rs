@@ -1,6 +1,7 @@
 //! Replication end to end: real servers, the real programs, and whatever can happen to them.
 
 mod captures;
+mod cascade;
 mod copy;
 #[cfg(feature = "failpoints")]
 mod failpoints;

@@ -2,7 +2,7 @@ use tracing::info;
 
 use super::super::Outcome;
 use super::super::setup::Setup;
-use crate::{Error, schema};
+use crate::{Error, node, schema};
 
 /// Installs what is missing and creates the queue, in one transaction.
 pub(super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
@@ -15,6 +15,8 @@ pub(super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
     } else {
         info!("queue {queue} is in place");
     }
+    // An older schema gets its lineage when the first subscriber comes.
+    node::create(&mut tx, queue)?;
     if config.fake {
         tx.rollback()?;
     } else {

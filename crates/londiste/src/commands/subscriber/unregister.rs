@@ -4,7 +4,9 @@ use skytools::db::{Connection, During};
 use tracing::{info, warn};
 
 use super::super::Outcome;
+use super::super::cascade::belongs_to;
 use super::super::setup::{Setup, step};
+use crate::replay::mirror;
 use crate::{Error, registry};
 
 /// Sets every table to be copied again and forgets the positions, then removes the consumers from
@@ -17,6 +19,11 @@ pub(super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
             return Err(Error::ReplayRuns(consumer));
         }
         warn!("replay is running; --force used, going on");
+    }
+    crate::schema::migrate(db)?;
+    let relay = mirror::is_relay(db, queue)?;
+    if relay && !options.force {
+        return Err(Error::RelayStays(queue.clone()));
     }
     step(db, |tx| {
         for table in registry::subscriber_tables(tx, queue)? {
@@ -35,10 +42,25 @@ pub(super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
                 position::set_last_tick(&mut **tx, "londiste", &name, None)?;
             }
         }
+        if relay {
+            warn!("--force used, dropping queue {queue} of the relay");
+            tx.query_typed("select londiste.link_del($1, $1)", &[(queue, Type::TEXT)])
+                .during("end the relay")?;
+            pgq::admin::drop_queue(&mut **tx, queue, true)?;
+        }
         Ok(())
     })?;
+    // After the consumers are gone it would not be known any more where they were.
+    let mut provider = setup.provider_database()?;
+    let db = setup.subscriber()?;
+    db.query_typed(
+        "select londiste.node_forget($1) where to_regclass('londiste.node_info') is not null",
+        &[(queue, Type::TEXT)],
+    )
+    .during("forget the lineage")?;
 
-    let db = setup.provider()?;
+    let db = provider.connection()?;
+    crate::schema::require(db, crate::schema::Side::Provider)?;
     let mut registered = false;
     for name in consumers(db, queue, &consumer)? {
         registered |= pgq::admin::unregister_consumer(&mut **db, queue, &name)?;
@@ -48,13 +70,6 @@ pub(super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
         info!("Consumer {consumer} is not registered on queue {queue}");
     }
     Ok(Outcome::Done)
-}
-
-/// Whether a consumer is the job's own or one of its copies.
-fn belongs_to(name: &ConsumerName, job: &ConsumerName) -> bool {
-    name.as_str()
-        .strip_prefix(job.as_str())
-        .is_some_and(|rest| rest.is_empty() || rest == "_copy" || rest.starts_with("_copy."))
 }
 
 fn consumers(

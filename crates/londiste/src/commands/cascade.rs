@@ -1,0 +1,119 @@
+//! Commands on the nodes of a cascade. A relay's own configuration has `mirror_queue`, and names the
+//! node itself as `subscriber_db`.
+
+pub(super) mod change_provider;
+pub(super) mod demote;
+pub(super) mod promote;
+pub(super) mod relay_init;
+pub(super) mod resurrect;
+pub(super) mod status;
+
+use std::time::Duration;
+
+use pgq::{ConsumerName, QueueName, admin};
+use postgres::types::Type;
+use skytools::daemon::Stop;
+use skytools::db::{Connection, During};
+use tracing::{info, warn};
+
+use super::setup::{Setup, step};
+use crate::Error;
+
+/// How often a wait looks again.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Takes the lock of replay for the rest of the command.
+///
+/// # Errors
+/// Replay runs.
+fn lock_replay(db: &mut Connection, consumer: &ConsumerName) -> Result<(), Error> {
+    if pgq::lock::try_consumer(&mut **db, "londiste", consumer)? {
+        Ok(())
+    } else {
+        Err(Error::NodeBusy(consumer.clone()))
+    }
+}
+
+/// Lets nobody write into the queue any more, and waits until nobody does. When it takes too long,
+/// everything is as before.
+fn stop_writers(
+    setup_limit: Duration,
+    db: &mut Connection,
+    queue: &QueueName,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let barrier: i64 = step(db, |tx| {
+        admin::set_queue_config(&mut **tx, queue, "disable_insert", Some("true"))?;
+        let row = tx
+            .query_typed_one("select txid_current()", &[])
+            .during("look at the transaction")?;
+        Ok(row.get(0))
+    })?;
+    let start = std::time::Instant::now();
+    loop {
+        // Whoever may have looked at the queue before it was closed has written something, and so has
+        // an id below.
+        let over: bool = db
+            .query_typed_one(
+                "select txid_snapshot_xmin(txid_current_snapshot()) > $1",
+                &[(&barrier, Type::INT8)],
+            )
+            .during("wait for open transactions")?
+            .get(0);
+        if over {
+            return Ok(());
+        }
+        let late = !setup_limit.is_zero() && start.elapsed() > setup_limit;
+        if late || stop.sleep(POLL) {
+            admin::set_queue_config(&mut **db, queue, "disable_insert", Some("false"))?;
+            return Err(match late {
+                true => Error::WritersStay(setup_limit),
+                false => Error::Interrupted,
+            });
+        }
+    }
+}
+
+/// Removes a job's consumers from a provider that may be gone.
+fn leave(provider: Result<&mut Connection, Error>, queue: &QueueName, consumer: &ConsumerName) {
+    let removed = provider.and_then(|db| {
+        for info in admin::consumer_info(&mut **db, Some(queue), None)? {
+            if belongs_to(&info.consumer, consumer) {
+                admin::unregister_consumer(&mut **db, queue, &info.consumer)?;
+                info!(
+                    "Consumer {} unregistered at the old provider",
+                    info.consumer
+                );
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = removed {
+        warn!(
+            "cannot unregister {consumer} at the old provider, whose queue keeps its events until that \
+             is done: {}",
+            skytools::app::chain(&error)
+        );
+    }
+}
+
+/// Whether a consumer is the job's own, its watermark or one of its copies.
+pub(super) fn belongs_to(name: &ConsumerName, job: &ConsumerName) -> bool {
+    name.as_str()
+        .strip_prefix(job.as_str())
+        .is_some_and(|rest| matches!(rest, "" | ".wm" | "_copy") || rest.starts_with("_copy."))
+}
+
+/// Name of the consumer that keeps the events which a former root needs to come back.
+fn gravestone(node: &str) -> ConsumerName {
+    ConsumerName::from(format!("{node}.gravestone"))
+}
+
+/// Refuses unless the configuration is a relay's.
+fn need_relay_config(setup: &Setup<'_>) -> Result<(), Error> {
+    if setup.config.is_relay() {
+        Ok(())
+    } else {
+        Err(Error::NeedMirrorQueue(setup.queue.clone()))
+    }
+}

@@ -1,0 +1,158 @@
+use std::time::{Duration, Instant};
+
+use pgq::{QueueName, TickId, admin, position};
+use postgres::types::Type;
+use skytools::conninfo::ConnInfo;
+use skytools::daemon::Stop;
+use skytools::db::{Connection, Database, During};
+use tracing::{info, warn};
+
+use super::super::Outcome;
+use super::super::setup::{Setup, step};
+use crate::replay::job::watermark_consumer;
+use crate::replay::mirror::{self, has_tick, top_tick};
+use crate::replay::state::{self, Actor, MergeState};
+use crate::schema::Side;
+use crate::{Error, node, schema};
+
+/// Read the queue from another node of the cascade from now on
+///
+/// Replay has to be stopped. The new provider must have the tick up to which this subscriber has applied.
+#[derive(Debug, clap::Args)]
+pub(in super::super) struct Args {
+    /// Connect string of the new provider
+    #[arg(value_name = "DSN")]
+    dsn: String,
+    /// How many seconds to wait for a provider that is behind this subscriber
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    wait: f64,
+    /// Store nothing on the subscriber: provider_db of the configuration is changed by hand
+    #[arg(long)]
+    no_store: bool,
+}
+
+pub(in super::super) fn run(
+    setup: &mut Setup<'_>,
+    args: &Args,
+    stop: &Stop,
+) -> Result<Outcome, Error> {
+    let (queue, consumer, force) = (setup.queue, setup.consumer.clone(), setup.options.force);
+    let conninfo =
+        ConnInfo::parse(&args.dsn).map_err(|source| Error::ConnInfo { key: "DSN", source })?;
+    let mut new = setup.database(conninfo.clone());
+    let subscriber = setup.subscriber()?;
+    super::lock_replay(subscriber, &consumer)?;
+    let Some(tick) = position::last_tick(&mut **subscriber, "londiste", &consumer)? else {
+        return Err(Error::NoPosition(consumer));
+    };
+    let provider = new.connection()?;
+    schema::require(provider, Side::Provider)?;
+    if admin::queue_info(&mut **provider, Some(queue))?.is_empty() {
+        return Err(Error::NoQueue(queue.clone()));
+    }
+    node::meet(queue, &consumer, provider, subscriber)?;
+    await_tick(args.wait, provider, queue, tick, stop)?;
+    settle_tables(subscriber, queue, force)?;
+    if mirror::is_relay(subscriber, queue)? {
+        let mut relay = mirror::Mirror::on(queue);
+        relay.attach(Some(tick), provider, subscriber)?;
+    }
+
+    // A batch that was open there is given up with the old position.
+    admin::register_consumer_at(&mut **provider, queue, &consumer, tick)?;
+    if setup.config.is_relay() {
+        admin::register_consumer_at(&mut **provider, queue, &watermark_consumer(&consumer), tick)?;
+    }
+    info!("Consumer {consumer} stands at tick {tick} of the new provider");
+    // Before the old one is forgotten.
+    let mut old = setup.provider_database()?;
+    let subscriber = setup.subscriber()?;
+    node::join(queue, &consumer, provider, subscriber)?;
+    store(
+        subscriber,
+        queue,
+        (!args.no_store).then_some(args.dsn.as_str()),
+    )?;
+    match args.no_store {
+        false => info!("provider of queue {queue} from now on: {conninfo}"),
+        true => info!("to be set in the configuration: provider_db = {conninfo}"),
+    }
+    if !same_node(&mut old, provider, queue)? {
+        super::leave(old.connection().map_err(Error::from), queue, &consumer);
+    }
+    Ok(Outcome::Done)
+}
+
+/// Waits until the provider has the tick.
+fn await_tick(
+    seconds: f64,
+    provider: &mut Connection,
+    queue: &QueueName,
+    tick: TickId,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let wait = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+    let start = Instant::now();
+    loop {
+        if has_tick(provider, queue, tick)? {
+            return Ok(());
+        }
+        let top = top_tick(provider, queue)?;
+        let behind = top.is_none_or(|top| top < tick);
+        if !behind || start.elapsed() >= wait {
+            let row = provider
+                .query_typed_one(
+                    "select coalesce(min(t.tick_id) || ' to ' || max(t.tick_id), 'none') \
+                     from pgq.tick t join pgq.queue q on q.queue_id = t.tick_queue \
+                     where q.queue_name = $1",
+                    &[(queue, Type::TEXT)],
+                )
+                .during("look for ticks")?;
+            return Err(Error::TickNotThere {
+                tick,
+                range: row.get(0),
+            });
+        }
+        if stop.sleep(super::POLL) {
+            return Err(Error::Interrupted);
+        }
+    }
+}
+
+/// Refuses while copies depend on the old provider, or gives them up.
+fn settle_tables(subscriber: &mut Connection, queue: &QueueName, force: bool) -> Result<(), Error> {
+    let unsettled = state::unsettled(subscriber, queue)?;
+    if let (Some(table), false) = (unsettled.first(), force) {
+        return Err(Error::CopyOfOther {
+            table: table.name.clone(),
+            state: table.state.to_string(),
+        });
+    }
+    step(subscriber, |tx| {
+        for table in &unsettled {
+            warn!("{} will be copied from the new provider", table.name);
+            let (name, new) = (&table.name, MergeState::New);
+            state::store(&mut **tx, queue, Actor::Replay, name, new, None)?;
+        }
+        Ok(())
+    })
+}
+
+fn store(subscriber: &mut Connection, queue: &QueueName, dsn: Option<&str>) -> Result<(), Error> {
+    subscriber
+        .execute_typed(
+            "update londiste.node_info set provider_dsn = $2 where queue_name = $1",
+            &[(queue, Type::TEXT), (&dsn, Type::TEXT)],
+        )
+        .during("store the provider")?;
+    Ok(())
+}
+
+/// Whether the old provider is the new one; one that does not answer is not.
+fn same_node(old: &mut Database, new: &mut Connection, queue: &QueueName) -> Result<bool, Error> {
+    let new = node::identity(new, queue)?;
+    Ok(match old.connection() {
+        Ok(old) => node::identity(old, queue).is_ok_and(|old| old == new),
+        Err(_) => false,
+    })
+}

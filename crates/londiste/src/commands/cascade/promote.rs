@@ -1,0 +1,173 @@
+use pgq::{ConsumerName, QueueName, admin, position};
+use postgres::types::Type;
+use skytools::app::chain;
+use skytools::db::{Connection, During, Tx};
+use tracing::{error, info, warn};
+
+use super::super::Outcome;
+use super::super::setup::{Setup, step};
+use crate::replay::mirror::{self, GLOBAL_WATERMARK};
+use crate::{Error, node, registry};
+
+/// Makes the relay of this configuration, which is its `subscriber_db`, the root.
+pub(in super::super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
+    super::need_relay_config(setup)?;
+    let (queue, consumer, force) = (setup.queue, setup.consumer.clone(), setup.options.force);
+    let db = setup.subscriber()?;
+    super::lock_replay(db, &consumer)?;
+    if !mirror::is_relay(db, queue)? {
+        return Err(Error::NotRelay(queue.clone()));
+    }
+    let Some(stored) = position::last_tick(&mut **db, "londiste", &consumer)? else {
+        return Err(Error::NoPosition(consumer));
+    };
+    mirror::complete(queue, stored, db)?;
+    let before = node::find(db, queue)?;
+    report_unpublished(db, queue)?;
+    restore_fkeys(db, queue)?;
+
+    let mut outcome = Outcome::Done;
+    let last = step(db, |tx| {
+        outcome = capture(tx, queue, force)?;
+        let row = tx
+            .query_typed_one("select londiste.relay_promote($1)", &[(queue, Type::TEXT)])
+            .during("promote the relay")?;
+        Ok(row.get::<_, pgq::TickId>(0))
+    })?;
+    crate::failpoint::step("promote.half");
+    let first: pgq::TickId = step(db, |tx| {
+        let row = tx
+            .query_typed_one("select londiste.relay_promoted($1)", &[(queue, Type::TEXT)])
+            .during("make the first tick of the new root")?;
+        // Its watermark comes from nobody any more; what the old root needs to come back stays.
+        admin::unregister_consumer(&mut **tx, queue, &ConsumerName::from(GLOBAL_WATERMARK))?;
+        let old = old_root(tx, queue, before.as_ref().map_or(0, |node| node.generation))?;
+        admin::register_consumer_at(&mut **tx, queue, &super::gravestone(&old), last)?;
+        forget_positions(tx, &consumer)?;
+        Ok(row.get(0))
+    })?;
+    info!(
+        "subscriber_db is the root of queue {queue} now; changes up to tick {last} are the old root's"
+    );
+    info!("its first own tick is {first}; a ticker has to run for it: pgqadm INI ticker");
+    info!("the other nodes follow with: londiste INI subscriber change-provider DSN");
+    Ok(outcome)
+}
+
+/// Name of the node that was the root before.
+fn old_root(tx: &mut Tx<'_>, queue: &QueueName, generation: i32) -> Result<String, Error> {
+    let promotions = node::promotions(tx, queue)?;
+    let old = promotions
+        .into_iter()
+        .find(|promotion| promotion.generation == generation);
+    Ok(old.map_or_else(|| node::ROOT.to_owned(), |promotion| promotion.node))
+}
+
+/// Captures the changes of every table that the relay published.
+fn capture(tx: &mut Tx<'_>, queue: &QueueName, force: bool) -> Result<Outcome, Error> {
+    tx.execute_typed(
+        "update londiste.provider_table \
+         set trigger_name = londiste.trigger_name(queue_name, capture_level) \
+         where queue_name = $1 and trigger_name is null",
+        &[(queue, Type::TEXT)],
+    )
+    .during("name the triggers")?;
+    let mut outcome = Outcome::Done;
+    for table in registry::provider_tables(tx, queue)? {
+        let made = tx.savepoint(|tx| -> Result<(), Error> {
+            tx.query_typed(
+                "select londiste.provider_create_trigger($1, $2, \
+                        londiste.provider_column_types($1, $2))",
+                &[(queue, Type::TEXT), (&table, Type::TEXT)],
+            )
+            .during(format!("capture the changes of {table}"))?;
+            Ok(())
+        });
+        match made {
+            Ok(()) => info!("capturing the changes of {table}"),
+            Err(failure) if force && !failure.is_connection_lost() => {
+                error!("{table} is published no more: {}", chain(&failure));
+                tx.execute_typed(
+                    "delete from londiste.provider_table where queue_name = $1 and table_name = $2",
+                    &[(queue, Type::TEXT), (&table, Type::TEXT)],
+                )
+                .during("forget the table")?;
+                outcome = Outcome::Failed;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(outcome)
+}
+
+/// Says which tables the new root will not publish.
+fn report_unpublished(db: &mut Connection, queue: &QueueName) -> Result<(), Error> {
+    let published = registry::provider_tables(db, queue)?;
+    for table in registry::subscriber_tables(db, queue)? {
+        if !published.contains(&table.name) {
+            warn!(
+                "{} is not whole here ({}) and will not be published",
+                table.name,
+                table.state.as_deref().unwrap_or("never copied")
+            );
+        }
+    }
+    let pending: i64 = db
+        .query_typed_one(
+            "select count(*) from londiste.subscriber_pending_triggers p \
+             join londiste.provider_table t using (table_name) where t.queue_name = $1",
+            &[(queue, Type::TEXT)],
+        )
+        .during("look for triggers that were put aside")?
+        .get(0);
+    if pending > 0 {
+        warn!(
+            "{pending} triggers were put aside when tables were added; bring back those that a root \
+             needs: londiste.subscriber_restore_all_table_triggers(TABLE)"
+        );
+    }
+    Ok(())
+}
+
+/// Brings foreign keys back that wait for it; replay will not do it any more.
+fn restore_fkeys(db: &mut Connection, queue: &QueueName) -> Result<(), Error> {
+    let pending = db
+        .query_typed(
+            "select from_table, fkey_name \
+             from londiste.subscriber_get_queue_valid_pending_fkeys($1)",
+            &[(queue, Type::TEXT)],
+        )
+        .during("list pending foreign keys")?;
+    for row in pending {
+        let (table, fkey): (String, String) = (row.get(0), row.get(1));
+        info!("Creating fkey: {fkey}");
+        let restored = step(db, |tx| {
+            tx.query_typed_one(
+                "select londiste.subscriber_restore_table_fkey($1, $2)",
+                &[(&table, Type::TEXT), (&fkey, Type::TEXT)],
+            )
+            .during(format!("restore the foreign key {fkey} of {table}"))?;
+            Ok(())
+        });
+        match restored {
+            Err(failure) if !failure.is_connection_lost() => {
+                warn!("{}; it stays pending", chain(&failure));
+            }
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+fn forget_positions(tx: &mut Tx<'_>, consumer: &ConsumerName) -> Result<(), Error> {
+    let positions = tx
+        .query_typed("select consumer_id from londiste.completed", &[])
+        .during("list the stored positions")?;
+    for row in positions {
+        let name: ConsumerName = row.get(0);
+        if super::belongs_to(&name, consumer) {
+            position::set_last_tick(&mut **tx, "londiste", &name, None)?;
+        }
+    }
+    Ok(())
+}

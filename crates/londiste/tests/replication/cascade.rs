@@ -1,0 +1,5 @@
+//! Nodes behind nodes: what becomes of the others when one dies.
+
+mod failover;
+mod relay;
+mod stage;

@@ -1,0 +1,262 @@
+//! Nodes die, and others take their places.
+
+use testkit::{Shutdown, TestResult, wait_until};
+
+use super::stage::Stage;
+use crate::support::PATIENCE;
+
+#[test]
+fn the_middle_of_a_chain_dies_under_load() -> TestResult {
+    let (mut stage, _ticker) = Stage::with_root(3)?;
+    let mut relay = stage.relay("relay", 0, 1)?;
+    let mut leaf = stage.subscribe("leaf", 1, 2)?;
+    let load = stage.load(0, 1000)?;
+    let before: i64 = stage
+        .db(2)?
+        .query_one("select londiste.get_last_tick('leaf')", &[])?
+        .get(0);
+    wait_until("the load to reach the leaf", PATIENCE, || {
+        let sql = "select londiste.get_last_tick('leaf') > $1::int8 + 3";
+        Ok(stage.db(2)?.query_one(sql, &[&before])?.get(0))
+    })?;
+    stage.nodes[1].stop(Shutdown::Kill)?;
+    relay.kill()?;
+    leaf.kill()?;
+    stage.follow("leaf", 0)?;
+    let _leaf = stage.replay("leaf")?;
+    assert!(load.finish()? > 10);
+    stage.catch_up("leaf", 0, 2)?;
+    assert!(stage.assert_equal(0, 2)? > 10);
+    // Its events are gone from nowhere.
+    assert!(
+        stage.log("leaf").contains("overridden by"),
+        "{}",
+        stage.log("leaf")
+    );
+    // The relay comes back, and the leaf to it.
+    stage.nodes[1].start_again()?;
+    let _relay = stage.replay("relay")?;
+    stage.catch_up("relay", 0, 1)?;
+    stage.assert_equal(0, 1)?;
+    Ok(())
+}
+
+#[test]
+fn the_root_dies_under_load_and_a_relay_takes_over() -> TestResult {
+    let (mut stage, mut ticker) = Stage::with_root(4)?;
+    let mut relay = stage.relay("relay", 0, 1)?;
+    let mut sibling = stage.relay("sibling", 0, 2)?;
+    let mut leaf = stage.subscribe("leaf", 1, 3)?;
+    let load = stage.load(0, 1000)?;
+    let before: i64 = stage
+        .db(3)?
+        .query_one("select londiste.get_last_tick('leaf')", &[])?
+        .get(0);
+    wait_until("the load to reach the leaf", PATIENCE, || {
+        let sql = "select londiste.get_last_tick('leaf') > $1::int8 + 3";
+        Ok(stage.db(3)?.query_one(sql, &[&before])?.get(0))
+    })?;
+    stage.nodes[0].stop(Shutdown::Kill)?;
+    ticker.kill()?;
+    // The load fails with its server.
+    assert!(load.finish().is_err());
+    for replay in [&mut relay, &mut sibling, &mut leaf] {
+        replay.kill()?;
+    }
+    // Whoever has the most becomes the root.
+    let nodes = format!("{}|{}", stage.dsn(1), stage.dsn(2));
+    let output = testkit::Program::new("londiste", stage.path("").as_path())
+        .args(["relay.ini", "node", "status", "--json"])
+        .args(nodes.split('|'))
+        .succeed()?;
+    let rows: serde_json::Value = serde_json::from_str(&output.stdout)?;
+    let chosen = rows
+        .as_array()
+        .and_then(|rows| rows.iter().find(|row| row["candidate"] == true))
+        .and_then(|row| row["node"].as_str())
+        .ok_or_else(|| format!("no candidate: {rows}"))?
+        .to_owned();
+    let (root, job, other, behind) = match chosen.as_str() {
+        "relay" => (1, "relay", "sibling", 2),
+        _ => (2, "sibling", "relay", 1),
+    };
+    stage.run(job, "provider promote")?;
+    let _ticker = stage.ticker(root)?;
+    stage.follow(other, root)?;
+    let _other = stage.replay(other)?;
+    // The leaf may follow either.
+    stage.follow("leaf", behind)?;
+    let _leaf = stage.replay("leaf")?;
+
+    let load = stage.load(root, 1_000_000)?;
+    wait_until("new changes to arrive", PATIENCE, || {
+        let sql = "select count(*) > 10 from t where id > 1000000";
+        Ok(stage.db(3)?.query_one(sql, &[])?.get(0))
+    })
+    .map_err(|error| stage.explain(other, error.to_string()))?;
+    load.finish()?;
+    stage.catch_up(other, root, behind)?;
+    stage.catch_up("leaf", root, 3)?;
+    stage.assert_equal(root, behind)?;
+    stage.assert_equal(root, 3)?;
+    // The former root is no provider any more, and no subscriber's replay starts there.
+    stage.nodes[0].start_again()?;
+    stage.refused(job, "replay", "is the root")?;
+
+    // It comes back as a relay, and what only it had is in a file.
+    stage.job("back", root, 0, "mirror_queue = q")?;
+    stage.run("back", "provider resurrect --dump lost.json")?;
+    let _back = stage.replay("back")?;
+    stage.wait_ok("back", 0)?;
+    stage.catch_up("back", root, 0)?;
+    stage.assert_equal(root, 0)?;
+    Ok(())
+}
+
+#[test]
+fn a_subscriber_ahead_of_the_new_root_is_refused() -> TestResult {
+    let (stage, _ticker) = Stage::with_root(3)?;
+    let mut relay = stage.relay("relay", 0, 1)?;
+    let mut ahead = stage.subscribe("ahead", 0, 2)?;
+    relay.kill()?;
+    stage
+        .db(0)?
+        .batch_execute("insert into t values (1, 1, 'only here and there')")?;
+    stage.catch_up("ahead", 0, 2)?;
+    ahead.kill()?;
+    let output = stage.change_provider("ahead", 1, &["--wait", "0.5"])?;
+    assert!(
+        output.stderr.contains("does not have tick"),
+        "{}",
+        output.stderr
+    );
+    stage.run("relay", "provider promote")?;
+    let output = stage.change_provider("ahead", 1, &[])?;
+    assert!(
+        output.stderr.contains("exists here alone"),
+        "{}",
+        output.stderr
+    );
+    // By hand it is the same.
+    stage.job("ahead", 1, 2, "")?;
+    stage.refused("ahead", "replay", "exists here alone")?;
+    stage.refused("ahead", "--rewind", "exists here alone")?;
+    // The way out.
+    stage.run("ahead", "subscriber unregister")?;
+    let _ticker = stage.ticker(1)?;
+    let _ahead = stage.replay("ahead")?;
+    stage.wait_ok("ahead", 2)?;
+    stage.catch_up("ahead", 1, 2)?;
+    stage.assert_equal(1, 2)?;
+    // Whoever followed the new root does not go back to the old one.
+    Ok(())
+}
+
+#[test]
+fn a_planned_switch_loses_nothing_and_copies_nothing() -> TestResult {
+    let (stage, mut ticker) = Stage::with_root(3)?;
+    let mut relay = stage.relay("relay", 0, 1)?;
+    let mut leaf = stage.subscribe("leaf", 0, 2)?;
+    let load = stage.load(0, 1000)?;
+    wait_until("some load", PATIENCE, || {
+        Ok(stage
+            .db(1)?
+            .query_one("select count(*) > 20 from t", &[])?
+            .get(0))
+    })?;
+    stage.run("relay", "provider demote")?;
+    // Writing has become an error.
+    assert!(load.finish().is_err());
+    ticker.kill()?;
+    leaf.kill()?;
+    relay.kill()?;
+    stage.run("relay", "provider promote")?;
+    let _ticker = stage.ticker(1)?;
+    stage.assert_equal(0, 1)?;
+    stage.job("old", 1, 0, "mirror_queue = q")?;
+    stage.run("old", "provider resurrect")?;
+    assert!(!stage.path("lost-events.json").exists());
+    let _old = stage.replay("old")?;
+    // The leaf follows the new root, by hand.
+    stage.job("leaf", 1, 2, "")?;
+    stage.run("leaf", "--rewind")?;
+    let _leaf = stage.replay("leaf")?;
+    let load = stage.load(1, 1_000_000)?;
+    wait_until("changes to reach the old root", PATIENCE, || {
+        let sql = "select count(*) > 10 from t where id >= 1000000";
+        Ok(stage.db(0)?.query_one(sql, &[])?.get(0))
+    })
+    .map_err(|error| stage.explain("old", error.to_string()))?;
+    load.finish()?;
+    for (name, node) in [("old", 0), ("leaf", 2)] {
+        stage.catch_up(name, 1, node)?;
+        stage.assert_equal(1, node)?;
+    }
+    assert!(!stage.log("old").contains("Starting full copy"));
+    Ok(())
+}
+
+#[test]
+fn a_demotion_can_be_taken_back() -> TestResult {
+    let (stage, _ticker) = Stage::with_root(2)?;
+    let _relay = stage.relay("relay", 0, 1)?;
+    stage.run("relay", "provider demote")?;
+    let error = stage
+        .db(0)?
+        .batch_execute("insert into t values (1, 1, 'x')");
+    assert!(error.is_err());
+    stage.run("relay", "provider demote --cancel")?;
+    stage
+        .db(0)?
+        .batch_execute("insert into t values (1, 1, 'x')")?;
+    stage.catch_up("relay", 0, 1)?;
+    assert_eq!(stage.assert_equal(0, 1)?, 1);
+    Ok(())
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_table_in_copy_keeps_the_provider() -> TestResult {
+    let (stage, _ticker) = Stage::with_root(3)?;
+    let _relay = stage.relay("relay", 0, 1)?;
+    stage
+        .db(0)?
+        .batch_execute("insert into t select i, i, 'x' from generate_series(1, 50) i")?;
+    stage.catch_up("relay", 0, 1)?;
+    stage.job("leaf", 0, 2, "")?;
+    stage.run("leaf", "subscriber install")?;
+    let held = stage.path("held");
+    let mut leaf = stage
+        .replay_program("leaf")
+        .env(
+            "FAILPOINTS",
+            format!("copy.copied=return(hold:{})", held.display()),
+        )
+        .spawn()?;
+    stage.run("leaf", "subscriber add t u")?;
+    wait_until("the copy", PATIENCE, || Ok(held.exists()))?;
+    stage.run("leaf", "-s")?;
+    leaf.wait(PATIENCE)?;
+    std::fs::remove_file(&held)?;
+    let output = stage.change_provider("leaf", 1, &[])?;
+    assert!(
+        output.stderr.contains("is not settled yet"),
+        "{}",
+        output.stderr
+    );
+    let output = stage.change_provider("leaf", 1, &["--force", "--wait", "20"])?;
+    assert!(output.status.success(), "{}", output.stderr);
+    let _leaf = stage.replay("leaf")?;
+    stage.wait_ok("leaf", 2)?;
+    stage.catch_up("leaf", 0, 2)?;
+    assert_eq!(stage.assert_equal(0, 2)?, 50);
+    let left: i64 = stage
+        .db(0)?
+        .query_one(
+            "select count(*) from pgq.get_consumer_info('q') where consumer_name like 'leaf%'",
+            &[],
+        )?
+        .get(0);
+    assert_eq!(left, 0, "nothing of the leaf is left at the old provider");
+    Ok(())
+}

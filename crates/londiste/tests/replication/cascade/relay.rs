@@ -1,0 +1,258 @@
+//! Relays at work: what they pass on, and what they refuse.
+
+use testkit::{TestResult, wait_until};
+
+use super::stage::Stage;
+use crate::support::PATIENCE;
+
+/// Ticks and events of the queue, as every node must have them.
+const TICKS: &str =
+    "select tick_id, tick_event_seq from pgq.tick where tick_id between $1 and $2 order by 1";
+const EVENTS: &str = "select ev_id, ev_time::text, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4 \
+     from pgq.event_template where ev_type in ('I', 'U', 'D') order by ev_id";
+
+#[test]
+fn a_relay_has_the_same_events_and_the_same_ticks() -> TestResult {
+    let (stage, _ticker) = Stage::with_root(3)?;
+    stage
+        .db(0)?
+        .batch_execute("insert into t select i, i, 'old' from generate_series(1, 100) i")?;
+    let _relay = stage.relay("relay", 0, 1)?;
+    let load = stage.load(0, 1000)?;
+    let _leaf = stage.subscribe("leaf", 1, 2)?;
+    load.finish()?;
+    stage.catch_up("relay", 0, 1)?;
+    stage.catch_up("leaf", 0, 2)?;
+    stage.assert_equal(0, 1)?;
+    assert!(stage.assert_equal(0, 2)? > 100);
+
+    let (mut root, mut relay) = (stage.db(0)?, stage.db(1)?);
+    let row = relay.query_one("select min(tick_id), max(tick_id) from pgq.tick", &[])?;
+    let (first, last): (i64, i64) = (row.get(0), row.get(1));
+    let ids = |rows: Vec<postgres::Row>| rows.iter().map(|row| row.get(0)).collect::<Vec<i64>>();
+    let ticks = ids(relay.query(TICKS, &[&first, &last])?);
+    assert_eq!(ticks, ids(root.query(TICKS, &[&first, &last])?));
+    assert!(ticks.len() > 5, "{ticks:?}");
+    let from: i64 = relay
+        .query_one("select min(ev_id) from pgq.event_template", &[])?
+        .get(0);
+    let events = EVENTS.replace("order by", &format!("and ev_id >= {from} order by"));
+    let comparison = testkit::compare(&mut root, &mut relay, &events)?;
+    assert!(comparison.difference.is_none(), "{comparison:?}");
+    assert!(comparison.right_rows > 100);
+    // Nobody writes there but replay.
+    let error = relay
+        .execute("select pgq.insert_event('q', 'x', 'y')", &[])
+        .unwrap_err();
+    assert!(
+        error
+            .as_db_error()
+            .is_some_and(|e| e.message().contains("disallowed")),
+        "{error}"
+    );
+    Ok(())
+}
+
+#[cfg(feature = "failpoints")]
+/// Kills the relay's replay once at a step, under load, with a leaf behind it.
+fn survives_death_at(step: &str) -> TestResult {
+    let (stage, _ticker) = Stage::with_root(3)?;
+    let mut relay = stage.relay("relay", 0, 1)?;
+    let _leaf = stage.subscribe("leaf", 1, 2)?;
+    relay.kill()?;
+    let died = stage.path("died");
+    let failpoints = format!("{step}=return(kill-once:{})", died.display());
+    let load = stage.load(0, 1000)?;
+    let mut relay = stage
+        .replay_program("relay")
+        .env("FAILPOINTS", &failpoints)
+        .spawn()?;
+    relay.wait(PATIENCE)?;
+    assert!(died.exists());
+    let _relay = stage.replay("relay")?;
+    let (newest, mut root) = (2, stage.db(0)?);
+    let goal: i64 = root
+        .query_one("select max(tick_id) from pgq.tick", &[])?
+        .get::<_, i64>(0)
+        + newest;
+    wait_until("ticks to pass", PATIENCE, || {
+        Ok(stage
+            .db(2)?
+            .query_one("select londiste.get_last_tick('leaf') >= $1", &[&goal])?
+            .get(0))
+    })
+    .map_err(|error| stage.explain("relay", error.to_string()))?;
+    load.finish()?;
+    for (name, node) in [("relay", 1), ("leaf", 2)] {
+        stage.catch_up(name, 0, node)?;
+        stage.assert_equal(0, node)?;
+    }
+    let mut relay = stage.db(1)?;
+    let doubles: i64 = relay
+        .query_one(
+            "select count(*) - count(distinct ev_id) from pgq.event_template",
+            &[],
+        )?
+        .get(0);
+    assert_eq!(doubles, 0);
+    Ok(())
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_relay_dies_before_it_commits_a_batch() -> TestResult {
+    survives_death_at("replay.before_commit")
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_relay_dies_between_the_events_and_the_tick() -> TestResult {
+    survives_death_at("relay.before_tick")
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_relay_dies_after_the_tick() -> TestResult {
+    survives_death_at("relay.ticked")
+}
+
+#[test]
+fn a_subscriber_of_another_lineage_is_refused() -> TestResult {
+    let (mut stage, _ticker) = Stage::with_root(2)?;
+    let mut replay = stage.subscribe("leaf", 0, 1)?;
+    replay.kill()?;
+    // Another queue of the same name.
+    let other = testkit::Cluster::start()?;
+    other
+        .create_database("shop")?
+        .batch_execute(super::stage::SCHEMA)?;
+    stage.nodes.push(other);
+    stage.job("other", 2, 2, "")?;
+    stage.run("other", "provider install")?;
+    stage.job("leaf", 2, 1, "")?;
+    stage.refused("leaf", "replay", "is of lineage")?;
+    stage.refused("leaf", "--rewind", "is of lineage")?;
+    let output = stage.change_provider("leaf", 2, &[])?;
+    assert!(output.stderr.contains("is of lineage"), "{}", output.stderr);
+    let consumers: i64 = stage
+        .db(2)?
+        .query_one("select count(*) from pgq.consumer", &[])?
+        .get(0);
+    assert_eq!(consumers, 0, "nothing is registered at the wrong provider");
+    // The way out that the message names.
+    stage.job("leaf", 0, 1, "")?;
+    stage.run("leaf", "subscriber unregister")?;
+    stage.job("leaf", 2, 1, "")?;
+    stage.run("other", "provider add t u")?;
+    let _ticker = stage.ticker(2)?;
+    stage
+        .db(2)?
+        .batch_execute("insert into t values (7, 7, 'other')")?;
+    let _replay = stage.replay("leaf")?;
+    stage.wait_ok("leaf", 1)?;
+    assert_eq!(stage.assert_equal(2, 1)?, 1);
+    Ok(())
+}
+
+#[test]
+fn databases_of_an_older_version_get_their_lineage_silently() -> TestResult {
+    let (stage, _ticker) = Stage::with_root(2)?;
+    stage.job("leaf", 0, 1, "")?;
+    stage.run("leaf", "subscriber install")?;
+    for node in [0, 1] {
+        stage.db(node)?.batch_execute(
+            "drop table londiste.node_info, londiste.node_generation;
+             drop function londiste.node_create, londiste.node_join, londiste.node_promoted,
+                 londiste.node_provider, londiste.node_forget, londiste.publish_watermark",
+        )?;
+    }
+    let _replay = stage.replay("leaf")?;
+    stage.run("leaf", "subscriber add t u")?;
+    stage.wait_ok("leaf", 1)?;
+    let lineage = |node: usize| -> TestResult<String> {
+        Ok(stage
+            .db(node)?
+            .query_one("select lineage::text from londiste.node_info", &[])?
+            .get(0))
+    };
+    assert_eq!(lineage(0)?, lineage(1)?);
+    assert!(
+        !stage.log("leaf").contains("WARNING"),
+        "{}",
+        stage.log("leaf")
+    );
+    Ok(())
+}
+
+#[test]
+fn watermarks_keep_events_on_every_node_until_all_have_them() -> TestResult {
+    let (stage, _ticker) = Stage::with_root(3)?;
+    let _relay = stage.relay("relay", 0, 1)?;
+    let mut leaf = stage.subscribe("leaf", 1, 2)?;
+    stage.catch_up("leaf", 0, 2)?;
+    leaf.kill()?;
+    let position = |node: usize, name: &str| -> TestResult<i64> {
+        let row = stage.db(node)?.query_one(
+            "select last_tick from pgq.get_consumer_info('q', $1)",
+            &[&name],
+        )?;
+        Ok(row.get(0))
+    };
+    // It may have died with a batch applied and not finished.
+    let stands = position(1, "leaf")?;
+    stage
+        .db(0)?
+        .batch_execute("insert into t values (1, 1, 'x')")?;
+    stage.catch_up("relay", 0, 1)?;
+    // What the relay says upstream, and hears back, is where its leaf stands.
+    wait_until("the watermarks to reach the leaf", PATIENCE, || {
+        stage.db(0)?.execute("select pgq.force_tick('q')", &[])?;
+        Ok(position(0, "relay.wm")? == stands && position(1, ".global_watermark")? == stands)
+    })
+    .map_err(|error| stage.explain("relay", error.to_string()))?;
+    assert!(position(0, "relay")? > stands);
+    // The leaf is given up: everything may go.
+    stage
+        .db(1)?
+        .execute("select pgq.unregister_consumer('q', 'leaf')", &[])?;
+    let goal = position(0, "relay")?;
+    wait_until("the watermarks to pass the leaf", PATIENCE, || {
+        stage.db(0)?.execute("select pgq.force_tick('q')", &[])?;
+        Ok(position(0, "relay.wm")? > goal && position(1, ".global_watermark")? > stands)
+    })
+    .map_err(|error| stage.explain("relay", error.to_string()))
+}
+
+#[test]
+fn a_plain_pair_sees_no_event_of_cascades() -> TestResult {
+    let (stage, _ticker) = Stage::with_root(2)?;
+    let _leaf = stage.subscribe("leaf", 0, 1)?;
+    stage
+        .db(0)?
+        .execute("select londiste.publish_watermark('q', '0')", &[])?;
+    stage
+        .db(0)?
+        .batch_execute("insert into t values (1, 1, 'x')")?;
+    stage.catch_up("leaf", 0, 1)?;
+    let others: i64 = stage
+        .db(0)?
+        .query_one(
+            "select count(*) from pgq.event_template where ev_type not in ('I', 'U', 'D')",
+            &[],
+        )?
+        .get(0);
+    assert_eq!(others, 0);
+    Ok(())
+}
+
+#[test]
+fn a_relay_without_mirror_queue_does_not_run() -> TestResult {
+    let (stage, _ticker) = Stage::with_root(2)?;
+    let mut relay = stage.relay("relay", 0, 1)?;
+    relay.kill()?;
+    stage.job("relay", 0, 1, "")?;
+    stage.refused("relay", "replay", "set mirror_queue = q")?;
+    stage.refused("relay", "subscriber unregister", "is a relay")?;
+    stage.job("relay", 0, 1, "mirror_queue = other")?;
+    stage.refused("relay", "replay", "mirror_queue = other")
+}
