@@ -213,3 +213,56 @@ fn londiste_takes_over_from_built_in_replication_without_a_copy() -> TestResult 
     assert_same(&it)?;
     it.stop()
 }
+
+/// What Debian packages of Londiste 3.
+const LONDISTE3: &str = "
+    create extension pgq; create extension pgq_node; create extension londiste;
+    select pgq_node.register_location('shop.replic', 'root', 'dbname=root', false);
+    select pgq_node.create_node('shop.replic', 'root', 'root', 'l3_root', null, null, null);
+    select londiste.local_add_table('shop.replic', 'public.users');
+    select pgq.register_consumer('shop.replic', '.leaf.watermark');";
+
+#[test]
+fn londiste_takes_over_from_londiste_3() -> TestResult {
+    let it = Replication::prepare()?;
+    let mut old = it.provider_db()?;
+    let mut new = it.subscriber_db()?;
+    let offered: bool = old
+        .query_one("select count(*) = 2 from pg_available_extensions where name in ('londiste', 'pgq_node')", &[])?
+        .get(0);
+    if !offered {
+        return Ok(());
+    }
+    old.batch_execute(SCHEMA)?;
+    new.batch_execute(SCHEMA)?;
+    old.batch_execute(LONDISTE3)?;
+    // Nothing is mistaken for ours.
+    for line in [
+        "londiste replic.ini provider install",
+        "londiste replic.ini provider tables",
+    ] {
+        it.refused(line, "docs/moving.md tells how to take over")?;
+    }
+
+    let (_, sql) = PAGE
+        .split_once("```sql\nbegin;")
+        .ok_or("the page shows no SQL")?;
+    let (sql, _) = sql.split_once("```").ok_or("the block has no end")?;
+    old.batch_execute(&format!("begin; {sql}"))?;
+    let over = commands("pgqadm provider_ticker.ini upgrade --adopt")?;
+    assert_eq!(over.len(), 11);
+    type_all(&it, &over)?;
+    let application = Application::start(&it)?;
+    let end = commands("pgqadm provider_ticker.ini unregister")?;
+    assert_eq!(end.len(), 3);
+    type_all(&it, &end)?;
+    assert!(application.stop()? > 0);
+    type_all(&it, &["pgqadm provider_ticker.ini tick shop.replic"])?;
+    wait_for_nothing_pending(&it)?;
+    assert_same(&it)?;
+    let consumers: i64 = old
+        .query_one("select count(*) from pgq.get_consumer_info()", &[])?
+        .get(0);
+    assert_eq!(consumers, 1, "only ours is left");
+    it.stop()
+}

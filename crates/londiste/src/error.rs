@@ -249,8 +249,8 @@ pub enum Error {
     },
     /// The schema is that of Londiste 3.
     #[error(
-        "schema londiste in {side}_db is not of SkyTools 2.1 or this program, but of Londiste 3; see \
-         the manual for moving over"
+        "schema londiste in {side}_db is not of SkyTools 2.1 or this program, but of Londiste 3; \
+         docs/moving.md tells how to take over from it"
     )]
     ForeignSchema {
         /// `provider` or `subscriber`.

@@ -2,7 +2,7 @@
 
 use include_dir::{Dir, include_dir};
 use pgq::schema::numbers;
-use skytools::db::{Connection, During, Tx};
+use skytools::db::{Connection, During, Session, Tx};
 use skytools::install::{Item, Object, Scripts};
 use skytools::table;
 use tracing::{info, warn};
@@ -21,12 +21,13 @@ static SCRIPTS: Scripts = Scripts {
 /// Installs the schema `londiste` in the caller's transaction; an existing one is left alone.
 ///
 /// # Errors
-/// The role may not create schemas, or a file fails.
-pub(crate) fn install(tx: &mut Tx<'_>) -> Result<(), Error> {
+/// The role may not create schemas, a file fails, or the schema is of Londiste 3.
+pub(crate) fn install(tx: &mut Tx<'_>, side: Side) -> Result<(), Error> {
     let items = [Item::new(
         Object::Schema("londiste"),
         "londiste/install.sql",
     )];
+    refuse_foreign(tx, side)?;
     skytools::install::install(tx, &SCRIPTS, &items)?;
     let installed = version(tx)?;
     let bundled = bundled_version();
@@ -51,19 +52,16 @@ pub(crate) fn upgrade(tx: &mut Tx<'_>, side: Side) -> Result<(), Error> {
             side: side.name(),
         });
     }
-    let row = tx
+    refuse_foreign(tx, side)?;
+    let old_stash: bool = tx
         .query_typed_one(
-            "select pg_catalog.to_regclass('londiste.provider_table') is null,
-                    not exists (select from pg_catalog.pg_attribute
+            "select not exists (select from pg_catalog.pg_attribute
                                  where attrelid = pg_catalog.to_regclass('londiste.subscriber_pending_triggers')
                                    and attname = 'trigger_enabled')",
             &[],
         )
-        .during("look at the schema londiste")?;
-    let (foreign, old_stash): (bool, bool) = (row.get(0), row.get(1));
-    if foreign {
-        return Err(Error::ForeignSchema { side: side.name() });
-    }
+        .during("look at the schema londiste")?
+        .get(0);
     let installed = version(tx)?;
     let bundled = bundled_version();
     if numbers(&installed) > numbers(&bundled) {
@@ -85,6 +83,22 @@ pub(crate) fn upgrade(tx: &mut Tx<'_>, side: Side) -> Result<(), Error> {
         stash::qualify(tx)?;
     }
     Ok(())
+}
+
+/// Refuses a schema `londiste` that is not Londiste's of version 2, or of this program.
+fn refuse_foreign(db: &mut Session<'_>, side: Side) -> Result<(), Error> {
+    let foreign: bool = db
+        .query_typed_one(
+            "select pg_catalog.to_regnamespace('londiste') is not null
+                    and pg_catalog.to_regclass('londiste.provider_table') is null",
+            &[],
+        )
+        .during("look at the schema londiste")?
+        .get(0);
+    match foreign {
+        true => Err(Error::ForeignSchema { side: side.name() }),
+        false => Ok(()),
+    }
 }
 
 /// Of the functions in the database; version 2.1.8 and before do not tell.
@@ -167,7 +181,7 @@ impl Side {
 /// Makes sure that `provider install` or `subscriber install` has been run.
 ///
 /// # Errors
-/// A schema is missing; the message says which, and the command that installs it.
+/// A schema is missing, or of Londiste 3; the message says what to do.
 pub(crate) fn require(db: &mut Connection, side: Side) -> Result<(), Error> {
     for &schema in side.schemas() {
         if !table::exists_schema(&mut **db, schema)? {
@@ -175,5 +189,5 @@ pub(crate) fn require(db: &mut Connection, side: Side) -> Result<(), Error> {
             return Err(Error::NotInstalled { schema, side });
         }
     }
-    Ok(())
+    refuse_foreign(db, side)
 }
