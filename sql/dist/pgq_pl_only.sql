@@ -3927,7 +3927,7 @@ begin
     loop
         v_value := replace(v_value collate "C", v_char,
                            regexp_replace(encode(convert_to(v_char, getdatabaseencoding()), 'hex'),
-                                          '(..)', '%\1', 'g'));
+                                          '(..)', E'%\\1', 'g'));
     end loop;
     return v_value;
 end;
@@ -3945,7 +3945,7 @@ returns boolean as $$
 -- Used by:  pgq._capture_columns
 begin
     return strpos(i_list, i_name) > 0
-       and i_list ~ ('(^|[,[:space:]])' || regexp_replace(i_name, '([^[:alnum:]_])', '\\\1', 'g')
+       and i_list ~ ('(^|[,[:space:]])' || regexp_replace(i_name, '([^[:alnum:]_])', E'\\\\\\1', 'g')
                      || '($|[,[:space:]])');
 end;
 $$ language plpgsql immutable set search_path = pg_catalog, pgq, pg_temp;
@@ -4060,10 +4060,10 @@ begin
         select array_agg(
                    -- Quoted if it holds anything special, and the empty string always is.
                    case when m[1] is null then nullif(m[2], '')
-                        else replace(replace(m[1], '""', '"'), '\\', '\') end
+                        else replace(replace(m[1], '""', '"'), E'\\\\', E'\\') end
                    order by n)
           from regexp_matches(substr(i_text, 2) collate "C",
-                              '"((?:[^"\\]|""|\\\\)*)"[,)]|([^",()\\]*)[,)]', 'g')
+                              E'"((?:[^"\\\\]|""|\\\\\\\\)*)"[,)]|([^",()\\\\]*)[,)]', 'g')
                with ordinality r (m, n));
 end;
 $$ language plpgsql immutable strict set search_path = pg_catalog, pgq, pg_temp;
@@ -4080,8 +4080,8 @@ as $$
 -- Parameters:
 --      i_format      sql, urlenc or json: queue and named options; kinds: queue, a letter per column,
 --                    and a table name that is not used
---      i_generated   whether the trigger was generated: only those have changes=, settings= and encoding=,
---                    and pgq.sqltriga the first two
+--      i_generated   whether the trigger was generated: only those have key_updates=, changes=, settings=
+--                    and encoding=
 --      i_when, i_args      tg_when, tg_argv
 -- Returns:  format: sql, urlenc or json; queue_name; skip and backup as given; ignored and keys: column
 --           lists, null if not given; kinds: the letters; expressions: of ev_type, ev_data,
@@ -4143,11 +4143,11 @@ begin
             when v_place is not null then
                 expressions[v_place] := coalesce(expressions[v_place], v_value);
                 has_expressions := true;
-            when format = 'sql' and v_arg in ('key_updates=refuse', 'key_updates=log') then
+            when i_generated and format = 'sql' and v_arg in ('key_updates=refuse', 'key_updates=log') then
                 key_updates := v_value = 'log';
-            when (i_generated or format = 'sql') and v_arg in ('changes=equal', 'changes=text') then
+            when i_generated and v_arg in ('changes=equal', 'changes=text') then
                 by_text := v_value = 'text';
-            when (i_generated or format = 'sql') and v_arg in ('settings=session', 'settings=pinned') then
+            when i_generated and v_arg in ('settings=session', 'settings=pinned') then
                 pinned := v_value = 'pinned';
             when i_generated and format = 'urlenc' and v_arg in ('encoding=full', 'encoding=minimal') then
                 minimal := v_value = 'minimal';
@@ -4542,11 +4542,11 @@ declare
     v_sql   text := '';
 begin
     while v_rest <> '' loop
-        v_token := substring(v_rest from '^(?:[eE]''(?:[^''\\]|\\.|'''')*''|''(?:[^'']|'''')*'')');
+        v_token := substring(v_rest from E'^(?:[eE]''(?:[^''\\\\]|\\\\.|'''')*''|''(?:[^'']|'''')*'')');
         if v_token is null then
             -- A word with what is attached to it; letters are also all characters beyond ASCII.
             v_token := substring(v_rest from
-                '^(?:[A-Za-z_]|[^\u0001-\u007f])(?:[A-Za-z0-9_.]|[^\u0001-\u007f]|"(?:[^"]|"")*")*');
+                E'^(?:[A-Za-z_]|[^\\u0001-\\u007f])(?:[A-Za-z0-9_.]|[^\\u0001-\\u007f]|"(?:[^"]|"")*")*');
             if v_token = any (i_names) then
                 v_sql := v_sql || format('(($1).%I)', v_token);
                 v_rest := substr(v_rest, length(v_token) + 1);
@@ -4554,7 +4554,7 @@ begin
             end if;
         end if;
         if v_token is null then
-            v_token := substring(v_rest from '^(?:[0-9][0-9A-Za-z_.]*|"(?:[^"]|"")*"|--[^\n]*|[[:space:]]+)');
+            v_token := substring(v_rest from E'^(?:[0-9][0-9A-Za-z_.]*|"(?:[^"]|"")*"|--[^\\n]*|[[:space:]]+)');
         end if;
         if v_token is null and v_rest like '/*%' then
             v_depth := 1;
@@ -4573,8 +4573,8 @@ begin
             if v_depth = 0 then
                 v_token := left(v_rest, v_end - 1);
             end if;
-        elsif v_token is null and v_rest ~ '^\$(?:[A-Za-z_][A-Za-z0-9_]*)?\$' then
-            v_token := substring(v_rest from '^\$(?:[A-Za-z_][A-Za-z0-9_]*)?\$');
+        elsif v_token is null and v_rest ~ E'^\\$(?:[A-Za-z_][A-Za-z0-9_]*)?\\$' then
+            v_token := substring(v_rest from E'^\\$(?:[A-Za-z_][A-Za-z0-9_]*)?\\$');
             v_end := strpos(substr(v_rest, length(v_token) + 1), v_token);
             v_token := case when v_end > 0 then left(v_rest, v_end + 2 * length(v_token) - 1) end;
         elsif v_token is null and v_rest !~ '^[''"]' then
@@ -4615,7 +4615,7 @@ begin
         place := i;
         query := null;
         literal := null;
-        if v_expression ~ '^''(?:[^''\\]|'''')*''$' then
+        if v_expression ~ E'^''(?:[^''\\\\]|'''')*''$' then
             literal := replace(substr(v_expression, 2, length(v_expression) - 2), '''''', '''');
         else
             query := pgq._capture_expression(v_expression, i_names);
@@ -4925,7 +4925,7 @@ returns text as $$
             , '!', '%21'), '"', '%22'), '#', '%23'), '$', '%24'), '&', '%26'), '''', '%27')
             , '(', '%28'), ')', '%29'), '*', '%2a'), ',', '%2c'), '/', '%2f'), ':', '%3a')
             , ';', '%3b'), '<', '%3c'), '=', '%3d'), '>', '%3e'), '?', '%3f'), '@', '%40')
-            , '[', '%5b'), '\', '%5c'), ']', '%5d'), '^', '%5e'), '`', '%60'), '{', '%7b')
+            , '[', '%5b'), E'\\', '%5c'), ']', '%5d'), '^', '%5e'), '`', '%60'), '{', '%7b')
             , '|', '%7c'), '}', '%7d'), '~', '%7e')
         else pgq._urlencode(i_value)
     end;
@@ -5024,9 +5024,9 @@ returns text[] as $$
 -- Returns:  the arguments
 -- Used by:  pgq.refresh_captures
     -- Backslashes are written double, so a single one begins a byte.
-    select coalesce(array_agg(convert_from(decode(replace(a.arg, e'\x01', '\\'), 'escape'), getdatabaseencoding())
+    select coalesce(array_agg(convert_from(decode(replace(a.arg, e'\x01', E'\\\\'), 'escape'), getdatabaseencoding())
                               order by a.place), '{}')
-      from unnest(string_to_array(replace(encode(i_args, 'escape'), '\\', e'\x01'), '\000'))
+      from unnest(string_to_array(replace(encode(i_args, 'escape'), E'\\\\', e'\x01'), E'\\000'))
            with ordinality a (arg, place)
      where a.place <= i_count;
 $$ language sql stable set search_path = pg_catalog, pg_temp;
@@ -5232,7 +5232,7 @@ begin
     end if;
     return case
         when i_type = 'bytea'::regtype then
-            format('''\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', i_value)
+            format(E'E''\\\\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', i_value)
         when i_type in ('date'::regtype, 'timestamp'::regtype, 'float4'::regtype, 'float8'::regtype) then
             format('case when v_plain then %s when %s is not null then pgq_gen.pinned_text(%2$s) end',
                    v_text, i_value)
@@ -5270,7 +5270,8 @@ begin
                    case when i_pinned and pgq_gen._has_settings(i_type)
                         then '(' || pgq_gen._text(i_value, i_type, i_pinned) || ')' else i_value end)
         when i_type = 'bytea'::regtype and i_pinned then
-            format('(''E''''\\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'') operator(pg_catalog.||) '''''''')',
+            -- E, for sessions in which plain strings have backslashes too.
+            format(E'(E''E''''\\\\\\\\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'') operator(pg_catalog.||) '''''''')',
                    i_value)
         else
             format('pg_catalog.quote_literal(%s)', pgq_gen._text(i_value, i_type, i_pinned))
@@ -6194,7 +6195,7 @@ returns text as $$
         (select md5(string_agg(p.prosrc, '' order by p.proname))
            from pg_proc p
           where p.pronamespace = 'pgq_gen'::regnamespace
-            and p.proname like '\_%')));
+            and p.proname like E'\\_%')));
 $$ language sql stable set search_path = pg_catalog, pg_temp;
 
 -- pgq_gen/functions/pgq_gen._grant.sql
@@ -6473,7 +6474,7 @@ begin
     end if;
 
     for v_schema in
-        select distinct substring(pgq_gen._equality(a.atttypid) from 'operator\("?(.*?)"?\.[^.]*\)')
+        select distinct substring(pgq_gen._equality(a.atttypid) from E'operator\\("?(.*?)"?\\.[^.]*\\)')
           from pg_attribute a
          where a.attrelid = i_table
            and a.attnum > 0
@@ -6955,10 +6956,6 @@ returns trigger as $$
 --      ev_type=SQL .. ev_extra4=SQL      replaces a field of the event; columns are those of the new row,
 --                              or of the deleted one
 --      when=SQL                false: no event
---      key_updates=log         logs a change of the key as new values where old ones; default: an error
---      changes=text            an update is a change if the text differs, as of 1.0 and 1.00; default: if
---                              the type says not equal
---      settings=pinned         renders values under fixed settings; default: the writer's
 -- Returns:  in a BEFORE trigger the row, or null with SKIP
 -- Raises:   "pgq trigger must have destination queue as argument"; "bad param to pgq trigger"; "primary key
 --           update not allowed"; "Update/Delete on table without pkey"; what an expression raises;

@@ -11,7 +11,7 @@ declare
     v_list      text;
 begin
     select coalesce(string_agg(
-                case when table_name ~ '[,"]|^\s|\s$'
+                case when table_name ~ E'[,"]|^\\s|\\s$'
                      then '"' || replace(table_name, '"', '""') || '"'
                      else table_name
                 end, ',' order by nr), '')

@@ -9,7 +9,7 @@ as $$
 declare
     v_quoted    text[];
 begin
-    v_quoted := regexp_match(i_name, '^"((?:[^"]|"")+)"\.(.+)$');
+    v_quoted := regexp_match(i_name, E'^"((?:[^"]|"")+)"\\.(.+)$');
     if v_quoted is not null then
         o_schema := replace(v_quoted[1], '""', '"');
         o_name := v_quoted[2];

@@ -15,7 +15,7 @@ declare
 begin
     select t.tgname, t.tgfoid, p.proname, n.nspname,
            (select array_agg(a.arg order by a.place)
-              from unnest(string_to_array(encode(t.tgargs, 'escape'), '\000'))
+              from unnest(string_to_array(encode(t.tgargs, 'escape'), E'\\000'))
                    with ordinality a (arg, place)
              where a.place <= t.tgnargs) as args
       into v_trigger

@@ -57,8 +57,8 @@ begin
            (values (v_ignore), (case when v_primary then '{}' else v_key end)) l (names)
      where a.attrelid = londiste.find_table_oid(i_table_name) and a.attnum > 0 and not a.attisdropped
        and a.attname::text <> all (l.names)
-       and strpos(',' || regexp_replace(array_to_string(l.names, ','), '\s', ',', 'g') || ',',
-                  ',' || regexp_replace(a.attname, '\s', ',', 'g') || ',') > 0
+       and strpos(',' || regexp_replace(array_to_string(l.names, ','), E'\\s', ',', 'g') || ',',
+                  ',' || regexp_replace(a.attname, E'\\s', ',', 'g') || ',') > 0
      limit 1;
     if found then
         raise exception 'column "%" cannot be told from columns that are ignored or keys', v_column

@@ -16,11 +16,11 @@ declare
     v_sql   text := '';
 begin
     while v_rest <> '' loop
-        v_token := substring(v_rest from '^(?:[eE]''(?:[^''\\]|\\.|'''')*''|''(?:[^'']|'''')*'')');
+        v_token := substring(v_rest from E'^(?:[eE]''(?:[^''\\\\]|\\\\.|'''')*''|''(?:[^'']|'''')*'')');
         if v_token is null then
             -- A word with what is attached to it; letters are also all characters beyond ASCII.
             v_token := substring(v_rest from
-                '^(?:[A-Za-z_]|[^\u0001-\u007f])(?:[A-Za-z0-9_.]|[^\u0001-\u007f]|"(?:[^"]|"")*")*');
+                E'^(?:[A-Za-z_]|[^\\u0001-\\u007f])(?:[A-Za-z0-9_.]|[^\\u0001-\\u007f]|"(?:[^"]|"")*")*');
             if v_token = any (i_names) then
                 v_sql := v_sql || format('(($1).%I)', v_token);
                 v_rest := substr(v_rest, length(v_token) + 1);
@@ -28,7 +28,7 @@ begin
             end if;
         end if;
         if v_token is null then
-            v_token := substring(v_rest from '^(?:[0-9][0-9A-Za-z_.]*|"(?:[^"]|"")*"|--[^\n]*|[[:space:]]+)');
+            v_token := substring(v_rest from E'^(?:[0-9][0-9A-Za-z_.]*|"(?:[^"]|"")*"|--[^\\n]*|[[:space:]]+)');
         end if;
         if v_token is null and v_rest like '/*%' then
             v_depth := 1;
@@ -47,8 +47,8 @@ begin
             if v_depth = 0 then
                 v_token := left(v_rest, v_end - 1);
             end if;
-        elsif v_token is null and v_rest ~ '^\$(?:[A-Za-z_][A-Za-z0-9_]*)?\$' then
-            v_token := substring(v_rest from '^\$(?:[A-Za-z_][A-Za-z0-9_]*)?\$');
+        elsif v_token is null and v_rest ~ E'^\\$(?:[A-Za-z_][A-Za-z0-9_]*)?\\$' then
+            v_token := substring(v_rest from E'^\\$(?:[A-Za-z_][A-Za-z0-9_]*)?\\$');
             v_end := strpos(substr(v_rest, length(v_token) + 1), v_token);
             v_token := case when v_end > 0 then left(v_rest, v_end + 2 * length(v_token) - 1) end;
         elsif v_token is null and v_rest !~ '^[''"]' then

@@ -9,8 +9,8 @@ as $$
 -- Parameters:
 --      i_format      sql, urlenc or json: queue and named options; kinds: queue, a letter per column,
 --                    and a table name that is not used
---      i_generated   whether the trigger was generated: only those have changes=, settings= and encoding=,
---                    and pgq.sqltriga the first two
+--      i_generated   whether the trigger was generated: only those have key_updates=, changes=, settings=
+--                    and encoding=
 --      i_when, i_args      tg_when, tg_argv
 -- Returns:  format: sql, urlenc or json; queue_name; skip and backup as given; ignored and keys: column
 --           lists, null if not given; kinds: the letters; expressions: of ev_type, ev_data,
@@ -72,11 +72,11 @@ begin
             when v_place is not null then
                 expressions[v_place] := coalesce(expressions[v_place], v_value);
                 has_expressions := true;
-            when format = 'sql' and v_arg in ('key_updates=refuse', 'key_updates=log') then
+            when i_generated and format = 'sql' and v_arg in ('key_updates=refuse', 'key_updates=log') then
                 key_updates := v_value = 'log';
-            when (i_generated or format = 'sql') and v_arg in ('changes=equal', 'changes=text') then
+            when i_generated and v_arg in ('changes=equal', 'changes=text') then
                 by_text := v_value = 'text';
-            when (i_generated or format = 'sql') and v_arg in ('settings=session', 'settings=pinned') then
+            when i_generated and v_arg in ('settings=session', 'settings=pinned') then
                 pinned := v_value = 'pinned';
             when i_generated and format = 'urlenc' and v_arg in ('encoding=full', 'encoding=minimal') then
                 minimal := v_value = 'minimal';

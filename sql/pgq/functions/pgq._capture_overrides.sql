@@ -19,7 +19,7 @@ begin
         place := i;
         query := null;
         literal := null;
-        if v_expression ~ '^''(?:[^''\\]|'''')*''$' then
+        if v_expression ~ E'^''(?:[^''\\\\]|'''')*''$' then
             literal := replace(substr(v_expression, 2, length(v_expression) - 2), '''''', '''');
         else
             query := pgq._capture_expression(v_expression, i_names);

@@ -9,7 +9,7 @@ returns boolean as $$
 -- Used by:  pgq._capture_columns
 begin
     return strpos(i_list, i_name) > 0
-       and i_list ~ ('(^|[,[:space:]])' || regexp_replace(i_name, '([^[:alnum:]_])', '\\\1', 'g')
+       and i_list ~ ('(^|[,[:space:]])' || regexp_replace(i_name, '([^[:alnum:]_])', E'\\\\\\1', 'g')
                      || '($|[,[:space:]])');
 end;
 $$ language plpgsql immutable set search_path = pg_catalog, pgq, pg_temp;

@@ -10,10 +10,10 @@ begin
         select array_agg(
                    -- Quoted if it holds anything special, and the empty string always is.
                    case when m[1] is null then nullif(m[2], '')
-                        else replace(replace(m[1], '""', '"'), '\\', '\') end
+                        else replace(replace(m[1], '""', '"'), E'\\\\', E'\\') end
                    order by n)
           from regexp_matches(substr(i_text, 2) collate "C",
-                              '"((?:[^"\\]|""|\\\\)*)"[,)]|([^",()\\]*)[,)]', 'g')
+                              E'"((?:[^"\\\\]|""|\\\\\\\\)*)"[,)]|([^",()\\\\]*)[,)]', 'g')
                with ordinality r (m, n));
 end;
 $$ language plpgsql immutable strict set search_path = pg_catalog, pgq, pg_temp;

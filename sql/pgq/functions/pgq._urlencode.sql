@@ -22,7 +22,7 @@ begin
     loop
         v_value := replace(v_value collate "C", v_char,
                            regexp_replace(encode(convert_to(v_char, getdatabaseencoding()), 'hex'),
-                                          '(..)', '%\1', 'g'));
+                                          '(..)', E'%\\1', 'g'));
     end loop;
     return v_value;
 end;

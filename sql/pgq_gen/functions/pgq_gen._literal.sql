@@ -17,7 +17,8 @@ begin
                    case when i_pinned and pgq_gen._has_settings(i_type)
                         then '(' || pgq_gen._text(i_value, i_type, i_pinned) || ')' else i_value end)
         when i_type = 'bytea'::regtype and i_pinned then
-            format('(''E''''\\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'') operator(pg_catalog.||) '''''''')',
+            -- E, for sessions in which plain strings have backslashes too.
+            format(E'(E''E''''\\\\\\\\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'') operator(pg_catalog.||) '''''''')',
                    i_value)
         else
             format('pg_catalog.quote_literal(%s)', pgq_gen._text(i_value, i_type, i_pinned))

@@ -17,5 +17,5 @@ returns text as $$
         (select md5(string_agg(p.prosrc, '' order by p.proname))
            from pg_proc p
           where p.pronamespace = 'pgq_gen'::regnamespace
-            and p.proname like '\_%')));
+            and p.proname like E'\\_%')));
 $$ language sql stable set search_path = pg_catalog, pg_temp;

@@ -29,7 +29,7 @@ begin
     end if;
     return case
         when i_type = 'bytea'::regtype then
-            format('''\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', i_value)
+            format(E'E''\\\\x'' operator(pg_catalog.||) pg_catalog.encode(%s, ''hex'')', i_value)
         when i_type in ('date'::regtype, 'timestamp'::regtype, 'float4'::regtype, 'float8'::regtype) then
             format('case when v_plain then %s when %s is not null then pgq_gen.pinned_text(%2$s) end',
                    v_text, i_value)

@@ -6,9 +6,9 @@ returns text[] as $$
 -- Returns:  the arguments
 -- Used by:  pgq.refresh_captures
     -- Backslashes are written double, so a single one begins a byte.
-    select coalesce(array_agg(convert_from(decode(replace(a.arg, e'\x01', '\\'), 'escape'), getdatabaseencoding())
+    select coalesce(array_agg(convert_from(decode(replace(a.arg, e'\x01', E'\\\\'), 'escape'), getdatabaseencoding())
                               order by a.place), '{}')
-      from unnest(string_to_array(replace(encode(i_args, 'escape'), '\\', e'\x01'), '\000'))
+      from unnest(string_to_array(replace(encode(i_args, 'escape'), E'\\\\', e'\x01'), E'\\000'))
            with ordinality a (arg, place)
      where a.place <= i_count;
 $$ language sql stable set search_path = pg_catalog, pg_temp;

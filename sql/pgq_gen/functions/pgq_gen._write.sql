@@ -36,7 +36,7 @@ begin
     end if;
 
     for v_schema in
-        select distinct substring(pgq_gen._equality(a.atttypid) from 'operator\("?(.*?)"?\.[^.]*\)')
+        select distinct substring(pgq_gen._equality(a.atttypid) from E'operator\\("?(.*?)"?\\.[^.]*\\)')
           from pg_attribute a
          where a.attrelid = i_table
            and a.attnum > 0

@@ -302,6 +302,25 @@ fn capture(
         quoted.join(", ")
     };
     let mut ways = vec!["slow", "row"];
+    // What only generated captures have is rendered in the slow way for a queue with a limit.
+    let limit = match arguments == LONDISTE {
+        true => "1000000000",
+        false => "null",
+    };
+    db.batch_execute(&format!(
+        "update pgq.queue set queue_per_tx_limit = {limit} where queue_name = 'slow'"
+    ))?;
+    if arguments == LONDISTE {
+        for way in ["slow", "row", "statement"] {
+            let level = if way == "statement" { way } else { "row" };
+            db.batch_execute(&format!(
+                "select pgq.create_capture('t', '{way}', '{format}', '{level}', array[{}])",
+                list(way)
+            ))?;
+        }
+        ways.push("statement");
+        return Ok(ways);
+    }
     db.batch_execute(&format!(
         "create trigger slow after insert or update or delete on t
              for each row execute function pgq.{function}({});

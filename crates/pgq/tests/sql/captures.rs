@@ -500,3 +500,45 @@ fn maintenance_leaves_a_trigger_alone_that_is_an_error() -> TestResult {
     );
     Ok(())
 }
+
+#[test]
+fn events_read_alike_whether_plain_strings_of_the_session_have_backslashes_or_not() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    db.batch_execute(
+        "create table s (id int primary key, b bytea, t text, \"c-d\" int);
+         set escape_string_warning = off",
+    )?;
+    let londiste = "'q', 'ev_extra1=''it.s''', 'ignore=c-d', 'key_updates=log', 'changes=text', 'settings=pinned'";
+    for (format, arguments) in [
+        ("sql", londiste),
+        ("sql", "'q'"),
+        ("urlenc", "'q', 'ignore=c-d'"),
+        ("json", "'q', 'ignore=c-d'"),
+    ] {
+        for level in ["row", "statement", "generic"] {
+            if level == "generic" && arguments == londiste {
+                continue;
+            }
+            // With a limit the queue is served in the slow way.
+            for limit in ["null", "1000000000"] {
+                let mut seen = Vec::new();
+                for strings in ["on", "off"] {
+                    db.batch_execute(&format!(
+                        "update pgq.queue set queue_per_tx_limit = {limit};
+                         set standard_conforming_strings = {strings};
+                         select pgq.create_capture('s', 'c', '{format}', '{level}', array[{}]);
+                         insert into s values (1, decode('005c27', 'hex'), chr(92) || chr(39), 1);
+                         update s set t = chr(92); delete from s;
+                         select pgq.drop_capture('s', 'c')",
+                        // Doubled quotes mean the same in both kinds of strings.
+                        arguments
+                    ))?;
+                    seen.push(events(&mut db)?);
+                }
+                assert_eq!(seen[0].len(), 3);
+                assert_eq!(seen[0], seen[1], "{format} {level} {arguments} {limit}");
+            }
+        }
+    }
+    Ok(())
+}

@@ -42,6 +42,14 @@ fn capture(db: &mut Client, table: &str, function: &str, arguments: &str) -> Tes
     Ok(())
 }
 
+/// A generated capture in place of the trigger.
+fn generated(db: &mut Client, table: &str, arguments: &str) -> TestResult {
+    db.batch_execute(&format!(
+        "select pgq.create_capture('{table}', 'capture', 'sql', 'row', array[{arguments}])"
+    ))?;
+    Ok(())
+}
+
 #[test]
 fn whole_events_are_those_of_the_documentation() -> TestResult {
     let (_cluster, mut db) = cluster_with_consumer()?;
@@ -506,7 +514,10 @@ fn only_what_the_type_calls_a_change_is_one_unless_text_is_asked_for() -> TestRe
             ("'q', 'changes=equal'", by_equality),
             ("'q', 'changes=text', 'settings=pinned'", by_text),
         ] {
-            capture(&mut db, "v", "sqltriga", arguments)?;
+            match arguments {
+                "'q'" => capture(&mut db, "v", "sqltriga", arguments)?,
+                _ => generated(&mut db, "v", arguments)?,
+            }
             let lines = logged(&mut db, &format!("begin; update v set c = {new}; select 1"))?;
             db.batch_execute("rollback")?;
             assert_eq!(lines.len(), 1);
@@ -536,7 +547,7 @@ fn pinned_settings_make_the_text_independent_of_the_writer() -> TestResult {
         logged(&mut db, insert)?[0],
         r"I|(id,t,d,i,f,b) values ('1','31/12/2020 07:00:00 EST','31/12/2020','P1DT2H','0.3333333333',E'\\000\\032')"
     );
-    capture(&mut db, "v", "sqltriga", "'q', 'settings=pinned'")?;
+    generated(&mut db, "v", "'q', 'settings=pinned'")?;
     assert_eq!(
         logged(&mut db, insert)?[0],
         r"I|(id,t,d,i,f,b) values ('1','2020-12-31 12:00:00+00','2020-12-31','1 day 02:00:00','0.3333333333333333',E'\\x001a')"
@@ -553,12 +564,7 @@ fn pinned_settings_make_the_text_independent_of_the_writer() -> TestResult {
             .ends_with(r#"|{"id":1,"t":"2020-12-31T07:00:00-05:00","d":"2020-12-31"}"#)
     );
     // Standard strings or not, the literal is the same.
-    capture(
-        &mut db,
-        "v",
-        "sqltriga",
-        "'q', 'ignore=t,d,i,f', 'settings=pinned'",
-    )?;
+    generated(&mut db, "v", "'q', 'ignore=t,d,i,f', 'settings=pinned'")?;
     db.batch_execute("set standard_conforming_strings = off; set escape_string_warning = off")?;
     assert_eq!(
         logged(&mut db, r"insert into v (id, b) values (1, '\\x5c')")?,
@@ -575,7 +581,6 @@ fn a_change_of_the_key_is_refused_or_logged_as_asked() -> TestResult {
     )?;
     for (function, arguments) in [
         ("sqltriga", "'q'"),
-        ("sqltriga", "'q', 'key_updates=refuse'"),
         ("logutriga", "'q'"),
         // The key stands behind the first change.
         ("logutriga", "'q', 'ignore=zz'"),
@@ -588,11 +593,23 @@ fn a_change_of_the_key_is_refused_or_logged_as_asked() -> TestResult {
             "{function}({arguments})"
         );
     }
-    for (function, arguments) in [
-        ("sqltriga", "'q', 'key_updates=log'"),
-        ("logtriga", "'q', 'kvk'"),
-    ] {
-        capture(&mut db, "t", function, arguments)?;
+    generated(&mut db, "t", "'q', 'key_updates=refuse'")?;
+    assert_eq!(
+        refusal(&mut db, "update t set v = 'y', b = 3")?,
+        "primary key update not allowed"
+    );
+    for option in ["key_updates=log", "changes=text", "settings=pinned"] {
+        capture(&mut db, "t", "sqltriga", &format!("'q', '{option}'"))?;
+        assert_eq!(
+            refusal(&mut db, "update t set v = 'y'")?,
+            "bad param to pgq trigger"
+        );
+    }
+    for (function, arguments) in [("", "'q', 'key_updates=log'"), ("logtriga", "'q', 'kvk'")] {
+        match function {
+            "" => generated(&mut db, "t", arguments)?,
+            _ => capture(&mut db, "t", function, arguments)?,
+        }
         let lines = logged(&mut db, "begin; update t set v = 'y', b = 3; select 1")?;
         db.batch_execute("rollback")?;
         assert_eq!(lines, ["U|v='y',b='3' where a='1' and b='2'"]);
@@ -1307,10 +1324,9 @@ fn an_event_replayed_gives_the_same_row() -> TestResult {
              j jsonb, a text[], p pair, c char(5), m money);
          create table dst (like src including all)",
     )?;
-    capture(
+    generated(
         &mut db,
         "src",
-        "sqltriga",
         "'q', 'ev_extra1=''public.dst''', 'key_updates=log', 'changes=text', 'settings=pinned'",
     )?;
     db.batch_execute(
