@@ -2,9 +2,11 @@
 //!
 //! * [`worker`]: the work loop: copy, catch up, hand over
 //! * [`transfer`]: filling the table, in one transaction
+//! * [`analysis`]: statistics of the rows
 //! * [`structure`]: indexes that are dropped meanwhile, and come back as they were
 //! * [`watch`]: breaking off when the table is not wanted any more; [`progress`]: how far it is
 
+mod analysis;
 mod progress;
 mod structure;
 mod transfer;
@@ -14,6 +16,7 @@ mod worker;
 use skytools::daemon::Job;
 use skytools::table::TableName;
 
+use self::analysis::Analysis;
 use crate::replay::job::{Settings, copy_pidfile_suffix};
 use crate::{Config, Error, replay};
 
@@ -35,8 +38,9 @@ pub(crate) fn run(job: Job<Config>, args: &Args) -> Result<(), Error> {
     Ok(job.run(|job| {
         let (provider, subscriber) = replay::sessions(job, &settings)?;
         let watch = job.config.subscriber(&job.common)?;
+        let analysis = Analysis::new(job.config.subscriber(&job.common)?);
         Ok(worker::Copier::new(
-            settings, table, provider, subscriber, watch,
+            settings, table, provider, subscriber, watch, analysis,
         ))
     })?)
 }

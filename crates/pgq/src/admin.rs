@@ -210,6 +210,27 @@ pub fn tick_queue(db: &mut impl GenericClient, queue: &QueueName) -> Result<Opti
     Ok(row.get(0))
 }
 
+/// Makes a tick right away where the role may: on a queue that ticks by itself. Where it may not, asks the
+/// ticker for an early one, as [`force_tick`] does.
+///
+/// # Errors
+/// The statement failed.
+pub fn tick_now(db: &mut impl GenericClient, queue: &QueueName) -> Result<(), Error> {
+    force_tick(db, queue)?;
+    db.query_typed(
+        "select pgq.ticker(q.queue_name)
+           from pgq.queue q
+          where q.queue_name = $1
+            and case when pg_catalog.has_function_privilege('pgq.ticker(text)', 'execute')
+                     then not q.queue_external_ticker and not q.queue_ticker_paused
+                     else false
+                end",
+        &[(queue, Type::TEXT)],
+    )
+    .during("tick the queue")?;
+    Ok(())
+}
+
 /// Asks the ticker for an early tick; returns the newest tick so far, `None` if there is none.
 ///
 /// It works by advancing the event sequence, so that the next run of the ticker finds the queue

@@ -12,8 +12,12 @@ use crate::db::{Canceller, DbError, Failed, Tx};
 use crate::quote;
 use crate::table::TableName;
 
-/// Bytes gathered before they go to the target.
-const CHUNK_BYTES: usize = 512 * 1024;
+/// Bytes after which progress is told.
+const CHUNK_BYTES: u64 = 512 * 1024;
+
+/// Bytes gathered before they go to the target: less than fits between the two processes, so that the
+/// target has something to do while the next ones come.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// Bytes sent to the target in its first COPY.
 ///
@@ -191,7 +195,8 @@ impl FullCopy {
         copied: &mut Copied,
         progress: &mut impl FnMut(Copied) -> ControlFlow<()>,
     ) -> Result<(), CopyError> {
-        let mut chunk = Vec::with_capacity(CHUNK_BYTES + 64 * 1024);
+        let mut chunk = Vec::with_capacity(2 * PIECE_BYTES);
+        let mut told = 0;
         let mut part_limit = FIRST_PART_BYTES;
         loop {
             let mut writer = match target.copy_in(copy_in) {
@@ -214,8 +219,11 @@ impl FullCopy {
                 part_bytes += chunk.len() as u64;
                 let at_row_end = chunk.ends_with(b"\n");
                 chunk.clear();
-                if progress(*copied).is_break() {
-                    return Err(CopyError::Stopped);
+                if !more || copied.bytes - told >= CHUNK_BYTES {
+                    told = copied.bytes;
+                    if progress(*copied).is_break() {
+                        return Err(CopyError::Stopped);
+                    }
                 }
                 if !more || (part_bytes >= part_limit && at_row_end) {
                     break more;
@@ -310,7 +318,7 @@ fn in_brackets(columns: &str) -> String {
 /// Gathers messages, which are rows on all known servers, until the chunk is full; says whether the
 /// source has more.
 fn fill(reader: &mut CopyOutReader<'_>, chunk: &mut Vec<u8>) -> Result<bool, postgres::Error> {
-    while chunk.len() < CHUNK_BYTES {
+    while chunk.len() < PIECE_BYTES {
         let row = reader.fill_buf().map_err(driver_error)?;
         let length = row.len();
         if length == 0 {

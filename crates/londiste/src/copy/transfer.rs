@@ -10,7 +10,7 @@ use skytools::db::{Connection, DbError, During, Isolation, Session, Tx};
 use skytools::full_copy::{Copied, FullCopy};
 use skytools::snapshot::Snapshot;
 use skytools::table::{self, RelationKind, TableName};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::progress::Progress;
 use super::structure;
@@ -77,12 +77,6 @@ pub(crate) fn copy_table(
     target.commit()?;
     info!("Table {} status changed to 'catching-up'", table.name);
     failpoint::step("copy.copied");
-    if let Err(error) = subscriber
-        .batch_execute(&format!("analyze {}", name.quoted()))
-        .during(format!("analyze {name}"))
-    {
-        warn!("{error}");
-    }
     Ok(true)
 }
 

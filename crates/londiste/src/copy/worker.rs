@@ -11,6 +11,7 @@ use skytools::daemon::{Context, Stop, Work, Worker};
 use skytools::db::{Database, During};
 use tracing::{error, info, warn};
 
+use super::analysis::Analysis;
 use super::transfer;
 use super::watch::{self, Watched};
 use crate::replay::apply::Route;
@@ -37,6 +38,7 @@ pub(crate) struct Copier {
     provider: Session,
     subscriber: Session,
     watch: Database,
+    analysis: Analysis,
     claim: Option<Claim>,
     /// Whether the consumer was registered when this process looked last; an error may mean that it is not.
     attached: bool,
@@ -71,6 +73,7 @@ impl Copier {
         provider: Session,
         subscriber: Session,
         watch: Database,
+        analysis: Analysis,
     ) -> Copier {
         Copier {
             settings,
@@ -78,6 +81,7 @@ impl Copier {
             provider,
             subscriber,
             watch,
+            analysis,
             claim: None,
             attached: false,
             idle: false,
@@ -233,7 +237,8 @@ impl Copier {
             Err(error) if state::overtaken(&error) => Ok(()),
             Err(error) => Err(error),
             Ok(_) => {
-                admin::force_tick(&mut **self.provider.open()?, &self.settings.queue)?;
+                self.tick()?;
+                self.analysis.start(&table.name);
                 Ok(())
             }
         }
@@ -260,7 +265,7 @@ impl Copier {
                 CopyMove::Wait => {
                     if replay.is_some_and(|position| position >= batch.tick) {
                         // Replay is past the batch held, and meets at the end of a later one.
-                        self.force_tick()?;
+                        self.tick()?;
                     }
                     if self.is_lonely()? {
                         return Ok(Prepared::Lonely);
@@ -330,8 +335,8 @@ impl Copier {
         Ok(())
     }
 
-    fn force_tick(&mut self) -> Result<(), Error> {
-        admin::force_tick(&mut **self.provider.open()?, &self.settings.queue)?;
+    fn tick(&mut self) -> Result<(), Error> {
+        admin::tick_now(&mut **self.provider.open()?, &self.settings.queue)?;
         Ok(())
     }
 
@@ -402,6 +407,7 @@ impl Copier {
 
     /// Leaves nothing behind.
     fn leave(&mut self, claim: &Claim) -> Result<(), Error> {
+        self.analysis.wait();
         attach::unregister(
             &self.settings,
             &claim.consumer,
@@ -444,12 +450,15 @@ impl Copier {
         self.subscriber.open()?;
         let batch = batch::next_batch(&mut **self.provider.open()?, queue, &claim.consumer)?;
         let Some(batch) = batch else {
-            self.idle = true;
-            self.force_tick()?;
+            let first = !std::mem::replace(&mut self.idle, true);
+            self.tick()?;
             if self.is_lonely()? {
                 return Ok(self.give_up(&claim));
             }
-            context.stop.sleep(self.settings.sync_poll);
+            // The tick may be there already.
+            if !first {
+                context.stop.sleep(self.settings.sync_poll);
+            }
             return Ok(Work::More);
         };
         let stored = position::last_tick(&mut **self.subscriber.open()?, SCHEMA, &claim.consumer)?;

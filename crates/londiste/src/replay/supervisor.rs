@@ -73,6 +73,12 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Forgets the copy of a table that begins anew: that one ended is no failure.
+    pub(crate) fn forget(&mut self, table: &str) {
+        self.copies
+            .retain(|_, launched| launched.table != table || launched.is_running());
+    }
+
     /// Whether a copy runs that goes by the plain name.
     pub(crate) fn plain_copy_runs(
         settings: &Settings,

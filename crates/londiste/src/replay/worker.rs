@@ -119,7 +119,7 @@ impl Replay {
         }
         // A hand-over needs a tick; a stored snapshot goes with the first batch after it.
         if self.in_progress == 0 {
-            admin::force_tick(&mut **self.provider.open()?, &self.settings.queue)?;
+            admin::tick_now(&mut **self.provider.open()?, &self.settings.queue)?;
         }
         stop.sleep(self.settings.sync_poll.min(self.loop_delay));
         Ok(Work::More)
@@ -374,6 +374,23 @@ impl Worker for Replay {
         self.trouble
             .note(&result, &mut self.subscriber, &self.settings.consumer, None);
         result
+    }
+
+    /// Looks for tables that were added meanwhile: who added them waits for their copies.
+    fn pause(&mut self, context: &Context, delay: Duration) {
+        let end = Instant::now() + delay;
+        loop {
+            let start = Instant::now();
+            let step = end
+                .saturating_duration_since(start)
+                .min(self.settings.sync_poll);
+            let stopped = context.stop.pause(step);
+            // A reload ends the sleep early.
+            let disturbed = stopped || start.elapsed() < step;
+            if disturbed || Instant::now() >= end || self.something_begins() {
+                return;
+            }
+        }
     }
 
     fn recover(&mut self) {

@@ -30,12 +30,31 @@ const SCRIPT_PATIENCE: Duration = Duration::from_secs(30);
 impl Replay {
     /// Moves the tables that are not `ok` as far as they go without waiting; returns the tables.
     pub(super) fn settle(&mut self, held: Option<&Batch>) -> Result<Vec<Table>, Error> {
-        let tables = state::tables(&mut **self.subscriber.open()?, &self.settings.queue)?;
-        let (changed, _) = self.step(&tables, held)?;
-        if changed {
-            return state::tables(&mut **self.subscriber.open()?, &self.settings.queue);
+        loop {
+            let tables = state::tables(&mut **self.subscriber.open()?, &self.settings.queue)?;
+            let (changed, _) = self.step(&tables, held)?;
+            if !changed {
+                return Ok(tables);
+            }
         }
-        Ok(tables)
+    }
+
+    /// Whether a table waits for its copy to begin; a subscriber that does not answer is a matter of the
+    /// next round.
+    pub(super) fn something_begins(&mut self) -> bool {
+        if !self.attached || self.script_waits.is_some() {
+            return false;
+        }
+        let queue = &self.settings.queue;
+        let Ok(subscriber) = self.subscriber.open() else {
+            return true;
+        };
+        state::tables(subscriber, queue).map_or(true, |tables| {
+            let waits = |table: &Table| {
+                table.state == MergeState::New && !self.deferred.contains_key(&table.name)
+            };
+            tables.iter().any(waits) && self.in_progress < self.settings.slots
+        })
     }
 
     /// One round of decisions. Answers whether a state was changed, and whether to wait.
@@ -122,6 +141,7 @@ impl Replay {
             None,
             |_| Ok(true),
         )?;
+        self.copies.forget(&table.name);
         failpoint::step("replay.begun");
         Ok(begun)
     }
