@@ -7,7 +7,11 @@ use skytools::config::{self, CommonConfig};
 use skytools::conninfo::ConnInfo;
 use skytools::db::Database;
 
+use crate::replay::apply::Manner;
 use crate::{Error, node};
+
+/// Events that are read at a time when the configuration leaves it to us; large ones are fewer.
+const CHUNK: usize = 50_000;
 
 /// Keys of the section `[londiste]`, beside those every program has.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,7 +26,7 @@ pub struct Config {
     /// Consumer name; default: `job_name`.
     #[serde(alias = "consumer_name")]
     pgq_consumer_id: Option<ConsumerName>,
-    /// Events per fetch; 0 lets the program choose.
+    /// Events that are read at a time, at most; 0 lets the program choose.
     #[serde(default)]
     pub(crate) pgq_lazy_fetch: u32,
     /// Longest wait for a lock or a consumer in set-up commands and comparisons, in seconds; 0 or
@@ -46,9 +50,12 @@ pub struct Config {
     /// `session_replication_role` of the connection that applies; default: `origin`, on a relay
     /// `replica`.
     apply_role: Option<ApplyRole>,
-    /// How events become statements; both ways are statement by statement so far.
-    #[serde(default, rename = "apply_mode")]
-    _apply_mode: ApplyMode,
+    /// How events become statements.
+    #[serde(default)]
+    pub(crate) apply_mode: ApplyMode,
+    /// What happens when an update or delete does not change exactly one row.
+    #[serde(default)]
+    pub(crate) apply_check: ApplyCheck,
     /// The queue itself, if this subscriber is a relay and has it too.
     #[serde(default)]
     mirror_queue: String,
@@ -86,9 +93,22 @@ pub(crate) enum ApplyRole {
 pub(crate) enum ApplyMode {
     /// One statement per event.
     Compat,
-    /// May merge events one day.
+    /// Many at once, where that comes to the same.
     #[default]
     Fast,
+}
+
+/// What happens when an update or delete does not change exactly one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ApplyCheck {
+    /// Nothing: nobody looks.
+    #[default]
+    Off,
+    /// It is logged.
+    Warn,
+    /// The batch fails.
+    Error,
 }
 
 /// Seconds of which nothing or less means no limit, which is a zero `Duration`.
@@ -172,6 +192,18 @@ impl Config {
             self.provider_db = Some(text);
         }
         Ok(())
+    }
+
+    /// How events become statements.
+    pub(crate) fn manner(&self) -> Manner {
+        Manner {
+            mode: self.apply_mode,
+            check: self.apply_check,
+            chunk: match self.pgq_lazy_fetch {
+                0 => CHUNK,
+                chunk => usize::try_from(chunk).unwrap_or(usize::MAX),
+            },
+        }
     }
 
     /// The provider, connected on demand.

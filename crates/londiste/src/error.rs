@@ -516,6 +516,26 @@ pub enum Error {
         /// What is wrong with it.
         source: pgq::row::Error,
     },
+    /// What the catalogue of the subscriber says cannot be read.
+    #[error("cannot read the definitions of the tables of events")]
+    Catalogue(#[source] serde_json::Error),
+    /// The server sent something else than events.
+    #[error("cannot read the events of the batch")]
+    Events(#[source] std::io::Error),
+    /// A thread cannot be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    /// `apply_check = error`, and a change did not find its row.
+    #[error(
+        "event {event} changed {rows} rows instead of one; run \"compare\" and \"repair\", or set \
+         apply_check = warn"
+    )]
+    RowCount {
+        /// The event.
+        event: EventId,
+        /// Rows that it changed.
+        rows: u64,
+    },
     /// An event came from the retry queue: applying it now would break the order.
     #[error("event {event} was put into the retry queue; replay cannot apply it out of order")]
     Retried {

@@ -4,13 +4,14 @@
 //! * [`mirror`]: the queue of a relay
 //! * [`state`], [`handshake`]: who applies the events of a table that is being copied
 //! * [`supervisor`]: the copy processes
-//! * [`stream`], [`apply`], [`control`]: from events to statements
+//! * [`stream`], [`chunk`], [`apply`], [`control`]: from events to statements
 //! * [`fkeys`], [`sequences`]: what comes beside events
 //!
 //! `copy` is built from the same parts.
 
 pub(crate) mod apply;
 pub(crate) mod attach;
+mod chunk;
 pub(crate) mod control;
 pub(crate) mod fkeys;
 pub(crate) mod handshake;

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         Chore::Test(args) => test::run(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        eprintln!("error: {}", skytools::app::chain(&*error));
         ExitCode::FAILURE
     })
 }

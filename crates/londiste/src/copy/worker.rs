@@ -361,10 +361,7 @@ impl Copier {
             .careful
             .filter(|(tick, _)| *tick == batch.tick)
             .map(|(_, event)| event);
-        let mut routes = HashMap::from([(
-            table.name.clone(),
-            Route::new(&table.name, table.snapshot.clone()),
-        )]);
+        let mut routes = HashMap::from([(table.name.clone(), Route::new(table.snapshot.clone()))]);
         let mut tx = self.subscriber.open()?.begin()?;
         if careful.is_some() {
             stream::defer_constraints(&mut tx)?;
@@ -372,9 +369,9 @@ impl Copier {
         let counts = stream::apply_events(
             self.provider.open()?,
             batch,
-            self.settings.chunk,
             &mut tx,
             &mut routes,
+            self.settings.manner,
             careful,
             &mut Ignore,
         )?;

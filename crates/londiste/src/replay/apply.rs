@@ -1,246 +1,418 @@
 //! Turns row events into statements and sends them in large units.
 //!
-//! Partial SQL goes into a statement as it is. Whatever needs more, other formats of events,
-//! generated columns, text that is not UTF-8, takes the general way of [`general`].
+//! Runs of events of tables that allow it are applied at once: [`class`] says which tables, [`plan`]
+//! what the events come to, [`setwise`] how that is said to the server. All else is applied in order,
+//! statement by statement. There, partial SQL goes into a statement as it is; what needs more, other
+//! formats of events, generated columns, text that is not UTF-8, takes the general way of [`general`].
 
+mod class;
 mod general;
+mod literal;
+mod plan;
+mod setwise;
+mod unit;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use pgq::EventId;
-use pgq::batch::Event;
 use pgq::row::{Fields, RowEvent};
-use postgres::types::Type;
-use skytools::db::{DbError, During, Text, Tx};
+use skytools::db::Tx;
 use skytools::quote::Strings;
 use skytools::snapshot::Snapshot;
 use skytools::table::TableName;
+use tracing::debug;
 
+use super::chunk::{Chunk, EventRef};
 use crate::Error;
+use crate::config::{ApplyCheck, ApplyMode};
+use class::{Class, Target};
 use general::Statement;
+use plan::{Changes, Net};
+use setwise::Failure;
+use unit::Unit;
 
-/// A unit is sent when it has this many statements …
-const UNIT_STATEMENTS: usize = 500;
-
-/// … or this much text.
-const UNIT_BYTES: usize = 256 * 1024;
+/// Fewer events are not worth the round trips of applying them at once.
+const SHORTEST_RUN: usize = 32;
 
 /// Where the events of a table go.
 #[derive(Debug)]
 pub(crate) struct Route {
-    table: TableName,
-    quoted: String,
     snapshot: Option<Snapshot>,
-    target: Option<Target>,
-}
-
-/// The table as it is on the subscriber during this batch.
-#[derive(Debug, Clone, Default)]
-struct Target {
-    /// A partitioned table has no rows of its own: ONLY would touch nothing.
-    partitioned: bool,
-    /// Columns that cannot be written.
-    generated: Vec<String>,
-    /// Columns that can only be written by an insert that insists: GENERATED ALWAYS AS IDENTITY.
-    identity: Vec<String>,
 }
 
 impl Route {
     /// Applies what is not contained in `snapshot`.
-    pub(crate) fn new(name: &str, snapshot: Option<Snapshot>) -> Route {
-        let table = TableName::parse(name);
-        Route {
-            quoted: table.quoted(),
-            table,
-            snapshot,
-            target: None,
-        }
+    pub(crate) fn new(snapshot: Option<Snapshot>) -> Route {
+        Route { snapshot }
     }
 
-    /// Whether the copy of the table has the event already.
-    pub(crate) fn contains(&self, event: &Event) -> bool {
-        let txid = u64::try_from(event.txid).expect("transaction ids are positive");
+    /// Whether the copy of the table has what a transaction did already.
+    pub(crate) fn contains(&self, txid: i64) -> bool {
+        let txid = u64::try_from(txid).expect("transaction ids are positive");
         self.snapshot
             .as_ref()
             .is_some_and(|snapshot| snapshot.contains(txid))
-    }
-
-    /// Forgets what the table is like: it may have changed.
-    pub(crate) fn forget(&mut self) {
-        self.target = None;
-    }
-
-    /// Looks the table up when its first event comes.
-    fn target(&mut self, tx: &mut Tx<'_>) -> Result<&Target, Error> {
-        if self.target.is_none() {
-            self.target = Some(self.look_up(tx)?);
-        }
-        Ok(self.target.as_ref().expect("it was looked up"))
-    }
-
-    fn look_up(&self, tx: &mut Tx<'_>) -> Result<Target, Error> {
-        let row = tx
-            .query_typed_opt(
-                "select c.relkind = 'p', \
-                 array(select a.attname::text from pg_catalog.pg_attribute a \
-                       where a.attrelid = c.oid and a.attgenerated <> '' \
-                       and not a.attisdropped), \
-                 array(select a.attname::text from pg_catalog.pg_attribute a \
-                       where a.attrelid = c.oid and a.attidentity = 'a' and not a.attisdropped) \
-                 from pg_catalog.pg_class c \
-                 join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-                 where n.nspname = $1 and c.relname = $2",
-                &[
-                    (&self.table.schema(), Type::TEXT),
-                    (&self.table.name(), Type::TEXT),
-                ],
-            )
-            .during(format!("look up {}", self.table))?
-            .ok_or_else(|| Error::NoTable(self.table.to_string()))?;
-        Ok(Target {
-            partitioned: row.get(0),
-            generated: row.get(1),
-            identity: row.get(2),
-        })
     }
 }
 
 /// Routes by `schema.table`, raw.
 pub(crate) type Routes = HashMap<String, Route>;
 
-/// The table a row event is about, as registered; `None` if it is an event of another kind.
-pub(crate) fn table_of(event: &Event) -> Result<Option<String>, Error> {
-    let kind = event.kind.as_ref().map_or(&b""[..], Text::as_bytes);
-    let name: Cow<'_, [u8]> = match kind {
-        b"I" | b"U" | b"D" | b"R" => event.extra[0]
-            .as_ref()
-            .map_or(&b""[..], Text::as_bytes)
-            .into(),
-        [b'I' | b'U' | b'D', b':', ..] | [b'{', b'"', ..] => match parse(event)? {
-            Some(row) => row.table.unwrap_or_default(),
-            None => return Ok(None),
-        },
-        _ => return Ok(None),
-    };
-    let name = String::from_utf8_lossy(&name);
-    Ok(Some(match name.contains('.') {
-        true => name.into_owned(),
-        false => format!("public.{name}"),
-    }))
+/// How events become statements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Manner {
+    pub(crate) mode: ApplyMode,
+    pub(crate) check: ApplyCheck,
+    /// Events that are read at a time, at most.
+    pub(crate) chunk: usize,
 }
 
-fn parse(event: &Event) -> Result<Option<RowEvent<'_>>, Error> {
-    RowEvent::parse(Fields::from(event), Strings::Standard).map_err(|source| Error::RowEvent {
-        event: event.id,
-        source,
-    })
+/// A table that events speak of.
+#[derive(Debug)]
+struct Known {
+    /// As registered.
+    name: String,
+    table: TableName,
+    quoted: String,
+    /// The table on the subscriber; looked up when an event is to be applied.
+    target: Option<Target>,
 }
 
-/// Applies row events in their order, statement by statement, many statements per round trip.
+/// Row events that wait to be applied at once.
 #[derive(Debug, Default)]
+pub(crate) struct Run<'c> {
+    /// All of them, in their order.
+    events: Vec<(usize, EventRef<'c>)>,
+    /// The same by their tables.
+    changes: Vec<(usize, Changes<'c>)>,
+    /// Nothing can be added but inserts of the one table that is there.
+    alone: bool,
+}
+
+/// Applies row events.
+#[derive(Debug)]
 pub(crate) struct Applier {
-    text: String,
-    statements: usize,
-    first: Option<EventId>,
-    last: Option<EventId>,
-    last_table: String,
+    manner: Manner,
+    tables: Vec<Known>,
+    /// Places in `tables`, by what events say.
+    places: HashMap<Vec<u8>, usize>,
+    /// The table of the last event.
+    last: Option<usize>,
+    unit: Unit,
+    fallbacks: i64,
     /// From this event on, one statement at a time: a unit that starts here failed before, and the
     /// server does not say at which statement.
     careful_from: Option<EventId>,
 }
 
+fn parse(event: EventRef<'_>) -> Result<Option<RowEvent<'_>>, Error> {
+    let fields = Fields {
+        kind: event.kind(),
+        data: event.data(),
+        extra1: event.extra(0),
+        extra2: event.extra(1),
+    };
+    RowEvent::parse(fields, Strings::Standard).map_err(|source| Error::RowEvent {
+        event: event.id(),
+        source,
+    })
+}
+
+/// The letter of an event in partial SQL, and its data.
+fn partial(event: EventRef<'_>) -> Option<(u8, &[u8])> {
+    match (event.kind(), event.data(), event.extra(1)) {
+        (Some([kind @ (b'I' | b'U' | b'D')]), Some(data), None) => Some((*kind, data)),
+        _ => None,
+    }
+}
+
 impl Applier {
     /// An applier that sends events from `careful_from` on one by one.
-    pub(crate) fn new(careful_from: Option<EventId>) -> Applier {
+    pub(crate) fn new(manner: Manner, careful_from: Option<EventId>) -> Applier {
         Applier {
+            manner,
+            tables: Vec::new(),
+            places: HashMap::new(),
+            last: None,
+            unit: Unit::new(manner.check),
+            fallbacks: 0,
             careful_from,
-            ..Applier::default()
         }
     }
 
-    /// Takes a row event; sends the unit when it is full.
-    pub(crate) fn row(
+    /// The table a row event is about; `None` if it is an event of another kind.
+    pub(crate) fn table_of(&mut self, event: EventRef<'_>) -> Result<Option<usize>, Error> {
+        let name: Cow<'_, [u8]> = match event.kind().unwrap_or_default() {
+            b"I" | b"U" | b"D" | b"R" => event.extra(0).unwrap_or_default().into(),
+            [b'I' | b'U' | b'D', b':', ..] | [b'{', b'"', ..] => match parse(event)? {
+                Some(row) => row.table.unwrap_or_default(),
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        if let Some(last) = self.last
+            && self.tables[last].name.as_bytes() == name.as_ref()
+        {
+            return Ok(Some(last));
+        }
+        let place = match self.places.get(name.as_ref()) {
+            Some(place) => *place,
+            None => self.meet(&name),
+        };
+        self.last = Some(place);
+        Ok(Some(place))
+    }
+
+    /// Takes note of a table.
+    fn meet(&mut self, written: &[u8]) -> usize {
+        let name = String::from_utf8_lossy(written);
+        let name = match name.contains('.') {
+            true => name.into_owned(),
+            false => format!("public.{name}"),
+        };
+        let known = self.tables.iter().position(|known| known.name == name);
+        let place = known.unwrap_or_else(|| {
+            let table = TableName::parse(&name);
+            self.tables.push(Known {
+                quoted: table.quoted(),
+                table,
+                name,
+                target: None,
+            });
+            self.tables.len() - 1
+        });
+        self.places.insert(written.to_vec(), place);
+        place
+    }
+
+    /// A table's name, as registered.
+    pub(crate) fn name(&self, table: usize) -> &str {
+        &self.tables[table].name
+    }
+
+    /// Runs of events that could not be applied at once.
+    pub(crate) fn fallbacks(&self) -> i64 {
+        self.fallbacks
+    }
+
+    /// Looks up all tables that a chunk writes to.
+    pub(crate) fn look_up(
         &mut self,
         tx: &mut Tx<'_>,
-        route: &mut Route,
-        event: &Event,
+        routes: &Routes,
+        chunk: &Chunk,
     ) -> Result<(), Error> {
-        route.target(tx)?;
-        let target = route.target.as_ref().expect("it was looked up");
-        if !self.push_partial(&route.quoted, target, event) {
-            let Some(row) = parse(event)? else {
-                return Ok(());
+        let mut wanted = Vec::new();
+        for event in chunk.events() {
+            let Some(place) = self.table_of(event)? else {
+                continue;
             };
-            match general::statement(&route.quoted, target, &row) {
-                Statement::Nothing => return Ok(()),
-                Statement::Text(text) => self.text.push_str(&text),
-                Statement::Parameters(sql, values) => {
-                    self.flush(tx)?;
-                    self.note(event.id, &route.table);
-                    let sent = general::execute(tx, &sql, &values);
-                    return self.sent(sent);
-                }
+            let known = &self.tables[place];
+            if known.target.is_none()
+                && !wanted.contains(&place)
+                && routes
+                    .get(&known.name)
+                    .is_some_and(|route| !route.contains(event.txid()))
+            {
+                wanted.push(place);
             }
         }
-        self.note(event.id, &route.table);
-        let careful = self.careful_from.is_some_and(|from| event.id >= from);
-        if careful || self.statements >= UNIT_STATEMENTS || self.text.len() >= UNIT_BYTES {
-            self.flush(tx)?;
+        let lock = self.manner.mode == ApplyMode::Fast && chunk.len() >= SHORTEST_RUN;
+        self.look_up_tables(tx, &wanted, lock)
+    }
+
+    fn look_up_tables(
+        &mut self,
+        tx: &mut Tx<'_>,
+        places: &[usize],
+        lock: bool,
+    ) -> Result<(), Error> {
+        if places.is_empty() {
+            return Ok(());
+        }
+        let tables: Vec<&TableName> = (places.iter())
+            .map(|place| &self.tables[*place].table)
+            .collect();
+        let targets = class::look_up(tx, &tables, lock)?;
+        for (place, target) in places.iter().zip(targets) {
+            debug!(table = self.tables[*place].name, class = ?target.class(), "table of events");
+            self.tables[*place].target = Some(target);
         }
         Ok(())
     }
 
-    /// Appends the statement of an event in partial SQL; false if it takes more than that.
-    fn push_partial(&mut self, table: &str, target: &Target, event: &Event) -> bool {
-        let plain =
-            target.generated.is_empty() && target.identity.is_empty() && event.extra[1].is_none();
-        let data = event.data.as_ref().map(Text::as_bytes);
-        let (true, Some(Ok(data))) = (plain, data.map(std::str::from_utf8)) else {
-            return false;
-        };
-        let only = if target.partitioned { "" } else { "only " };
-        let parts = match event.kind.as_ref().map(Text::as_bytes) {
-            Some(b"I") => ["insert into ", "", table, " "],
-            Some(b"U") => ["update ", only, table, " set "],
-            Some(b"D") => ["delete from ", only, table, " where "],
-            _ => return false,
-        };
-        for part in parts {
-            self.text.push_str(part);
+    /// Forgets what tables are like.
+    pub(crate) fn forget(&mut self) {
+        for known in &mut self.tables {
+            known.target = None;
         }
-        self.text.push_str(data);
-        self.text.push_str(";\n");
-        true
     }
 
-    fn note(&mut self, event: EventId, table: &TableName) {
-        self.statements += 1;
-        self.first.get_or_insert(event);
-        self.last = Some(event);
-        self.last_table = table.to_string();
+    /// Takes a row event.
+    pub(crate) fn row<'c>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        run: &mut Run<'c>,
+        table: usize,
+        event: EventRef<'c>,
+    ) -> Result<(), Error> {
+        if self.tables[table].target.is_none() {
+            // Lost since the chunk began; it is not worth a lock.
+            self.look_up_tables(tx, &[table], false)?;
+        }
+        if self.join(tx, run, table, event)? {
+            return Ok(());
+        }
+        self.close(tx, run)?;
+        self.push(tx, table, event)
+    }
+
+    fn target(&self, table: usize) -> &Target {
+        let target = &self.tables[table].target;
+        target.as_ref().expect(LOOKED_UP)
+    }
+
+    /// Adds an event to the run if it can be part of one.
+    fn join<'c>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        run: &mut Run<'c>,
+        table: usize,
+        event: EventRef<'c>,
+    ) -> Result<bool, Error> {
+        let careful = self.careful_from.is_some_and(|from| event.id() >= from);
+        if careful || self.manner.mode == ApplyMode::Compat {
+            return Ok(false);
+        }
+        let Some((kind, data)) = partial(event) else {
+            return Ok(false);
+        };
+        let alone = match self.target(table).class() {
+            Class::Ordered => return Ok(false),
+            Class::Insertable if kind != b'I' => return Ok(false),
+            Class::Insertable => true,
+            Class::Free => false,
+        };
+        let starts_another = match run.changes.first() {
+            None => false,
+            Some((first, _)) => run.alone != alone || alone && *first != table,
+        };
+        if starts_another {
+            self.close(tx, run)?;
+        }
+        run.alone = alone;
+        let position = run.changes.iter().position(|(other, _)| *other == table);
+        let position = position.unwrap_or_else(|| {
+            run.changes.push((table, Changes::default()));
+            run.changes.len() - 1
+        });
+        let target = self.target(table);
+        if run.changes[position].1.add(target, kind, data).is_err() {
+            return Ok(false);
+        }
+        run.events.push((table, event));
+        Ok(true)
+    }
+
+    /// Applies a run.
+    pub(crate) fn close(&mut self, tx: &mut Tx<'_>, run: &mut Run<'_>) -> Result<(), Error> {
+        let run = std::mem::take(run);
+        if run.events.len() >= SHORTEST_RUN && self.apply_at_once(tx, run.changes)? {
+            return Ok(());
+        }
+        for (table, event) in run.events {
+            self.push(tx, table, event)?;
+        }
+        Ok(())
+    }
+
+    /// Applies changes as few statements; false if that cannot be, and nothing was changed.
+    fn apply_at_once(
+        &mut self,
+        tx: &mut Tx<'_>,
+        changes: Vec<(usize, Changes<'_>)>,
+    ) -> Result<bool, Error> {
+        let mut nets: Vec<(usize, Net<'_>)> = Vec::with_capacity(changes.len());
+        for (table, changes) in changes {
+            match changes.net(self.target(table)) {
+                Ok(net) => nets.push((table, net)),
+                Err(_) => return Ok(false),
+            }
+        }
+        self.flush(tx)?;
+        let exact = self.manner.check != ApplyCheck::Off;
+        let applied = tx.savepoint(|tx| {
+            for (table, net) in &nets {
+                let quoted = &self.tables[*table].quoted;
+                setwise::apply(tx, quoted, self.target(*table), net, exact)?;
+            }
+            Ok(())
+        });
+        match applied {
+            Ok(()) => Ok(true),
+            Err(Failure::Db(error)) if error.is_connection_lost() => Err(error.into()),
+            Err(failure) => {
+                debug!(?failure, "events are applied one by one");
+                self.fallbacks += 1;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Adds the statement of an event to the unit; sends it when it is full.
+    fn push(&mut self, tx: &mut Tx<'_>, table: usize, event: EventRef<'_>) -> Result<(), Error> {
+        let known = &self.tables[table];
+        let target = known.target.as_ref().expect(LOOKED_UP);
+        let one = matches!(event.kind(), Some([b'U' | b'D', ..]));
+        if !push_partial(self.unit.text(), &known.quoted, target, event) {
+            let Some(row) = parse(event)? else {
+                return Ok(());
+            };
+            match general::statement(&known.quoted, target, &row) {
+                Statement::Nothing => return Ok(()),
+                Statement::Text(text) => self.unit.text().push_str(&text),
+                Statement::Parameters(sql, values) => {
+                    self.unit.flush(tx)?;
+                    self.unit.note(event.id(), &known.name, one);
+                    return self.unit.execute(tx, &sql, &values);
+                }
+            }
+        }
+        self.unit.note(event.id(), &known.name, one);
+        let careful = self.careful_from.is_some_and(|from| event.id() >= from);
+        if careful || self.unit.is_full() {
+            self.unit.flush(tx)?;
+        }
+        Ok(())
     }
 
     /// Sends what was taken. Call it before anything else happens in the transaction.
     pub(crate) fn flush(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
-        if self.statements == 0 {
-            return Ok(());
-        }
-        let sent = tx.batch_execute(&self.text).during("apply events");
-        self.sent(sent)
+        self.unit.flush(tx)
     }
+}
 
-    fn sent(&mut self, result: Result<(), DbError>) -> Result<(), Error> {
-        let (Some(first), Some(last)) = (self.first.take(), self.last.take()) else {
-            return Ok(result?);
-        };
-        self.text.clear();
-        self.statements = 0;
-        result.map_err(|source| Error::Apply {
-            first,
-            last,
-            table: std::mem::take(&mut self.last_table),
-            source: Box::new(source),
-        })
+const LOOKED_UP: &str = "tables are looked up before their events are taken";
+
+/// Appends the statement of an event in partial SQL; false if it takes more than that.
+fn push_partial(text: &mut String, table: &str, target: &Target, event: EventRef<'_>) -> bool {
+    let Some((kind, data)) = partial(event).filter(|_| target.takes_partial_sql()) else {
+        return false;
+    };
+    let Ok(data) = std::str::from_utf8(data) else {
+        return false;
+    };
+    let only = if target.partitioned { "" } else { "only " };
+    let parts = match kind {
+        b'I' => ["insert into ", "", table, " "],
+        b'U' => ["update ", only, table, " set "],
+        _ => ["delete from ", only, table, " where "],
+    };
+    for part in parts {
+        text.push_str(part);
     }
+    text.push_str(data);
+    text.push_str(";\n");
+    true
 }

@@ -10,7 +10,7 @@ use skytools::db::{Connection, During, Text, Tx};
 use skytools::table::TableName;
 use tracing::{info, warn};
 
-use super::apply::{Route, Routes};
+use super::apply::Routes;
 use super::state::{self, Actor, MergeState};
 use super::stream::Control;
 use crate::execute::{self, Local, Script};
@@ -136,7 +136,9 @@ impl ReplayControl<'_> {
         event: &Event,
     ) -> Result<(), Error> {
         // A copy may have been taken before the provider ran the script, or after it.
-        let copied = routes.iter().filter(|(_, route)| route.contains(event));
+        let copied = routes
+            .iter()
+            .filter(|(_, route)| route.contains(event.txid));
         let mut waiting = self.in_progress.clone();
         waiting.extend(copied.map(|(name, _)| name.clone()));
         if !waiting.is_empty() {
@@ -163,7 +165,6 @@ impl ReplayControl<'_> {
             // The subscriber may be a provider too.
             tx.query_typed("select londiste.refresh_stale_triggers()", &[])
                 .during("refresh the captures of changed tables")?;
-            routes.values_mut().for_each(Route::forget);
         }
         Ok(())
     }

@@ -7,11 +7,9 @@ use std::time::Duration;
 use pgq::{ConsumerName, QueueName};
 use skytools::daemon::{Job, Relaunch};
 
+use super::apply::Manner;
 use crate::config::ApplyRole;
 use crate::{Config, Error};
-
-/// Events fetched at a time when the configuration leaves it to us.
-const CHUNK: u32 = 500;
 
 /// Settings of the job, names made from them, and how to start a copy of it.
 #[derive(Debug, Clone)]
@@ -23,9 +21,8 @@ pub(crate) struct Settings {
     pub(crate) slots: usize,
     /// How often a hand-over looks at the other side.
     pub(crate) sync_poll: Duration,
-    /// Events per fetch.
-    pub(crate) chunk: u32,
     pub(crate) apply_role: ApplyRole,
+    pub(crate) manner: Manner,
     /// This subscriber is a relay.
     pub(crate) relay: Option<RelaySettings>,
     /// Name of the job, as sessions show it.
@@ -56,10 +53,10 @@ impl Settings {
             consumer,
             slots: 0,
             sync_poll: Duration::ZERO,
-            chunk: 0,
             apply_role: job.config.apply_role(),
             relay: None,
             job_name: job.common.job_name.clone(),
+            manner: job.config.manner(),
             relaunch: job.relaunch(),
             pidfile: job.common.pidfile.clone(),
         };
@@ -75,10 +72,7 @@ impl Settings {
             local_watermark: config.local_wm_publish_period,
             global_watermark: config.global_wm_publish_period,
         });
-        self.chunk = match config.pgq_lazy_fetch {
-            0 => CHUNK,
-            chunk => chunk,
-        };
+        self.manner = config.manner();
     }
 
     /// Consumer by which a relay tells its provider what may go.
@@ -157,10 +151,10 @@ mod tests {
             consumer: ConsumerName::from("job"),
             slots: 1,
             sync_poll: Duration::ZERO,
-            chunk: 1,
             apply_role: ApplyRole::Origin,
             relay: None,
             job_name: "job".to_owned(),
+            manner: Manner::default(),
             relaunch: Relaunch::new(&common, Path::new("r.ini")),
             pidfile: Some(PathBuf::from("/run/job.pid")),
         }

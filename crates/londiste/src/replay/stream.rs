@@ -1,17 +1,21 @@
 //! Reads a batch on the provider and applies it in one transaction on the subscriber.
 
-use pgq::EventId;
-use pgq::batch::{Batch, Event, EventCursor};
-use skytools::db::{Connection, During, Text, Tx};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::apply::{Applier, Routes, table_of};
+use pgq::EventId;
+use pgq::batch::{Batch, Event};
+use postgres::types::Type;
+use skytools::db::{Connection, DbError, During, Tx};
+
+use super::apply::{Applier, Manner, Routes, Run};
+use super::chunk::{COLUMNS, Chunk, EventRef, Limits, ReadError, Reader};
 use crate::Error;
 
-/// Events of the first fetch of a batch, before anything is known about their size.
-const FIRST_CHUNK: u32 = 50;
+/// Bytes of events that are read at a time, but for the last of them.
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
-/// Bytes of events that a fetch shall hold at most.
-const CHUNK_BYTES: usize = 2 * 1024 * 1024;
+/// Chunks that are read ahead.
+const AHEAD: usize = 2;
 
 /// What a batch held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub(crate) struct Counts {
     pub(crate) ignored: i64,
     /// Events of types that mean nothing.
     pub(crate) unknown: i64,
+    /// Runs of events that could not be applied at once.
+    pub(crate) fallback: i64,
 }
 
 /// What a process does with events that are no row changes.
@@ -49,84 +55,145 @@ pub(crate) fn defer_constraints(tx: &mut Tx<'_>) -> Result<(), Error> {
         .during("defer constraints")?)
 }
 
-/// Applies the events of a batch to the tables of `routes`, in bounded memory.
+/// Applies the events of a batch to the tables of `routes`, in bounded memory: while some are applied,
+/// the next are read.
 pub(crate) fn apply_events(
     provider: &mut Connection,
     batch: &Batch,
-    chunk: u32,
     tx: &mut Tx<'_>,
     routes: &mut Routes,
+    manner: Manner,
     careful_from: Option<EventId>,
     control: &mut impl Control,
 ) -> Result<Counts, Error> {
-    let mut counts = Counts::default();
-    let mut applier = Applier::new(careful_from);
-    let mut source = provider.begin()?;
-    let most = chunk;
-    let mut chunk = FIRST_CHUNK.min(most);
-    let mut cursor = EventCursor::open(&mut source, batch.id, chunk, None)?;
-    loop {
-        let events = cursor.fetch(&mut source)?;
-        if events.is_empty() {
-            break;
-        }
-        chunk = next_chunk(chunk, size_of(&events), most);
-        cursor.set_chunk(chunk);
-        for event in &events {
-            counts.events += 1;
-            if event.retry.is_some_and(|retry| retry > 0) {
-                return Err(Error::Retried { event: event.id });
-            }
-            let Some(table) = table_of(event)? else {
-                applier.flush(tx)?;
-                let kind = event.kind.as_ref().map(Text::to_string_lossy);
-                let kind = kind.as_deref().unwrap_or_default();
-                if !control.control(tx, routes, kind, event)? {
-                    counts.unknown += 1;
-                }
-                continue;
-            };
-            match routes.get_mut(&table) {
-                Some(route) if !route.contains(event) => applier.row(tx, route, event)?,
-                _ => counts.ignored += 1,
-            }
-        }
-    }
-    applier.flush(tx)?;
-    source.commit()?;
-    Ok(counts)
-}
-
-/// How many events to fetch after a chunk of this size: more while they are small, fewer when they
-/// are large, `most` at most.
-fn next_chunk(chunk: u32, bytes: usize, most: u32) -> u32 {
-    if bytes > CHUNK_BYTES {
-        (chunk / 2).max(1)
-    } else if bytes < CHUNK_BYTES / 4 {
-        chunk.saturating_mul(2).min(most)
-    } else {
-        chunk
-    }
-}
-
-fn size_of(events: &[Event]) -> usize {
-    let size = |event: &Event| {
-        let fields = event.extra.iter().chain([&event.data]).flatten();
-        fields.map(|field| field.as_bytes().len()).sum::<usize>()
+    let limits = Limits {
+        events: manner.chunk,
+        bytes: CHUNK_BYTES,
     };
-    events.iter().map(size).sum()
+    let canceller = provider.canceller();
+    std::thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let reader = std::thread::Builder::new()
+            .name("reader".to_owned())
+            .spawn_scoped(scope, move || read(provider, batch, limits, &sender))
+            .map_err(Error::Thread)?;
+        let applied =
+            Applier::new(manner, careful_from).apply_chunks(receiver, tx, routes, control);
+        if applied.is_err() && !reader.is_finished() {
+            // It may wait for a server that sorts a large batch. If it cannot be told, it waits.
+            let _ = canceller.cancel();
+        }
+        let read = reader.join().expect("reading does not panic");
+        // What was read is applied only if all of it was read.
+        let counts = applied?;
+        read?;
+        Ok(counts)
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn large_events_are_fetched_in_small_numbers() {
-        assert_eq!(next_chunk(50, 1000, 500), 100);
-        assert_eq!(next_chunk(400, 1000, 500), 500);
-        assert_eq!(next_chunk(500, CHUNK_BYTES / 2, 500), 500);
-        assert_eq!(next_chunk(500, CHUNK_BYTES * 3, 500), 250);
-        assert_eq!(next_chunk(1, CHUNK_BYTES * 3, 500), 1);
+/// Reads the events of a batch; ends early when nobody wants them any more.
+fn read(
+    provider: &mut Connection,
+    batch: &Batch,
+    limits: Limits,
+    sender: &SyncSender<Chunk>,
+) -> Result<(), Error> {
+    let step = "read the events of the batch";
+    let mut tx = provider.begin()?;
+    let query: String = tx
+        .query_typed_one("select pgq.batch_event_sql($1)", &[(&batch.id, Type::INT8)])
+        .during("ask for the query of the batch")?
+        .get(0);
+    let copy = tx
+        .copy_out(&format!(
+            "copy (select {COLUMNS} from ({query}\n) e order by ev_id) to stdout (format binary)"
+        ))
+        .during(step)?;
+    let mut reader = Reader::new(copy);
+    loop {
+        let chunk = reader.next(limits).map_err(|error| match error {
+            ReadError::Io(error) if error.get_ref().is_some() => {
+                Error::Db(DbError::in_copy(step, error))
+            }
+            ReadError::Io(error) => Error::Events(error),
+            ReadError::Malformed(error) => Error::Events(std::io::Error::other(error)),
+        })?;
+        let Some(chunk) = chunk else {
+            break;
+        };
+        if sender.send(chunk).is_err() {
+            return Ok(());
+        }
     }
+    drop(reader);
+    Ok(tx.commit()?)
+}
+
+impl Applier {
+    fn apply_chunks(
+        mut self,
+        chunks: Receiver<Chunk>,
+        tx: &mut Tx<'_>,
+        routes: &mut Routes,
+        control: &mut impl Control,
+    ) -> Result<Counts, Error> {
+        let mut counts = Counts::default();
+        for chunk in chunks {
+            self.apply_chunk(&chunk, tx, routes, control, &mut counts)?;
+        }
+        self.flush(tx)?;
+        counts.fallback = self.fallbacks();
+        Ok(counts)
+    }
+
+    fn apply_chunk(
+        &mut self,
+        chunk: &Chunk,
+        tx: &mut Tx<'_>,
+        routes: &mut Routes,
+        control: &mut impl Control,
+        counts: &mut Counts,
+    ) -> Result<(), Error> {
+        self.look_up(tx, routes, chunk)?;
+        let mut run = Run::default();
+        for event in chunk.events() {
+            counts.events += 1;
+            if event.retry().is_some_and(|retry| retry > 0) {
+                return Err(Error::Retried { event: event.id() });
+            }
+            match self.table_of(event)? {
+                Some(table) => match routes.get(self.name(table)) {
+                    Some(route) if !route.contains(event.txid()) => {
+                        self.row(tx, &mut run, table, event)?;
+                    }
+                    _ => counts.ignored += 1,
+                },
+                None => {
+                    self.close(tx, &mut run)?;
+                    self.flush(tx)?;
+                    if !control_event(control, tx, routes, event)? {
+                        counts.unknown += 1;
+                    }
+                    if event.kind() == Some(b"EXECUTE") {
+                        // It may have changed tables.
+                        self.forget();
+                    }
+                }
+            }
+        }
+        self.close(tx, &mut run)
+    }
+}
+
+fn control_event(
+    control: &mut impl Control,
+    tx: &mut Tx<'_>,
+    routes: &mut Routes,
+    event: EventRef<'_>,
+) -> Result<bool, Error> {
+    let kind = String::from_utf8_lossy(event.kind().unwrap_or_default());
+    let event = event
+        .to_event()
+        .map_err(|error| Error::Events(std::io::Error::other(error)))?;
+    control.control(tx, routes, &kind, &event)
 }

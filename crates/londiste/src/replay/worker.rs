@@ -202,7 +202,7 @@ impl Replay {
             .iter()
             .filter(|table| table.state == MergeState::Ok)
             .map(|table| {
-                let route = Route::new(&table.name, table.snapshot.clone());
+                let route = Route::new(table.snapshot.clone());
                 (table.name.clone(), route)
             })
             .collect();
@@ -227,9 +227,9 @@ impl Replay {
         let counts = stream::apply_events(
             self.provider.open()?,
             batch,
-            self.settings.chunk,
             &mut tx,
             &mut routes,
+            self.settings.manner,
             careful,
             &mut control,
         )?;
@@ -328,7 +328,7 @@ impl Replay {
             return self.idle(&context.stop);
         };
         let stored = position::last_tick(&mut **self.subscriber.open()?, SCHEMA, consumer)?;
-        let mut unknown = 0;
+        let (mut unknown, mut fallback) = (0, 0);
         let verdict = position::check(&batch, stored)?;
         if let Some(mirror) = &mut self.mirror {
             let (provider, subscriber) = (self.provider.open()?, self.subscriber.open()?);
@@ -350,7 +350,7 @@ impl Replay {
             self.script_waits = None;
             context.stats.put("count", counts.events);
             context.stats.put("ignored", counts.ignored);
-            unknown = counts.unknown;
+            (unknown, fallback) = (counts.unknown, counts.fallback);
         }
         batch::finish_batch(&mut **self.provider.open()?, batch.id)?;
         failpoint::step("replay.finished");
@@ -360,6 +360,9 @@ impl Replay {
             .put("duration", started.elapsed().as_secs_f64());
         if unknown > 0 {
             context.stats.put("unknown", unknown);
+        }
+        if fallback > 0 {
+            context.stats.put("fallback", fallback);
         }
         Ok(Work::More)
     }

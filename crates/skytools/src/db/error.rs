@@ -57,6 +57,11 @@ impl DbError {
         DbError::failed(step, error.into())
     }
 
+    /// A failed read or write of one of the driver's COPY streams, which wrap their errors.
+    pub fn in_copy(step: impl Into<Cow<'static, str>>, error: std::io::Error) -> DbError {
+        DbError::new(step, crate::full_copy::driver_error(error))
+    }
+
     pub(crate) fn failed(step: impl Into<Cow<'static, str>>, failed: Failed) -> DbError {
         let (error, connection, query) = failed.into_parts();
         DbError {

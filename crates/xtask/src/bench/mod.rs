@@ -3,6 +3,7 @@
 mod capture;
 mod measure;
 mod queue;
+mod replication;
 mod report;
 mod stand;
 
@@ -27,6 +28,7 @@ pub(crate) struct Args {
 enum What {
     Capture(capture::Args),
     Queue(queue::Args),
+    Replication(replication::Args),
 }
 
 /// What every benchmark can be told.
@@ -62,6 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (report, common) = match &args.what {
         What::Capture(args) => (capture::run(args, &interrupt)?, &args.common),
         What::Queue(args) => (queue::run(args, &interrupt)?, &args.common),
+        What::Replication(args) => (replication::run(args, &interrupt)?, &args.common),
     };
     if common.json {
         println!("{}", report.json()?);

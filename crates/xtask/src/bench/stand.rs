@@ -20,16 +20,24 @@ pub(crate) struct Stand {
 impl Stand {
     /// Starts a server that keeps what it has committed, as one in production does.
     pub(crate) fn start() -> Result<Stand> {
+        Stand::with(&[])
+    }
+
+    /// The same with more settings.
+    pub(crate) fn with(settings: &[(&str, &str)]) -> Result<Stand> {
         let scratch = Scratch::new()?;
-        let cluster = Cluster::builder()
+        let mut builder = Cluster::builder()
             .below(scratch.path())
             .setting("fsync", "on")
             .setting("full_page_writes", "on")
             .setting("synchronous_commit", "on")
             .setting("shared_buffers", "256MB")
             .setting("max_wal_size", "4GB")
-            .setting("checkpoint_timeout", "30min")
-            .start()?;
+            .setting("checkpoint_timeout", "30min");
+        for (name, value) in settings {
+            builder = builder.setting(name, value);
+        }
+        let cluster = builder.start()?;
         Ok(Stand { cluster, scratch })
     }
 

@@ -6,7 +6,7 @@ use postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use skytools::db::{DbError, During, Tx};
 use skytools::quote;
 
-use super::Target;
+use super::class::Target;
 
 /// What an event comes to.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) enum Statement {
 
 /// A value in the text form of whatever type the server finds for it.
 #[derive(Debug)]
-struct TextValue<'a>(&'a [u8]);
+pub(super) struct TextValue<'a>(pub(super) &'a [u8]);
 
 impl ToSql for TextValue<'_> {
     fn to_sql(
@@ -45,15 +45,13 @@ impl ToSql for TextValue<'_> {
 }
 
 /// Runs a statement with parameters.
-pub(super) fn execute(tx: &mut Tx<'_>, sql: &str, values: &[Vec<u8>]) -> Result<(), DbError> {
+pub(super) fn execute(tx: &mut Tx<'_>, sql: &str, values: &[Vec<u8>]) -> Result<u64, DbError> {
     let values: Vec<TextValue<'_>> = values.iter().map(|value| TextValue(value)).collect();
     let parameters: Vec<(&(dyn ToSql + Sync), Type)> = values
         .iter()
         .map(|value| (value as &(dyn ToSql + Sync), Type::UNKNOWN))
         .collect();
-    tx.execute_typed(sql, &parameters)
-        .during("apply an event")?;
-    Ok(())
+    tx.execute_typed(sql, &parameters).during("apply an event")
 }
 
 type Column<'a> = (&'a [u8], Option<&'a [u8]>);
@@ -77,11 +75,9 @@ pub(super) fn statement(table: &str, target: &Target, row: &RowEvent<'_>) -> Sta
             let columns: Vec<Column<'_>> = [keys, values]
                 .concat()
                 .into_iter()
-                .filter(|(name, _)| !is_one_of(name, &target.generated))
+                .filter(|(name, _)| !target.is_generated(name))
                 .collect();
-            let insist = columns
-                .iter()
-                .any(|(name, _)| is_one_of(name, &target.identity));
+            let insist = columns.iter().any(|(name, _)| target.is_identity(name));
             sql.text(&format!("insert into {table} "));
             sql.row(&columns, insist);
         }
@@ -90,8 +86,8 @@ pub(super) fn statement(table: &str, target: &Target, row: &RowEvent<'_>) -> Sta
             let columns: Vec<Column<'_>> = if unset { keys.clone() } else { values }
                 .into_iter()
                 .filter(|(name, value)| {
-                    !is_one_of(name, &target.generated)
-                        && !(is_one_of(name, &target.identity)
+                    !target.is_generated(name)
+                        && !(target.is_identity(name)
                             && (row.format != RowFormat::Partial
                                 || keys.contains(&(*name, *value))))
                 })
@@ -106,10 +102,6 @@ pub(super) fn statement(table: &str, target: &Target, row: &RowEvent<'_>) -> Sta
         }
     }
     sql.finish()
-}
-
-fn is_one_of(name: &[u8], names: &[String]) -> bool {
-    names.iter().any(|other| other.as_bytes() == name)
 }
 
 /// SQL with the values beside it.
@@ -254,10 +246,7 @@ mod tests {
 
     #[test]
     fn generated_columns_are_not_written() {
-        let target = Target {
-            generated: vec!["sum".to_owned()],
-            ..Target::default()
-        };
+        let target = Target::of_columns(&["id"], &["sum"], &[]);
         assert_eq!(
             text(&target, "I", "(id,sum) values ('1','2')"),
             "insert into public.t (id) values ('1');\n"
@@ -270,10 +259,7 @@ mod tests {
 
     #[test]
     fn identity_columns_are_inserted_and_never_assigned_in_vain() {
-        let target = Target {
-            identity: vec!["id".to_owned()],
-            ..Target::default()
-        };
+        let target = Target::of_columns(&[], &[], &["id"]);
         assert_eq!(
             text(&target, "I", "(id) values ('1')"),
             "insert into public.t (id) overriding system value values ('1');\n"
@@ -291,10 +277,8 @@ mod tests {
 
     #[test]
     fn partitioned_tables_are_written_without_only() {
-        let target = Target {
-            partitioned: true,
-            ..Target::default()
-        };
+        let mut target = Target::default();
+        target.partitioned = true;
         assert_eq!(text(&target, "R", ""), "truncate public.t cascade;\n");
         assert_eq!(
             text(&target, "D:id", "id=1"),
