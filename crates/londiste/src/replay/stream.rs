@@ -12,7 +12,7 @@ use super::chunk::{COLUMNS, Chunk, EventRef, Limits, ReadError, Reader};
 use crate::Error;
 
 /// Bytes of events that are read at a time, but for the last of them.
-const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+const CHUNK_BYTES: usize = 2 * 1024 * 1024;
 
 /// Chunks that are read ahead.
 const AHEAD: usize = 2;
