@@ -5,10 +5,12 @@
 
 use std::io::{self, BufRead, Write};
 use std::ops::ControlFlow;
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
+use std::thread;
 
 use postgres::{CopyInWriter, CopyOutReader};
 
-use crate::db::{Canceller, DbError, Failed, Tx};
+use crate::db::{DbError, Failed, Tx};
 use crate::quote;
 use crate::table::TableName;
 
@@ -18,6 +20,9 @@ const CHUNK_BYTES: u64 = 512 * 1024;
 /// Bytes gathered before they go to the target: less than fits between the two processes, so that the
 /// target has something to do while the next ones come.
 const PIECE_BYTES: usize = 64 * 1024;
+
+/// Pieces read before the target has taken the last one. Each may be a row of any size.
+const AHEAD: usize = 1;
 
 /// Bytes sent to the target in its first COPY.
 ///
@@ -170,14 +175,27 @@ impl FullCopy {
         let mut copied = Copied::default();
         let canceller = source.canceller();
         let result = match source.copy_out(&copy_out) {
-            Ok(mut reader) => {
+            Ok(reader) => thread::scope(|scope| {
+                let (send, pieces) = mpsc::sync_channel(AHEAD);
+                let (give_back, spent) = mpsc::channel();
+                let reading = scope.spawn(move || read_ahead(reader, &send, &spent));
+                let mut source = Source { pieces, give_back };
                 let result =
-                    self.transfer(&mut reader, target, &copy_in, &mut copied, &mut progress);
-                if matches!(result, Err(CopyError::Target(_) | CopyError::Stopped)) {
-                    abandon(reader, canceller);
+                    self.transfer(&mut source, target, &copy_in, &mut copied, &mut progress);
+                // Then nobody listens to the thread, and it ends; unless it waits for the source.
+                drop(source);
+                let broken_off = matches!(result, Err(CopyError::Target(_) | CopyError::Stopped));
+                let canceller = canceller.filter(|_| broken_off);
+                if let Some(canceller) = &canceller {
+                    // Unreachable for a cancel request, the server is likely gone; reading fails too.
+                    let _ = canceller.cancel();
+                }
+                let reader = reading.join().expect("reading does not panic");
+                if canceller.is_some() {
+                    drain(reader);
                 }
                 result
-            }
+            }),
             Err(error) => Err(self.source_error(error)),
         };
         if result.is_err() {
@@ -189,13 +207,12 @@ impl FullCopy {
 
     fn transfer(
         &self,
-        reader: &mut CopyOutReader<'_>,
+        source: &mut Source,
         target: &mut Tx<'_>,
         copy_in: &str,
         copied: &mut Copied,
         progress: &mut impl FnMut(Copied) -> ControlFlow<()>,
     ) -> Result<(), CopyError> {
-        let mut chunk = Vec::with_capacity(2 * PIECE_BYTES);
         let mut told = 0;
         let mut part_limit = FIRST_PART_BYTES;
         loop {
@@ -205,11 +222,10 @@ impl FullCopy {
             };
             let mut part_bytes = 0;
             let more = loop {
-                let more = match fill(reader, &mut chunk) {
+                let Piece { rows: chunk, more } = source.next();
+                let more = match more {
                     Ok(more) => more,
-                    Err(error) => {
-                        return Err(self.source_error(error));
-                    }
+                    Err(error) => return Err(self.source_error(error)),
                 };
                 if let Err(error) = send(&mut writer, &chunk) {
                     return Err(self.target_error(error));
@@ -218,7 +234,8 @@ impl FullCopy {
                 copied.rows += rows_in(&chunk);
                 part_bytes += chunk.len() as u64;
                 let at_row_end = chunk.ends_with(b"\n");
-                chunk.clear();
+                // A reader that has ended needs it no more.
+                let _ = source.give_back.send(chunk);
                 if !more || copied.bytes - told >= CHUNK_BYTES {
                     told = copied.bytes;
                     if progress(*copied).is_break() {
@@ -287,12 +304,49 @@ impl FullCopy {
     }
 }
 
-/// Makes the source stop sending. What it has sent must still be read before the connection can do
-/// anything else, and without a cancel request that would be the rest of the table.
-fn abandon(mut reader: CopyOutReader<'_>, canceller: Option<Canceller>) {
-    let Some(canceller) = canceller else { return };
-    // Unreachable for a cancel request, the server is likely gone; then reading fails too.
-    let _ = canceller.cancel();
+/// Some rows of the source, and whether it has more.
+struct Piece {
+    rows: Vec<u8>,
+    more: Result<bool, postgres::Error>,
+}
+
+/// Where the rows come from: a thread that reads while others are being sent.
+struct Source {
+    pieces: Receiver<Piece>,
+    /// Buffers to be filled again.
+    give_back: Sender<Vec<u8>>,
+}
+
+impl Source {
+    fn next(&mut self) -> Piece {
+        self.pieces
+            .recv()
+            .expect("who reads says that there is no more before it ends")
+    }
+}
+
+/// Reads until the source ends or nobody wants more.
+fn read_ahead<'r>(
+    mut reader: CopyOutReader<'r>,
+    pieces: &SyncSender<Piece>,
+    spent: &Receiver<Vec<u8>>,
+) -> CopyOutReader<'r> {
+    loop {
+        let mut rows = spent.try_recv().unwrap_or_default();
+        rows.clear();
+        // A buffer that a giant row has stretched is not worth keeping.
+        rows.shrink_to(4 * PIECE_BYTES);
+        let more = fill(&mut reader, &mut rows);
+        let ended = !matches!(more, Ok(true));
+        if pieces.send(Piece { rows, more }).is_err() || ended {
+            return reader;
+        }
+    }
+}
+
+/// Reads what a source that was asked to stop has sent already: the connection can do nothing else before.
+/// Without a cancel request that would be the rest of the table.
+fn drain(mut reader: CopyOutReader<'_>) {
     while let Ok(row) = reader.fill_buf() {
         let length = row.len();
         if length == 0 {
