@@ -368,6 +368,9 @@ pub enum Error {
     /// The ticker was faster each time.
     #[error("cannot make a tick of queue {0}: others make ticks all the time; use --lock")]
     TickerInTheWay(QueueName),
+    /// The replay of a relay is never where its queue is.
+    #[error("the relay of queue {0} never stands at its newest tick; does its replay run?")]
+    NoLevelRelay(QueueName),
     /// Replay never stood at the tick.
     #[error("replay went past the tick at which both sides meet, {0} times; use --lock")]
     FenceMissed(u32),

@@ -23,6 +23,10 @@
 //! next batch, changed rows, and be waiting for its position. So the table is locked before the
 //! position is held, in the order in which replay takes them.
 //!
+//! A provider that is a relay makes no ticks, and nobody but its replay writes its tables: any snapshot of it
+//! is of the state at some tick. Its replay copies the events of a batch in the transaction that applies
+//! them, and the tick in the next one. So a snapshot will do in which its position is the newest tick.
+//!
 //! With `--lock`, writers of the table wait instead while the subscriber comes up to them.
 
 use std::time::{Duration, Instant};
@@ -230,7 +234,10 @@ impl Fence {
         }
         let start = Instant::now();
         for _ in 0..ATTEMPTS {
-            let tick = self.make_tick(readers)?;
+            let tick = match self.ticks_by_itself()? {
+                true => self.make_tick(readers)?,
+                false => self.find_tick(readers)?,
+            };
             debug!(tick = tick.get(), "waiting for the subscriber");
             if self.hold_at(tick, start, claim)? {
                 return Ok(());
@@ -244,6 +251,59 @@ impl Fence {
             }
         }
         Err(Error::FenceMissed(ATTEMPTS))
+    }
+
+    /// Whether the provider makes the ticks of the queue; a relay does not.
+    fn ticks_by_itself(&mut self) -> Result<bool, Error> {
+        let db = self.ticker.connection()?;
+        let row = db
+            .query_typed_opt(
+                "select not queue_external_ticker from pgq.queue where queue_name = $1",
+                &[(&self.queue, Type::TEXT)],
+            )
+            .during("look up the queue")?;
+        let row = row.ok_or_else(|| Error::NoQueue(self.queue.clone()))?;
+        Ok(row.get(0))
+    }
+
+    /// Gives the readers a snapshot of a relay that is of the state at its newest tick; the tick.
+    fn find_tick(&mut self, readers: &mut [&mut Database]) -> Result<TickId, Error> {
+        let start = Instant::now();
+        let db = self.ticker.connection()?;
+        loop {
+            begin_snapshot(db, None)?;
+            let row = db
+                .query_typed_one(
+                    "select max(t.tick_id), pg_catalog.pg_export_snapshot()
+                       from pgq.tick t
+                       join pgq.queue q on q.queue_id = t.tick_queue
+                      where q.queue_name = $1",
+                    &[(&self.queue, Type::TEXT)],
+                )
+                .during("look where the relay is")?;
+            let at_tick: Option<TickId> = row.get(0);
+            let is_level = db
+                .query_typed_one(
+                    "select exists (select from londiste.completed c
+                                     where c.last_tick_id = $1 and c.consumer_id !~ '_copy([.].*)?$')",
+                    &[(&at_tick, Type::INT8)],
+                )
+                .during("look where the relay is")?
+                .get(0);
+            if let (Some(tick), true) = (at_tick, is_level) {
+                let snapshot: String = row.get(1);
+                for reader in readers.iter_mut() {
+                    begin_snapshot(reader.connection()?, Some(&snapshot))?;
+                }
+                db.batch_execute("rollback").during("end a snapshot")?;
+                return Ok(tick);
+            }
+            db.batch_execute("rollback").during("end a snapshot")?;
+            if start.elapsed() > TICK_PATIENCE {
+                return Err(Error::NoLevelRelay(self.queue.clone()));
+            }
+            pause(&self.terms.stop, HELD)?;
+        }
     }
 
     /// Makes a tick whose snapshot the readers import.

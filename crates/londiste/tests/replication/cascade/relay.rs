@@ -53,6 +53,29 @@ fn a_relay_has_the_same_events_and_the_same_ticks() -> TestResult {
     Ok(())
 }
 
+#[test]
+fn a_leaf_is_compared_with_its_relay_while_both_are_written() -> TestResult {
+    let (stage, _ticker) = Stage::with_root(3)?;
+    stage
+        .db(0)?
+        .batch_execute("insert into t select i, i, 'old' from generate_series(1, 100) i")?;
+    let _relay = stage.relay("relay", 0, 1)?;
+    let _leaf = stage.subscribe("leaf", 1, 2)?;
+    let load = stage.load(0, 1000)?;
+    for _ in 0..3 {
+        stage.run("leaf", "compare")?;
+    }
+    stage
+        .db(2)?
+        .batch_execute("delete from t where id in (1, 50)")?;
+    let output = stage.output("leaf", "compare t")?;
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    stage.run("leaf", "repair t --apply")?;
+    stage.run("leaf", "compare t")?;
+    load.finish()?;
+    Ok(())
+}
+
 #[cfg(feature = "failpoints")]
 /// Kills the relay's replay once at a step, under load, with a leaf behind it.
 fn survives_death_at(step: &str) -> TestResult {
