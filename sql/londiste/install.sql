@@ -29,6 +29,7 @@
 \ir functions/londiste.link_del.sql
 \ir functions/londiste.link_changed.sql
 \ir functions/londiste.link_table.sql
+\ir functions/londiste.link_captures.sql
 
 -- provider
 \ir functions/londiste.provider_notify_change.sql

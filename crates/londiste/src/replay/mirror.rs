@@ -177,6 +177,7 @@ impl Mirror {
             return Ok(());
         }
         self.published = Some(Instant::now());
+        learn_captures(&self.queue, provider, subscriber)?;
         publish_local(settings, provider, subscriber)?;
         let period = format!("{} seconds", relay.global_watermark.as_secs_f64());
         provider
@@ -237,6 +238,29 @@ pub(crate) fn publish_local(
     if now.is_none_or(|now| now < tick) && has_tick(provider, queue, tick)? {
         admin::register_consumer_at(&mut **provider, queue, &consumer, tick)?;
     }
+    Ok(())
+}
+
+/// Notes how the provider captures tables, for the day when this node is promoted.
+fn learn_captures(
+    queue: &QueueName,
+    provider: &mut Connection,
+    subscriber: &mut Connection,
+) -> Result<(), Error> {
+    let row = provider
+        .query_typed_one(
+            "select coalesce(jsonb_agg(to_jsonb(t)), '[]')::text from londiste.provider_table t \
+             where queue_name = $1",
+            &[(queue, Type::TEXT)],
+        )
+        .during("read how tables are captured")?;
+    let tables: String = row.get(0);
+    subscriber
+        .query_typed(
+            "select londiste.link_captures($1, $2::text::jsonb)",
+            &[(queue, Type::TEXT), (&tables, Type::TEXT)],
+        )
+        .during("note how tables are captured")?;
     Ok(())
 }
 

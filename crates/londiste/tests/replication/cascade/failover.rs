@@ -260,3 +260,121 @@ fn a_table_in_copy_keeps_the_provider() -> TestResult {
     assert_eq!(left, 0, "nothing of the leaf is left at the old provider");
     Ok(())
 }
+
+#[test]
+fn a_relay_that_was_ahead_of_the_new_root_comes_back_without_its_lead() -> TestResult {
+    let (stage, mut ticker) = Stage::with_root(3)?;
+    let mut relay = stage.relay("relay", 0, 1)?;
+    let mut ahead = stage.relay("ahead", 0, 2)?;
+    relay.kill()?;
+    stage
+        .db(0)?
+        .batch_execute("insert into t values (1, 1, 'only here and there')")?;
+    stage.catch_up("ahead", 0, 2)?;
+    ahead.kill()?;
+    ticker.kill()?;
+    stage.run("relay", "provider promote")?;
+    let _ticker = stage.ticker(1)?;
+    stage
+        .db(1)?
+        .batch_execute("insert into t values (2, 2, 'of the new root')")?;
+    let output = stage.change_provider("ahead", 1, &[])?;
+    assert!(
+        output.stderr.contains("exists here alone"),
+        "{}",
+        output.stderr
+    );
+    stage.job("ahead", 1, 2, "mirror_queue = q")?;
+    stage.run("ahead", "provider resurrect --dump lost.json")?;
+    let lost = std::fs::read_to_string(stage.path("lost.json"))?;
+    assert!(lost.contains("only here and there"), "{lost}");
+    let _ahead = stage.replay("ahead")?;
+    stage.wait_ok("ahead", 2)?;
+    stage.catch_up("ahead", 1, 2)?;
+    assert_eq!(stage.assert_equal(1, 2)?, 1);
+    let doubles: i64 = stage
+        .db(2)?
+        .query_one(
+            "select count(*) from pgq.event_template where ev_data like '%only here%'",
+            &[],
+        )?
+        .get(0);
+    assert_eq!(doubles, 0, "its queue has what the new root has");
+    Ok(())
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_promotion_that_was_killed_half_way_is_finished_by_another() -> TestResult {
+    let (stage, mut ticker) = Stage::with_root(3)?;
+    let mut relay = stage.relay("relay", 0, 1)?;
+    let mut leaf = stage.subscribe("leaf", 1, 2)?;
+    stage
+        .db(0)?
+        .batch_execute("insert into t values (1, 1, 'old')")?;
+    stage.catch_up("relay", 0, 1)?;
+    relay.kill()?;
+    ticker.kill()?;
+    let died = testkit::Program::new("londiste", &stage.path(""))
+        .args(["relay.ini", "provider", "promote"])
+        .env("FAILPOINTS", "promote.half=return(kill)")
+        .output()?;
+    assert!(!died.status.success());
+    stage
+        .db(1)?
+        .batch_execute("insert into t values (2, 2, 'in between')")?;
+    // It is not the old root's relay any more.
+    stage.refused("relay", "replay", "another node became the root")?;
+    stage.run("relay", "provider promote")?;
+    let _ticker = stage.ticker(1)?;
+    stage
+        .db(1)?
+        .batch_execute("insert into t values (3, 3, 'new')")?;
+    stage.catch_up("leaf", 1, 2)?;
+    leaf.kill()?;
+    assert_eq!(stage.assert_equal(1, 2)?, 3);
+    Ok(())
+}
+
+#[test]
+fn a_promoted_relay_captures_as_the_old_root_did() -> TestResult {
+    let (stage, mut ticker) = Stage::with_root(3)?;
+    for node in 0..3 {
+        stage.db(node)?.batch_execute(
+            "create table log (line text); \
+             create table named (id int, name text not null); \
+             create unique index named_key on named (name)",
+        )?;
+    }
+    stage.run("root", "provider add log --insert-only")?;
+    stage.run(
+        "root",
+        "provider add named --key-index named_key --capture statement",
+    )?;
+    let mut relay = stage.relay("relay", 0, 1)?;
+    stage.run("relay", "subscriber add log named --force")?;
+    stage.wait(
+        "relay",
+        "all tables to be published, as they are captured",
+        1,
+        "select count(*) = 2 from londiste.provider_table \
+         where insert_only or key_index = 'named_key' and capture_level = 'statement'",
+    )?;
+    stage.catch_up("relay", 0, 1)?;
+    relay.kill()?;
+    ticker.kill()?;
+    stage.run("relay", "provider promote")?;
+    let mut root = stage.db(1)?;
+    root.batch_execute("insert into log values ('a'); insert into named values (1, 'x')")?;
+    root.batch_execute("update named set id = 2")?;
+    assert!(root.batch_execute("delete from log").is_err());
+    let events: i64 = root
+        .query_one(
+            "select count(*) from pgq.event_template where ev_extra1 in ('public.log', 'public.named') \
+             and ev_type in ('I', 'U')",
+            &[],
+        )?
+        .get(0);
+    assert_eq!(events, 3);
+    Ok(())
+}
