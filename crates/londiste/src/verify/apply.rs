@@ -19,7 +19,7 @@ use super::statement::{self, Kind};
 use crate::{Config, Error};
 
 /// Rows repaired while replay is held.
-const AT_ONCE: usize = 500;
+const AT_ONCE: usize = 2000;
 
 /// Repairs rows.
 pub(crate) struct Repairer {

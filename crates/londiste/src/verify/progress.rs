@@ -1,10 +1,11 @@
 //! How far a comparison is: a bar on a terminal, JSON lines with `--json`, else a log line now and
 //! then.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 use skytools::table::TableName;
 use tracing::{Level, enabled, info};
@@ -155,9 +156,13 @@ fn whole(rate: f64) -> u64 {
 
 fn bar(table: &TableName, total: u64) -> ProgressBar {
     let bar = ProgressBar::new(total);
-    let template = "{prefix} {wide_bar} {human_pos}/~{human_len} rows, {per_sec}, {eta} left";
+    let template = "{prefix} {wide_bar} {human_pos}/~{human_len} rows, {rate} rows/s, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // A buffer takes anything.
+            let _ = write!(out, "{:.0}", state.per_sec());
+        };
+        bar.set_style(style.with_key("rate", rate));
     }
     bar.set_prefix(table.to_string());
     bar
