@@ -38,6 +38,8 @@ pub(crate) struct Report {
     rounds: usize,
     /// What was left out, and why.
     notes: Vec<String>,
+    /// Something could not be measured that should have been.
+    failed: bool,
     results: Vec<Line>,
 }
 
@@ -69,8 +71,15 @@ impl Report {
             server,
             rounds,
             notes: Vec::new(),
+            failed: false,
             results: Vec::new(),
         }
+    }
+
+    /// Says what could not be measured; counts as a goal that is missed.
+    pub(crate) fn fail(&mut self, text: impl Into<String>) {
+        self.note(text);
+        self.failed = true;
     }
 
     /// Says what is missing in this run.
@@ -139,12 +148,14 @@ impl Report {
             .find(|line| line.workload == workload && line.variant == variant)
     }
 
-    /// Whether a goal was missed.
+    /// Whether a goal was missed, or could not be measured.
     pub(crate) fn missed(&self) -> bool {
-        self.results
-            .iter()
-            .flat_map(|line| &line.comparisons)
-            .any(|comparison| comparison.met == Some(false))
+        self.failed
+            || self
+                .results
+                .iter()
+                .flat_map(|line| &line.comparisons)
+                .any(|comparison| comparison.met == Some(false))
     }
 
     pub(crate) fn json(&self) -> Result<String> {

@@ -97,12 +97,19 @@ pub(super) fn run(args: &Args, interrupt: &Interrupt) -> Result<Report> {
     for workload in WORKLOADS {
         if args.only.is_empty() || args.only.contains(&workload) {
             eprintln!("{workload:?} ...");
-            match workload {
-                Workload::Small => small::measure(&mut run)?,
-                Workload::Bulk => bulk::measure(&mut run)?,
-                Workload::Memory => memory::measure(&mut run)?,
-                Workload::Lag => lag::measure(&mut run)?,
-                Workload::Copy => copy::measure(&mut run)?,
+            let measured = match workload {
+                Workload::Small => small::measure(&mut run),
+                Workload::Bulk => bulk::measure(&mut run),
+                Workload::Memory => memory::measure(&mut run),
+                Workload::Lag => lag::measure(&mut run),
+                Workload::Copy => copy::measure(&mut run),
+            };
+            // A peer that hangs must not take the results of the others along.
+            if let Err(error) = measured {
+                interrupt.check()?;
+                let error = skytools::app::chain(&*error);
+                run.report
+                    .fail(format!("{workload:?} cannot be measured: {error}"));
             }
         }
     }
