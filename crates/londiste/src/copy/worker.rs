@@ -1,6 +1,7 @@
 //! The work loop of a copy.
 
 use std::collections::HashMap;
+use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
 
 use pgq::batch::{self, Batch};
@@ -45,6 +46,8 @@ pub(crate) struct Copier {
     /// The last poll for a batch was empty.
     idle: bool,
     replay_seen: Instant,
+    /// Process that started this one; replay, as a rule.
+    parent: u32,
     careful: Option<(TickId, EventId)>,
     trouble: Trouble,
 }
@@ -86,6 +89,7 @@ impl Copier {
             attached: false,
             idle: false,
             replay_seen: Instant::now(),
+            parent: parent_id(),
             careful: None,
             trouble: Trouble::default(),
         }
@@ -522,6 +526,7 @@ impl Worker for Copier {
     }
 
     fn is_fatal(&self, error: &Error) -> bool {
-        matches!(error, Error::Busy { .. }) && self.claim.is_none()
+        // Nobody needs it to try again when replay is gone: the next one starts a copy of its own.
+        matches!(error, Error::Busy { .. }) && self.claim.is_none() || parent_id() != self.parent
     }
 }

@@ -1,7 +1,7 @@
 //! Copying a table while it is written, and handing it over.
 
 use postgres::Client;
-use testkit::{TestResult, wait_until};
+use testkit::{Shutdown, TestResult, wait_until};
 
 use crate::support::{Load, PATIENCE, Pair, Setting};
 
@@ -539,6 +539,27 @@ fn a_copy_whose_registration_was_lost_starts_over() -> TestResult {
     pair.catch_up()?;
     assert_eq!(pair.assert_equal(ALL)?, 101);
     pair.assert_tidy()
+}
+
+#[test]
+fn a_copy_without_replay_does_not_outlive_its_servers() -> TestResult {
+    let mut pair = Pair::start(BUSY)?;
+    let mut replay = pair.replay()?;
+    let mut blocker = pair.provider()?;
+    let mut blocker = blocker.transaction()?;
+    pair.add_on_provider(&["t"])?;
+    blocker.batch_execute("lock table t in access exclusive mode")?;
+    pair.add_on_subscriber(&["t"])?;
+    wait_until("the copy to run", PATIENCE, || {
+        Ok(pair.copy_pid().is_some())
+    })?;
+    replay.kill()?;
+    drop(blocker);
+    pair.provider.stop(Shutdown::Immediate)?;
+    pair.subscriber.stop(Shutdown::Immediate)?;
+    wait_until("the copy to leave", PATIENCE, || {
+        Ok(pair.copy_pid().is_none())
+    })
 }
 
 #[test]
