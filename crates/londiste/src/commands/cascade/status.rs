@@ -88,6 +88,7 @@ fn add(rows: &mut Vec<Row>, address: &str, row: Result<Row, Error>) -> Outcome {
 fn look(queue: &str, address: &str, db: &mut Connection) -> Result<Row, Error> {
     let queue = pgq::QueueName::from(queue);
     let found = node::find(db, &queue)?;
+    let found_here = found.is_some();
     let mut row = Row {
         node: found
             .as_ref()
@@ -104,6 +105,12 @@ fn look(queue: &str, address: &str, db: &mut Connection) -> Result<Row, Error> {
         provider: node::stored_provider(db, &queue)?.map(|conninfo| conninfo.to_string()),
         candidate: false,
     };
+    // What is applied counts, though the tick may not be in a relay's queue yet: promoting makes it.
+    if found_here {
+        let name = pgq::ConsumerName::from(row.node.as_str());
+        row.top_tick =
+            pgq::position::last_tick(&mut **db, "londiste", &name)?.map(pgq::TickId::get);
+    }
     if !skytools::table::exists_schema(&mut **db, "pgq")? {
         return Ok(row);
     }
@@ -128,7 +135,7 @@ fn look(queue: &str, address: &str, db: &mut Connection) -> Result<Row, Error> {
             (true, false) => "demoted root",
             (false, false) => "root",
         };
-        row.top_tick = found.get(1);
+        row.top_tick = row.top_tick.max(found.get(1));
         row.tick_age_seconds = found.get(2);
         row.oldest_consumer = found.get(3);
         row.oldest_tick = found.get(4);

@@ -92,6 +92,18 @@ fn survives_death_at(step: &str) -> TestResult {
         .spawn()?;
     relay.wait(PATIENCE)?;
     assert!(died.exists());
+    // What it has applied counts when a new root is chosen, with or without the tick.
+    let status = stage.run("relay", "node status --json")?;
+    let rows: serde_json::Value = serde_json::from_str(&status.stdout)?;
+    let shown = rows
+        .as_array()
+        .and_then(|rows| rows.iter().find(|row| row["role"] == "relay"))
+        .and_then(|row| row["top_tick"].as_i64());
+    let applied: i64 = stage
+        .db(1)?
+        .query_one("select londiste.get_last_tick('relay')", &[])?
+        .get(0);
+    assert_eq!(shown, Some(applied));
     let _relay = stage.replay("relay")?;
     let (newest, mut root) = (2, stage.db(0)?);
     let goal: i64 = root
