@@ -157,7 +157,7 @@ fn virtual_columns_are_left_to_triggers_for_rows() -> TestResult {
     };
     assert_eq!(
         refusal(&mut db, &create("statement"))?,
-        "cannot capture statements on v: transition tables do not hold the virtual columns that the table has"
+        "cannot capture statements on public.v: transition tables do not hold the virtual columns that the table has"
     );
     row(&mut db, &create("row"))?;
     db.batch_execute("insert into v values (1); delete from v")?;
