@@ -173,12 +173,16 @@ impl<C: DeserializeOwned> Job<C> {
     /// warned about.
     pub fn deliver(&self, signal: Signal) {
         match &self.common.pidfile {
-            Some(pidfile) => control::deliver(pidfile, signal),
+            Some(pidfile) if !control::deliver(pidfile, signal) => {
+                warn!("No pidfile, process not running");
+            }
+            Some(_) => {}
             None => warn!("No pidfile in config, nothing todo"),
         }
     }
 
-    /// Delivers `signal` to the process named in another pidfile, as [`Job::deliver`] does.
+    /// Delivers `signal` to the process named in another pidfile, as [`Job::deliver`] does; one that has
+    /// ended since [`Job::pidfiles`] needs no signal.
     pub fn deliver_to(&self, pidfile: &Path, signal: Signal) {
         control::deliver(pidfile, signal);
     }

@@ -22,8 +22,9 @@ pub enum Signal {
     Reload,
 }
 
-/// Signals the process that a pidfile names; does not wait for its end and leaves the file alone.
-pub(super) fn deliver(pidfile: &Path, signal: Signal) {
+/// Signals the process that a pidfile names; does not wait for its end and leaves the file alone. False
+/// if there is no such file.
+pub(super) fn deliver(pidfile: &Path, signal: Signal) -> bool {
     const NOT_RUNNING: &str = "pidfile exist, but process not running";
     let number = match signal {
         Signal::Stop => rustix::process::Signal::INT,
@@ -31,7 +32,7 @@ pub(super) fn deliver(pidfile: &Path, signal: Signal) {
         Signal::Reload => rustix::process::Signal::HUP,
     };
     match status(pidfile) {
-        Ok(Status::Absent) => warn!("No pidfile, process not running"),
+        Ok(Status::Absent) => return false,
         Ok(Status::Stale) => warn!("{NOT_RUNNING}"),
         Ok(Status::Running(pid)) => match kill_process(pid, number) {
             Ok(()) => {}
@@ -40,6 +41,7 @@ pub(super) fn deliver(pidfile: &Path, signal: Signal) {
         },
         Err(error) => error!("{}", crate::app::chain(&error)),
     }
+    true
 }
 
 /// Files beside `pidfile` whose name is its own with `suffix` and perhaps more.
