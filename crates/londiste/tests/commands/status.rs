@@ -224,3 +224,49 @@ fn a_copy_at_work_tells_how_far_it_is() -> TestResult {
     pair.ok("subscriber wait-sync --timeout 60")?;
     Ok(())
 }
+
+#[test]
+fn a_replay_that_pauses_after_an_error_is_not_taken_for_one_that_is_gone() -> TestResult {
+    let mut pair = published()?;
+    pair.configure("exception_sleep = 600")?;
+    let _replay = pair.start("replay")?;
+    wait_until("replay to run", PATIENCE, || {
+        Ok(status(&pair)?["subscriber"]["replay_runs"] == true)
+    })?;
+    pair.provider
+        .batch_execute("select pgq.unregister_consumer('replic', 'replic')")?;
+    wait_until("replay to pause", PATIENCE, || {
+        let found = messages(&status(&pair)?);
+        Ok(found.iter().any(|line| {
+            line.starts_with("error: replay, pid ") && line.contains(" is not at work")
+        }))
+    })?;
+    let text = pair.ok("status")?.stdout;
+    assert!(text.contains("; not at work, pid "), "{text}");
+    assert!(!text.contains("does not run"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_side_without_the_schema_is_told_how_to_get_it() -> TestResult {
+    let pair = Pair::empty()?;
+    let found = messages(&status(&pair)?);
+    for (start, end) in [
+        (
+            "error: schema pgq is missing in provider_db -> ",
+            "/replic.ini provider install",
+        ),
+        (
+            "error: schema londiste is missing in subscriber_db -> ",
+            "/replic.ini subscriber install",
+        ),
+    ] {
+        assert!(
+            found
+                .iter()
+                .any(|line| line.starts_with(start) && line.ends_with(end)),
+            "{found:#?}"
+        );
+    }
+    Ok(())
+}

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use pgq::{ConsumerName, TickId};
 use serde::Serialize;
+use skytools::app::chain;
 
 use super::read::{Provider, Subscriber};
 use super::show::span;
+use crate::Error;
 
 /// Lag that somebody should look at, in seconds.
 const LAG: f64 = 300.0;
@@ -85,8 +87,8 @@ impl Finder<'_> {
 pub(super) fn find(
     advice: &Advice,
     consumer: &ConsumerName,
-    provider: Result<&Provider, String>,
-    subscriber: Result<&Subscriber, String>,
+    provider: Result<&Provider, &Error>,
+    subscriber: Result<&Subscriber, &Error>,
 ) -> Vec<Problem> {
     let mut finder = Finder {
         advice,
@@ -96,12 +98,18 @@ pub(super) fn find(
         ("provider", provider.as_ref().err()),
         ("subscriber", subscriber.as_ref().err()),
     ] {
-        if let Some(failure) = failure {
-            finder.add(
+        let Some(error) = failure else { continue };
+        match error {
+            Error::NotInstalled { schema, .. } => finder.command(
                 Severity::Error,
-                format!("the {side} cannot be looked at: {failure}"),
+                format!("schema {schema} is missing in {side}_db"),
+                &format!("{side} install"),
+            ),
+            _ => finder.add(
+                Severity::Error,
+                format!("the {side} cannot be looked at: {}", chain(error)),
                 format!("see to {side}_db, its server and its network"),
-            );
+            ),
         }
     }
     if let Ok(provider) = &provider {
@@ -151,8 +159,14 @@ fn of_provider(finder: &mut Finder<'_>, consumer: &ConsumerName, provider: &Prov
 }
 
 fn of_subscriber(finder: &mut Finder<'_>, subscriber: &Subscriber) {
-    if !subscriber.replay_runs {
-        finder.command(Severity::Error, "replay does not run", "replay -d");
+    match (subscriber.replay_runs, subscriber.replay_pid) {
+        (true, _) => {}
+        (false, Some(pid)) => finder.add(
+            Severity::Error,
+            format!("replay, pid {pid}, is not at work: it pauses after an error, or is starting"),
+            "look into its log; it tries again by itself",
+        ),
+        (false, None) => finder.command(Severity::Error, "replay does not run", "replay -d"),
     }
     for error in &subscriber.errors {
         if error.solved_seconds.is_some() {

@@ -4,7 +4,6 @@ use pgq::admin::{ConsumerInfo, QueueInfo};
 use pgq::{ConsumerName, QueueName, TickId, lock, position};
 use postgres::types::Type;
 use serde::Serialize;
-use skytools::app::chain;
 use skytools::daemon::Job;
 use skytools::db::{Database, During, Session};
 use skytools::pidfile::{self, Status as PidStatus};
@@ -161,10 +160,8 @@ impl<'a> Source<'a> {
         let problems = problems::find(
             &advice,
             &self.consumer,
-            provider.as_ref().map_err(|error| chain(error).to_string()),
-            subscriber
-                .as_ref()
-                .map_err(|error| chain(error).to_string()),
+            provider.as_ref(),
+            subscriber.as_ref(),
         );
         Status {
             job: self.job.common.job_name.clone(),

@@ -93,7 +93,8 @@ fn write_subscriber(out: &mut fmt::Formatter<'_>, subscriber: &Subscriber) -> fm
     match (subscriber.replay_runs, subscriber.replay_pid) {
         (true, Some(pid)) => writeln!(out, "runs, pid {pid}")?,
         (true, None) => writeln!(out, "runs")?,
-        (false, _) => writeln!(out, "does not run")?,
+        (false, Some(pid)) => writeln!(out, "not at work, pid {pid}")?,
+        (false, None) => writeln!(out, "does not run")?,
     }
     if !subscriber.copy_pids.is_empty() {
         let pids: Vec<String> = subscriber.copy_pids.iter().map(i32::to_string).collect();
