@@ -81,6 +81,9 @@ struct Config {
     /// File whose existence makes a round fail with its content.
     #[serde(default, with = "skytools::config::optional_file")]
     failure: Option<PathBuf>,
+    /// File that gets the number of rounds at an orderly end.
+    #[serde(default, with = "skytools::config::optional_file")]
+    total: Option<PathBuf>,
     /// Length of a round, in seconds.
     #[serde(default, with = "skytools::config::seconds")]
     round: Duration,
@@ -258,6 +261,13 @@ impl Worker for Counter {
             None => {
                 context.stop.pause(delay);
             }
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        match &self.config.total {
+            Some(path) => fs::write(path, self.rounds.to_string()).map_err(Error::Counter),
+            None => Ok(()),
         }
     }
 

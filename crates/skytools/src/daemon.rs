@@ -370,19 +370,21 @@ impl<C: DeserializeOwned> Job<C> {
                 }
             }
             worker.between();
-            if self.is_once() {
+            let last = if self.is_once() {
                 debug!("Only single loop requested, exiting");
-                return Ok(());
-            }
-            if idle && self.common.runs_until_idle() {
-                return Ok(());
-            }
+                true
+            } else {
+                idle && self.common.runs_until_idle()
+            };
             if failed {
                 stop.pause(self.common.exception_sleep);
-            } else if idle && !stop.requested() {
+            } else if idle && !last && !stop.requested() {
                 worker.pause(&context, self.common.loop_delay);
             }
-            if stop.requested() {
+            if last || stop.requested() {
+                if !failed && let Err(error) = worker.finish() {
+                    error!("{}", crash::line(&self.common.job_name, &error));
+                }
                 return Ok(());
             }
         }

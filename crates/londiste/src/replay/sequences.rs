@@ -44,17 +44,19 @@ impl Sequences {
         self.checked = None;
     }
 
-    /// Brings the subscribed sequences up to the provider's, at most once a second. A sequence that
-    /// is missing on either side is only warned about.
+    /// Whether the last look at the provider is long ago.
+    pub(crate) fn is_due(&self) -> bool {
+        self.checked.is_none_or(|last| last.elapsed() >= PERIOD)
+    }
+
+    /// Brings the subscribed sequences up to the provider's. A sequence that is missing on either side
+    /// is only warned about.
     pub(crate) fn follow(
         &mut self,
         queue: &QueueName,
         provider: &mut Connection,
         subscriber: &mut Connection,
     ) -> Result<(), Error> {
-        if self.checked.is_some_and(|last| last.elapsed() < PERIOD) {
-            return Ok(());
-        }
         self.checked = Some(Instant::now());
         let names = registry::subscriber_seqs(subscriber, queue)?;
         if names.is_empty() {

@@ -109,11 +109,9 @@ impl Replay {
         self.publish()?;
         self.fkeys
             .restore(&self.settings.queue, self.subscriber.open()?)?;
-        self.sequences.follow(
-            &self.settings.queue,
-            self.provider.open()?,
-            self.subscriber.open()?,
-        )?;
+        if self.sequences.is_due() {
+            self.follow_sequences()?;
+        }
         if self.in_progress == 0 && !tables.iter().any(|table| table.snapshot.is_some()) {
             return Ok(Work::Idle);
         }
@@ -123,6 +121,12 @@ impl Replay {
         }
         stop.sleep(self.settings.sync_poll.min(self.loop_delay));
         Ok(Work::More)
+    }
+
+    fn follow_sequences(&mut self) -> Result<(), Error> {
+        let (provider, subscriber) = (self.provider.open()?, self.subscriber.open()?);
+        self.sequences
+            .follow(&self.settings.queue, provider, subscriber)
     }
 
     /// Finds the provider and the place in its queue.
@@ -183,11 +187,9 @@ impl Replay {
         let tables = self.drop_snapshots(batch, tables)?;
         self.fkeys
             .restore(&self.settings.queue, self.subscriber.open()?)?;
-        self.sequences.follow(
-            &self.settings.queue,
-            self.provider.open()?,
-            self.subscriber.open()?,
-        )?;
+        if self.sequences.is_due() {
+            self.follow_sequences()?;
+        }
         Ok(Some(tables))
     }
 
@@ -406,6 +408,15 @@ impl Worker for Replay {
     fn between(&mut self) {
         self.provider.expire();
         self.subscriber.expire();
+    }
+
+    /// Looks at the sequences once more: they may have been drawn from since the last look, and who stops
+    /// replay to switch to the subscriber draws from them there next.
+    fn finish(&mut self) -> Result<(), Error> {
+        match self.joined {
+            true => self.follow_sequences(),
+            false => Ok(()),
+        }
     }
 
     fn reload(&mut self, common: &CommonConfig, config: Config) -> Result<(), Error> {

@@ -196,6 +196,33 @@ fn sequences_follow_even_when_nothing_else_happens() -> TestResult {
 }
 
 #[test]
+fn sequences_are_up_to_date_when_replay_has_been_stopped() -> TestResult {
+    let pair = Pair::start("create sequence s")?;
+    let mut provider = pair.provider()?;
+    let mut subscriber = pair.subscriber()?;
+    pair.londiste(&["provider", "add-seq", "s"])?;
+    pair.londiste(&["subscriber", "add-seq", "s"])?;
+    let mut value = || -> TestResult<Option<i64>> {
+        let row = subscriber.query_one("select pg_sequence_last_value('s')", &[])?;
+        Ok(row.get(0))
+    };
+    for round in 1..=3 {
+        let mut replay = pair.replay()?;
+        // Replay has just looked, and would not look again for a second.
+        provider.execute("select setval('s', $1)", &[&(round * 10)])?;
+        wait_until("the sequence to follow", PATIENCE, || {
+            Ok(value()? == Some(round * 10))
+        })
+        .map_err(|error| pair.explain(error))?;
+        provider.execute("select nextval('s')", &[])?;
+        replay.signal(Signal::INT)?;
+        assert!(replay.wait(PATIENCE)?.success());
+        assert_eq!(value()?, Some(round * 10 + 1));
+    }
+    pair.assert_quiet()
+}
+
+#[test]
 fn a_table_removed_on_the_provider_is_unsubscribed_and_gets_its_triggers_back() -> TestResult {
     let pair = Pair::start(
         "create table t (id int primary key); create table other (id int primary key)",

@@ -54,6 +54,15 @@ pub trait Worker {
         context.stop.pause(delay);
     }
 
+    /// Does what is due once more before an orderly end: by a stop request or after the last round that
+    /// was asked for, and not after a failed one.
+    ///
+    /// # Errors
+    /// Logged; the job ends all the same.
+    fn finish(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
     /// Takes a changed configuration, between two rounds.
     ///
     /// # Errors

@@ -88,6 +88,42 @@ fn sigint_ends_the_pause_between_rounds_at_once() -> TestResult {
 }
 
 #[test]
+fn a_job_finishes_at_an_orderly_end_only() -> TestResult {
+    let dir = Dir::new("total = total\nfailure = failure\nexception_sleep = 60")?;
+    let total = || dir.read("total").parse::<u64>().ok();
+    for args in [
+        &["job.ini", "count", "--once"][..],
+        &["job.ini", "count", "--set", "loop_delay=0"],
+    ] {
+        dir.job(args).succeed()?;
+        assert_eq!(total(), Some(1));
+        fs::remove_file(dir.path("total"))?;
+    }
+    // A stop request; then one after a round that failed.
+    let mut job = dir.job(&["job.ini", "count"]).spawn()?;
+    dir.wait_for_rounds()?;
+    job.signal(Signal::INT)?;
+    assert_eq!(job.wait(SOON)?.code(), Some(0));
+    assert_eq!(total(), Some(dir.rounds()));
+    fs::remove_file(dir.path("total"))?;
+    let mut job = dir.job(&["job.ini", "count"]).spawn()?;
+    dir.write("failure", "no luck")?;
+    dir.wait_for_log("connections dropped")?;
+    job.signal(Signal::INT)?;
+    assert_eq!(job.wait(SOON)?.code(), Some(0));
+    assert_eq!(total(), None);
+    // What fails then is in the log, and the job has ended as it was told to.
+    fs::remove_file(dir.path("failure"))?;
+    let output = dir.run(&["job.ini", "count", "--once", "--set", "total=nowhere/total"])?;
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        messages(&output.stderr)[2],
+        "Job job crashed: cannot write the counter: No such file or directory (os error 2)"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_failed_round_is_logged_and_tried_again_after_a_pause() -> TestResult {
     let dir = Dir::new("failure = failure\nexception_sleep = 0.05")?;
     dir.write("failure", "the server is gone")?;
