@@ -1,9 +1,8 @@
 //! The SQL of Londiste, embedded; is it installed?
 
 use include_dir::{Dir, include_dir};
-use pgq::schema::numbers;
 use skytools::db::{Connection, During, Session, Tx};
-use skytools::install::{Item, Object, Scripts};
+use skytools::install::{Item, Object, Scripts, version_numbers};
 use skytools::table;
 use tracing::{info, warn};
 
@@ -30,8 +29,8 @@ pub(crate) fn install(tx: &mut Tx<'_>, side: Side) -> Result<(), Error> {
     refuse_foreign(tx, side)?;
     skytools::install::install(tx, &SCRIPTS, &items)?;
     let installed = version(tx)?;
-    let bundled = bundled_version();
-    if numbers(&installed) < numbers(&bundled) {
+    let bundled = SCRIPTS.version("londiste");
+    if version_numbers(&installed) < version_numbers(&bundled) {
         warn!(
             "londiste is of version {installed}, older than {bundled}; to upgrade it: londiste INI \
              upgrade"
@@ -63,8 +62,8 @@ pub(crate) fn upgrade(tx: &mut Tx<'_>, side: Side) -> Result<(), Error> {
         .during("look at the schema londiste")?
         .get(0);
     let installed = version(tx)?;
-    let bundled = bundled_version();
-    if numbers(&installed) > numbers(&bundled) {
+    let bundled = SCRIPTS.version("londiste");
+    if version_numbers(&installed) > version_numbers(&bundled) {
         return Err(Error::NewerSchema {
             side: side.name(),
             installed,
@@ -117,16 +116,6 @@ fn version(tx: &mut Tx<'_>) -> Result<String, Error> {
         .query_typed_one("select coalesce(londiste.version(), '2.1')", &[])
         .during("read the version of londiste")?;
     Ok(row.get(0))
-}
-
-/// Of the scripts in this program.
-fn bundled_version() -> String {
-    let files = SCRIPTS.files("londiste/functions/londiste.version.sql");
-    let text = files.unwrap_or_default().pop().map(|file| file.text);
-    text.as_deref()
-        .and_then(|text| text.split_once("return '")?.1.split_once('\''))
-        .map(|(version, _)| version.to_owned())
-        .unwrap_or_default()
 }
 
 /// Gives a database of an older version what it needs to have its place in a cascade. A role that may

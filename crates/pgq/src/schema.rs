@@ -7,7 +7,7 @@ mod upgrade;
 use include_dir::{Dir, include_dir};
 use postgres::types::Type;
 use skytools::db::{DbError, During, GenericClient, Tx};
-use skytools::install::{Item, Object, Scripts};
+use skytools::install::{Item, Object, Scripts, version_numbers};
 use tracing::warn;
 
 pub use self::removal::{Contents, contents, uninstall};
@@ -54,7 +54,7 @@ pub fn install(tx: &mut Tx<'_>) -> Result<(), Error> {
     }
     for schema in ["pgq", "pgq_ext", "pgq_coop"] {
         let installed = Installed::look(&mut **tx, schema)?;
-        let bundled = bundled_version(schema);
+        let bundled = SCRIPTS.version(schema);
         if installed.extension.is_some() && !installed.ours {
             warn!("to take {schema} over with all that it holds: pgqadm INI upgrade --adopt");
         } else if installed.is_older_than(&bundled) {
@@ -65,22 +65,6 @@ pub fn install(tx: &mut Tx<'_>) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Version of a schema in [`SCRIPTS`]: `3.6.0`.
-pub fn bundled_version(schema: &str) -> String {
-    SCRIPTS
-        .files(&format!("{schema}/functions/{schema}.version.sql"))
-        .ok()
-        .and_then(|files| {
-            files.iter().find_map(|file| {
-                file.text.lines().find_map(|line| {
-                    let version = line.trim().strip_prefix("return '")?.strip_suffix("';")?;
-                    Some(version.to_owned())
-                })
-            })
-        })
-        .unwrap_or_default()
 }
 
 /// What a database has under the name of a schema.
@@ -142,7 +126,7 @@ impl Installed {
         self.present
             && match &self.version {
                 None => true,
-                Some(version) => match numbers(version).cmp(&numbers(bundled)) {
+                Some(version) => match version_numbers(version).cmp(&version_numbers(bundled)) {
                     std::cmp::Ordering::Less => true,
                     std::cmp::Ordering::Equal => !self.ours,
                     std::cmp::Ordering::Greater => false,
@@ -153,23 +137,8 @@ impl Installed {
     fn is_newer_than(&self, bundled: &str) -> bool {
         self.version
             .as_ref()
-            .is_some_and(|version| numbers(version) > numbers(bundled))
+            .is_some_and(|version| version_numbers(version) > version_numbers(bundled))
     }
-}
-
-/// The numbers of `3.6.0`, for comparison; trailing zeroes do not count.
-pub fn numbers(version: &str) -> Vec<u64> {
-    let mut numbers: Vec<u64> = version
-        .split('.')
-        .map(|part| {
-            let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
-            digits.parse().unwrap_or(0)
-        })
-        .collect();
-    while numbers.last() == Some(&0) {
-        numbers.pop();
-    }
-    numbers
 }
 
 #[cfg(test)]
@@ -177,18 +146,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_compare_by_their_numbers() {
-        assert!(numbers("2.1.13") < numbers("3.5"));
-        assert!(numbers("3.10") > numbers("3.6.0"));
-        assert_eq!(numbers("3.6"), numbers("3.6.0"));
-        assert!(numbers("3.6.1") > numbers("3.6"));
-    }
-
-    #[test]
     fn the_scripts_know_their_versions() {
-        assert!(numbers(&bundled_version("pgq")) >= numbers("3.6"));
-        assert!(numbers(&bundled_version("pgq_ext")) >= numbers("3.1"));
-        assert!(numbers(&bundled_version("pgq_coop")) >= numbers("3.1.1"));
-        assert_eq!(bundled_version("txid"), "");
+        assert!(version_numbers(&SCRIPTS.version("pgq")) >= version_numbers("3.6"));
+        assert!(version_numbers(&SCRIPTS.version("pgq_ext")) >= version_numbers("3.1"));
+        assert!(version_numbers(&SCRIPTS.version("pgq_coop")) >= version_numbers("3.1.1"));
+        assert_eq!(SCRIPTS.version("txid"), "");
     }
 }

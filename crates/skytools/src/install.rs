@@ -75,6 +75,21 @@ pub struct Scripts {
     pub directories: &'static [(&'static str, &'static Dir<'static>)],
 }
 
+/// The numbers of a version such as `3.6.0`, for comparison; trailing zeroes do not count.
+pub fn version_numbers(version: &str) -> Vec<u64> {
+    let mut numbers: Vec<u64> = version
+        .split('.')
+        .map(|part| {
+            let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse().unwrap_or(0)
+        })
+        .collect();
+    while numbers.last() == Some(&0) {
+        numbers.pop();
+    }
+    numbers
+}
+
 /// A file of SQL statements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlFile {
@@ -94,6 +109,20 @@ impl Scripts {
         let mut files = Vec::new();
         self.collect(Path::new(script), &mut Vec::new(), &mut files)?;
         Ok(files)
+    }
+
+    /// Version of a schema, which its function `version` returns: `3.6.0`; empty if it has none.
+    pub fn version(&self, schema: &str) -> String {
+        let files = self.files(&format!("{schema}/functions/{schema}.version.sql"));
+        let of_line = |line: &str| {
+            let version = line.trim().strip_prefix("return '")?.strip_suffix("';")?;
+            Some(version.to_owned())
+        };
+        files
+            .iter()
+            .flatten()
+            .find_map(|file| file.text.lines().find_map(of_line))
+            .unwrap_or_default()
     }
 
     /// Runs a script in the caller's transaction, whatever exists already.
@@ -356,6 +385,14 @@ fn extension_of(tx: &mut Tx<'_>, object: Object) -> Result<Option<String>, DbErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_compare_by_their_numbers() {
+        assert!(version_numbers("2.1.13") < version_numbers("3.5"));
+        assert!(version_numbers("3.10") > version_numbers("3.6.0"));
+        assert_eq!(version_numbers("3.6"), version_numbers("3.6.0"));
+        assert!(version_numbers("3.6.1") > version_numbers("3.6"));
+    }
 
     #[test]
     fn a_script_is_its_include_lines() -> Result<(), InstallError> {

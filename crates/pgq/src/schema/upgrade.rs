@@ -4,7 +4,7 @@ use postgres::types::Type;
 use skytools::db::{DbError, During, Tx};
 use tracing::{info, warn};
 
-use super::{Installed, SCRIPTS, bundled_version};
+use super::{Installed, SCRIPTS};
 use crate::Error;
 
 /// Schemas that are upgraded where they are there, with the scripts of each.
@@ -45,7 +45,7 @@ pub fn upgrade(tx: &mut Tx<'_>, how: &Upgrade) -> Result<(), Error> {
     let mut parts = Vec::new();
     for schema in PARTS {
         let installed = Installed::look(&mut **tx, schema)?;
-        let bundled = bundled_version(schema);
+        let bundled = SCRIPTS.version(schema);
         if installed.is_newer_than(&bundled) {
             return Err(Error::NewerSchema {
                 schema: schema.to_owned(),
