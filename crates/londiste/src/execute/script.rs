@@ -117,7 +117,7 @@ impl Script {
     fn check(&self, statement: &str) -> Result<(), ScriptError> {
         let words = words(statement);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let start: String = statement.chars().take(60).collect();
+        let start: String = statement.trim_end_matches(';').chars().take(60).collect();
         let start = start.split_whitespace().collect::<Vec<_>>().join(" ");
         if leaves_transaction(&words) {
             return Err(ScriptError::Transaction {
@@ -233,6 +233,12 @@ mod tests {
             let text = refusal(text).expect(text);
             assert!(text.contains("changes the session: "), "{text}");
         }
+        assert_eq!(
+            refusal("vacuum t;").as_deref(),
+            Some(
+                "the script s.sql cannot run in a transaction: vacuum t; run it on each database by itself"
+            )
+        );
         assert_eq!(
             refusal(" -- nothing\n;").as_deref(),
             Some("the script s.sql has no statements")
