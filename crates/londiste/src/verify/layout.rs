@@ -277,7 +277,8 @@ impl Column {
 /// The text that the type's output function writes, which a cast does not for all types.
 pub(crate) fn text(expression: &str) -> String {
     let output = output(expression);
-    format!("case when {expression} is not null then {output} end")
+    // A composite value that holds a null is neither `is null` nor `is not null`.
+    format!("case when {expression} is distinct from null then {output} end")
 }
 
 /// As [`text`], for what is not null.

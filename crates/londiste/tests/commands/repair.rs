@@ -197,6 +197,35 @@ fn values_of_all_kinds_are_told_apart_and_repaired() -> TestResult {
 }
 
 #[test]
+fn composite_values_that_hold_a_null_are_repaired() -> TestResult {
+    let mut pair = Pair::installed()?;
+    pair.both(
+        "create type place as (street text, number int);
+         create table t (id int primary key, p place)",
+    )?;
+    let mut set = replicate(pair, &["t"])?;
+    set.pair.provider.batch_execute(
+        "insert into t values (1, row('a', null)), (2, row(null, null)), (3, null), (4, row('b', 4))",
+    )?;
+    set.pair.ok("compare t")?;
+    let wrong = "delete from t where id in (1, 2);
+                 update t set p = row('b', null) where id = 4";
+    set.pair.subscriber.batch_execute(wrong)?;
+    let (_, json) = report(&set, "compare t --json")?;
+    assert_eq!(
+        (&json[0]["missing"], &json[0]["changed"]),
+        (&2.into(), &1.into())
+    );
+    set.pair.ok("repair t")?;
+    run_fix(&mut set, "fix.public.t.sql")?;
+    set.pair.ok("compare t")?;
+    set.pair.subscriber.batch_execute(wrong)?;
+    set.pair.ok("repair t --apply")?;
+    set.pair.ok("compare t")?;
+    Ok(())
+}
+
+#[test]
 fn identity_columns_are_repaired() -> TestResult {
     let mut set = replicating(
         "create table t (id int generated always as identity primary key,
