@@ -272,26 +272,11 @@ impl Fence {
         let db = self.ticker.connection()?;
         loop {
             begin_snapshot(db, None)?;
-            let row = db
-                .query_typed_one(
-                    "select max(t.tick_id), pg_catalog.pg_export_snapshot()
-                       from pgq.tick t
-                       join pgq.queue q on q.queue_id = t.tick_queue
-                      where q.queue_name = $1",
-                    &[(&self.queue, Type::TEXT)],
-                )
-                .during("look where the relay is")?;
-            let at_tick: Option<TickId> = row.get(0);
-            let is_level = db
-                .query_typed_one(
-                    "select exists (select from londiste.completed c
-                                     where c.last_tick_id = $1 and c.consumer_id !~ '_copy([.].*)?$')",
-                    &[(&at_tick, Type::INT8)],
-                )
-                .during("look where the relay is")?
-                .get(0);
-            if let (Some(tick), true) = (at_tick, is_level) {
-                let snapshot: String = row.get(1);
+            if let Some(tick) = level_tick(db, &self.queue)? {
+                let snapshot: String = db
+                    .query_typed_one("select pg_catalog.pg_export_snapshot()", &[])
+                    .during("export the snapshot of a relay")?
+                    .get(0);
                 for reader in readers.iter_mut() {
                     begin_snapshot(reader.connection()?, Some(&snapshot))?;
                 }
@@ -425,6 +410,39 @@ impl Fence {
         self.held = true;
         Ok(())
     }
+}
+
+/// The newest tick of a relay if it has all events that its replay has applied, as seen by the transaction.
+/// Positions do not tell: those of other queues are beside that of the relay.
+fn level_tick(db: &mut Session<'_>, queue: &QueueName) -> Result<Option<TickId>, DbError> {
+    let step = "look where the relay is";
+    let row = db
+        .query_typed_opt(
+            "select t.tick_id, t.tick_snapshot::text, q.queue_data_pfx
+               from pgq.tick t
+               join pgq.queue q on q.queue_id = t.tick_queue
+              where q.queue_name = $1
+              order by t.tick_queue desc, t.tick_id desc
+              limit 1",
+            &[(queue, Type::TEXT)],
+        )
+        .during(step)?;
+    let Some(row) = row else { return Ok(None) };
+    let (tick, snapshot, events): (TickId, String, String) = (row.get(0), row.get(1), row.get(2));
+    let is_level: bool = db
+        .query_typed_one(
+            &format!(
+                "select not exists (
+                     select from {} e
+                      where e.ev_txid >= txid_snapshot_xmin($1::text::txid_snapshot)
+                        and not txid_visible_in_snapshot(e.ev_txid, $1::text::txid_snapshot))",
+                TableName::parse(&events).quoted()
+            ),
+            &[(&snapshot, Type::TEXT)],
+        )
+        .during(step)?
+        .get(0);
+    Ok(is_level.then_some(tick))
 }
 
 /// Runs a statement that holds the position; `None` if there is none, or if replay is just
