@@ -4230,9 +4230,10 @@ begin
                        'pg_catalog.pg_class'::pg_catalog.regclass, i_table, v_number) a;
         end if;
     end loop;
-    select 'select array[' operator(pg_catalog.||)
-           pg_catalog.string_agg(pg_catalog.format(c_self, n.name), ', ' order by n.place)
-           operator(pg_catalog.||) ']'
+    select pg_catalog.concat(
+               'select array[',
+               pg_catalog.string_agg(pg_catalog.format(c_self, n.name), ', ' order by n.place),
+               ']::pg_catalog.oid[]')
       into v_query
       from pg_catalog.unnest(names) with ordinality n (name, place);
     execute v_query into types using i_row;
@@ -4452,10 +4453,11 @@ returns text as $$
 --           all other columns. Those are left alone: a type may bring a cast to JSON along, which is code of
 --           its owner
 -- Used by:  pgq._capture
-    select 'select array[' || string_agg(
+    -- Nothing is aggregated for a table without columns.
+    select concat('select array[', string_agg(
                case when c.type in ('boolean'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype)
                     then format('pg_catalog.to_json(($1).%I)::pg_catalog.text', c.name) else 'null' end,
-               ', ' order by c.place) || ']::pg_catalog.text[]'
+               ', ' order by c.place), ']::pg_catalog.text[]')
       from unnest(i_names, i_types) with ordinality c (name, type, place);
 $$ language sql stable set search_path = pg_catalog, pgq, pg_temp;
 

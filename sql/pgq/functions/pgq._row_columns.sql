@@ -30,9 +30,10 @@ begin
                        'pg_catalog.pg_class'::pg_catalog.regclass, i_table, v_number) a;
         end if;
     end loop;
-    select 'select array[' operator(pg_catalog.||)
-           pg_catalog.string_agg(pg_catalog.format(c_self, n.name), ', ' order by n.place)
-           operator(pg_catalog.||) ']'
+    select pg_catalog.concat(
+               'select array[',
+               pg_catalog.string_agg(pg_catalog.format(c_self, n.name), ', ' order by n.place),
+               ']::pg_catalog.oid[]')
       into v_query
       from pg_catalog.unnest(names) with ordinality n (name, place);
     execute v_query into types using i_row;

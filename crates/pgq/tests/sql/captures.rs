@@ -169,6 +169,32 @@ fn virtual_columns_are_left_to_triggers_for_rows() -> TestResult {
 }
 
 #[test]
+fn a_table_without_columns_is_captured() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    db.batch_execute("create table bare ()")?;
+    let insert = "insert into bare default values";
+    let expected =
+        [r#"{"op":"INSERT","table":["public","bare"],"pkey":[]}|{}|public.bare"#.to_owned()];
+    for level in ["generic", "row", "statement"] {
+        db.batch_execute(&format!(
+            "select pgq.create_capture('bare', 'c', 'json', '{level}', array['q'])"
+        ))?;
+        db.batch_execute(insert)?;
+        assert_eq!(events(&mut db)?, expected, "{level}");
+        // A queue with a limit is served in the slow way.
+        db.batch_execute("update pgq.queue set queue_per_tx_limit = 10")?;
+        for isolation in ["read committed", "repeatable read"] {
+            db.batch_execute(&format!(
+                "begin isolation level {isolation}; {insert}; commit"
+            ))?;
+            assert_eq!(events(&mut db)?, expected, "{level}, {isolation}");
+        }
+        db.batch_execute("update pgq.queue set queue_per_tx_limit = null")?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_key_may_have_more_columns_than_a_function_has_arguments() -> TestResult {
     let (_cluster, mut db) = queue_and_table()?;
     let columns = |suffix: &str| -> String {
