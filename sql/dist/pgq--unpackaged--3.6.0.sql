@@ -5167,62 +5167,74 @@ returns boolean[] as $$
 $$ language sql immutable set search_path = pg_catalog, pg_temp;
 
 -- pgq_gen/functions/pgq_gen._equality.sql
-create or replace function pgq_gen._equality(i_type oid)
+create or replace function pgq_gen._equality(i_type oid, i_new text, i_old text)
 returns text as $$
--- pgq_gen._equality(1): how to ask whether two values of a type are equal.
+-- pgq_gen._equality(3): writes the condition under which two values of a type are equal.
 -- Parameters:
---      i_type      type of a column
--- Returns:  SQL with %1$s and %2$s for the values: the equality of the default btree or else hash operator
---           class; a domain follows its base. Null where values are compared by their text: arrays, types
---           without such a class, and rows that hold one of these
+--      i_type            type of a column
+--      i_new, i_old      the values, as NEW."a" and OLD."a"
+-- Returns:  SQL of type boolean that names nothing outside pg_catalog: the default btree or else hash operator
+--           class decides; a domain follows its base. Null where values are compared by their text: arrays,
+--           types without such a class, and rows that hold one of these
 -- Reads:    pg_type, pg_opclass, pg_amop, pg_operator, pg_cast
 -- Used by:  pgq_gen._unchanged
 declare
+    v_base      oid := i_type;
     v_type      record;
     v_operator  text;
 begin
-    select t.typtype, t.typbasetype into v_type from pg_type t where t.oid = i_type;
-    if v_type.typtype = 'd' then
-        -- As its base: an operator for the domain itself could be anybody's.
-        select replace(replace(pgq_gen._equality(t.oid), '%1$s', format('(%%1$s)::%I.%I', n.nspname, t.typname)),
-                       '%2$s', format('(%%2$s)::%I.%I', n.nspname, t.typname))
-          into v_operator
-          from pg_type t
-          join pg_namespace n on n.oid = t.typnamespace
-         where t.oid = v_type.typbasetype;
-        return v_operator;
-    elsif not pgq._has_equality(i_type) then
+    if not pgq._has_equality(i_type) then
         return null;
     end if;
-    -- By function where the operator takes any type of the kind: it is not unique if the type has casts
-    -- to others that have the operator too.
-    v_operator := case v_type.typtype when 'c' then 'record_eq' when 'e' then 'enum_eq' when 'r' then 'range_eq'
-                                      when 'm' then 'multirange_eq' end;
-    if v_operator is not null then
-        return format('pg_catalog.%s(%%1$s, %%2$s)', v_operator);
+    loop
+        select t.typtype, t.typbasetype, t.typname, t.typnamespace = 'pg_catalog'::regnamespace as is_builtin
+          into v_type
+          from pg_type t
+         where t.oid = v_base;
+        exit when v_type.typtype <> 'd';
+        v_base := v_type.typbasetype;
+    end loop;
+    if v_base <> i_type then
+        -- As its base: an operator for the domain itself could be anybody's.
+        if v_type.is_builtin then
+            return pgq_gen._equality(v_base, format('(%s)::pg_catalog.%I', i_new, v_type.typname),
+                                     format('(%s)::pg_catalog.%I', i_old, v_type.typname));
+        end if;
+    elsif v_type.typtype in ('c', 'e', 'r', 'm') then
+        -- By function where the operator takes any type of the kind: it is not unique if the type has casts
+        -- to others that have the operator too.
+        return format('pg_catalog.%s(%s, %s)',
+                      case v_type.typtype when 'c' then 'record_eq' when 'e' then 'enum_eq' when 'r' then 'range_eq'
+                                          else 'multirange_eq' end,
+                      i_new, i_old);
+    else
+        select case when p.oprnamespace = 'pg_catalog'::regnamespace then p.oprname end
+          into v_operator
+          from pg_opclass o
+          join pg_am m on m.oid = o.opcmethod
+          join pg_amop a on a.amopfamily = o.opcfamily
+                        and a.amoplefttype = o.opcintype
+                        and a.amoprighttype = o.opcintype
+                        and a.amopstrategy = case m.amname when 'btree' then 3 else 1 end
+          join pg_operator p on p.oid = a.amopopr
+         where m.amname in ('btree', 'hash')
+           and o.opcdefault
+           and (o.opcintype = i_type
+                or exists (select
+                             from pg_cast c
+                            where c.castsource = i_type
+                              and c.casttarget = o.opcintype
+                              and c.castmethod = 'b'
+                              and c.castcontext = 'i'))
+         order by m.amname, o.opcintype <> i_type, o.opcintype
+         limit 1;
+        if v_operator is not null then
+            return format('%s operator(pg_catalog.%s) %s', i_new, v_operator, i_old);
+        end if;
     end if;
-    select format('%%1$s operator(%I.%s) %%2$s', n.nspname, p.oprname)
-      into v_operator
-      from pg_opclass o
-      join pg_am m on m.oid = o.opcmethod
-      join pg_amop a on a.amopfamily = o.opcfamily
-                    and a.amoplefttype = o.opcintype
-                    and a.amoprighttype = o.opcintype
-                    and a.amopstrategy = case m.amname when 'btree' then 3 else 1 end
-      join pg_operator p on p.oid = a.amopopr
-      join pg_namespace n on n.oid = p.oprnamespace
-     where m.amname in ('btree', 'hash')
-       and o.opcdefault
-       and (o.opcintype = i_type
-            or exists (select
-                         from pg_cast c
-                        where c.castsource = i_type
-                          and c.casttarget = o.opcintype
-                          and c.castmethod = 'b'
-                          and c.castcontext = 'i'))
-     order by m.amname, o.opcintype <> i_type, o.opcintype
-     limit 1;
-    return v_operator;
+    -- The owner of PgQ need not be allowed to use the schema of the type or of its operators: rows find the
+    -- equality of their fields without names.
+    return format('pg_catalog.record_eq(row(%s), row(%s))', i_new, i_old);
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
@@ -5420,13 +5432,12 @@ returns text as $$
 -- Returns:  SQL of type boolean: true if unchanged, false or null if changed
 -- Used by:  pgq_gen._changed
 declare
-    v_equality  text := pgq_gen._equality(i_type);
-    v_equal     text := format(v_equality, i_new, i_old);
+    v_equal     text := pgq_gen._equality(i_type, i_new, i_old);
     v_same_text text := format('pg_catalog.concat(%s) collate pg_catalog."C" operator(pg_catalog.=)'
                                ' pg_catalog.concat(%s)', i_new, i_old);
     v_same      text;
 begin
-    if v_equality is null then
+    if v_equal is null then
         v_same := format('(pg_catalog.num_nulls(%s, %s) operator(pg_catalog.=) 0 and %s)',
                          i_new, i_old, v_same_text);
     elsif i_by_text and i_type in ('text'::regtype, 'varchar'::regtype) then
@@ -6517,8 +6528,7 @@ returns text as $$
 --      i_level         row, statement or generic
 --      i_args          arguments of the trigger
 -- Returns:  name of the function, in pgq_gen
--- Raises:   as pgq_gen._function; insufficient_privilege if the owner of pgq may not use the operators of
---           a column's type
+-- Raises:   as pgq_gen._function
 -- Reads:    the definition of the table, pgq.queue
 -- Changes:  pgq.capture, the function. Sessions take up the new one at their next call; no lock on the
 --           table is needed
@@ -6526,7 +6536,6 @@ returns text as $$
 -- Used by:  pgq.create_capture, pgq.refresh_captures
 declare
     v_function  text;
-    v_schema    text;
 begin
     lock table pgq.capture in share row exclusive mode;
     select c.cap_function into v_function
@@ -6542,20 +6551,6 @@ begin
           join pg_namespace n on n.oid = c.relnamespace
          where c.oid = i_table;
     end if;
-
-    for v_schema in
-        select distinct substring(pgq_gen._equality(a.atttypid) from E'operator\\("?(.*?)"?\\.[^.]*\\)')
-          from pg_attribute a
-         where a.attrelid = i_table
-           and a.attnum > 0
-           and not a.attisdropped
-    loop
-        if v_schema is not null and not has_schema_privilege(v_schema, 'usage') then
-            raise exception 'cannot use the operators of schema %', v_schema
-                using errcode = 'insufficient_privilege',
-                      hint = format('grant usage on schema %I to %I', v_schema, current_user);
-        end if;
-    end loop;
 
     execute pgq_gen._function(v_function, case i_level when 'generic' then 'builder' else i_level end,
                               i_table, i_format, i_args);
@@ -6618,12 +6613,15 @@ returns void as $$
 --      i_table         table
 --      i_format        sql, urlenc or json
 --      i_args          arguments of the trigger
--- Raises:   feature_not_supported, with the reason
+-- Raises:   feature_not_supported, with the reason; insufficient_privilege if the owner of pgq may not use the
+--           table's schema: the slow way names the type of its rows
 -- Reads:    the definition of the table, its triggers, subscriptions of logical replication
--- Used by:  pgq.create_capture
+-- Used by:  pgq.create_capture, pgq.refresh_captures
 declare
     v_options   record;
     v_reason    text;
+    v_schema    regnamespace;
+    v_owner     regrole;
 begin
     v_options := pgq._capture_options(
         i_format, true, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end, pgq_gen._argv(i_args));
@@ -6666,6 +6664,17 @@ begin
     if v_reason is not null then
         raise exception 'cannot capture statements on %: %', i_table::regclass, v_reason
             using errcode = 'feature_not_supported', hint = 'capture rows instead';
+    end if;
+
+    select c.relnamespace, n.nspowner
+      into v_schema, v_owner
+      from pg_class c, pg_namespace n
+     where c.oid = i_table
+       and n.nspname = 'pgq_gen';
+    if not has_schema_privilege(v_owner, v_schema, 'usage') then
+        raise exception 'cannot capture statements on %: the owner of PgQ may not use schema %', i_table::regclass, v_schema
+            using errcode = 'insufficient_privilege',
+                  hint = format('grant usage on schema %s to %s; or capture rows instead', v_schema, v_owner);
     end if;
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;

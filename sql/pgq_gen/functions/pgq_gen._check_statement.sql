@@ -5,12 +5,15 @@ returns void as $$
 --      i_table         table
 --      i_format        sql, urlenc or json
 --      i_args          arguments of the trigger
--- Raises:   feature_not_supported, with the reason
+-- Raises:   feature_not_supported, with the reason; insufficient_privilege if the owner of pgq may not use the
+--           table's schema: the slow way names the type of its rows
 -- Reads:    the definition of the table, its triggers, subscriptions of logical replication
--- Used by:  pgq.create_capture
+-- Used by:  pgq.create_capture, pgq.refresh_captures
 declare
     v_options   record;
     v_reason    text;
+    v_schema    regnamespace;
+    v_owner     regrole;
 begin
     v_options := pgq._capture_options(
         i_format, true, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end, pgq_gen._argv(i_args));
@@ -53,6 +56,17 @@ begin
     if v_reason is not null then
         raise exception 'cannot capture statements on %: %', i_table::regclass, v_reason
             using errcode = 'feature_not_supported', hint = 'capture rows instead';
+    end if;
+
+    select c.relnamespace, n.nspowner
+      into v_schema, v_owner
+      from pg_class c, pg_namespace n
+     where c.oid = i_table
+       and n.nspname = 'pgq_gen';
+    if not has_schema_privilege(v_owner, v_schema, 'usage') then
+        raise exception 'cannot capture statements on %: the owner of PgQ may not use schema %', i_table::regclass, v_schema
+            using errcode = 'insufficient_privilege',
+                  hint = format('grant usage on schema %s to %s; or capture rows instead', v_schema, v_owner);
     end if;
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;

@@ -9,13 +9,12 @@ returns text as $$
 -- Returns:  SQL of type boolean: true if unchanged, false or null if changed
 -- Used by:  pgq_gen._changed
 declare
-    v_equality  text := pgq_gen._equality(i_type);
-    v_equal     text := format(v_equality, i_new, i_old);
+    v_equal     text := pgq_gen._equality(i_type, i_new, i_old);
     v_same_text text := format('pg_catalog.concat(%s) collate pg_catalog."C" operator(pg_catalog.=)'
                                ' pg_catalog.concat(%s)', i_new, i_old);
     v_same      text;
 begin
-    if v_equality is null then
+    if v_equal is null then
         v_same := format('(pg_catalog.num_nulls(%s, %s) operator(pg_catalog.=) 0 and %s)',
                          i_new, i_old, v_same_text);
     elsif i_by_text and i_type in ('text'::regtype, 'varchar'::regtype) then

@@ -9,8 +9,7 @@ returns text as $$
 --      i_level         row, statement or generic
 --      i_args          arguments of the trigger
 -- Returns:  name of the function, in pgq_gen
--- Raises:   as pgq_gen._function; insufficient_privilege if the owner of pgq may not use the operators of
---           a column's type
+-- Raises:   as pgq_gen._function
 -- Reads:    the definition of the table, pgq.queue
 -- Changes:  pgq.capture, the function. Sessions take up the new one at their next call; no lock on the
 --           table is needed
@@ -18,7 +17,6 @@ returns text as $$
 -- Used by:  pgq.create_capture, pgq.refresh_captures
 declare
     v_function  text;
-    v_schema    text;
 begin
     lock table pgq.capture in share row exclusive mode;
     select c.cap_function into v_function
@@ -34,20 +32,6 @@ begin
           join pg_namespace n on n.oid = c.relnamespace
          where c.oid = i_table;
     end if;
-
-    for v_schema in
-        select distinct substring(pgq_gen._equality(a.atttypid) from E'operator\\("?(.*?)"?\\.[^.]*\\)')
-          from pg_attribute a
-         where a.attrelid = i_table
-           and a.attnum > 0
-           and not a.attisdropped
-    loop
-        if v_schema is not null and not has_schema_privilege(v_schema, 'usage') then
-            raise exception 'cannot use the operators of schema %', v_schema
-                using errcode = 'insufficient_privilege',
-                      hint = format('grant usage on schema %I to %I', v_schema, current_user);
-        end if;
-    end loop;
 
     execute pgq_gen._function(v_function, case i_level when 'generic' then 'builder' else i_level end,
                               i_table, i_format, i_args);

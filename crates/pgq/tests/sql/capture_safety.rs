@@ -1,9 +1,9 @@
 //! Who may write to what captures log, and what a hostile session can do to code that runs as the owner.
 
-use testkit::TestResult;
+use testkit::{Cluster, TestResult};
 
 use crate::captures::{events, queue_and_table};
-use crate::support::{connect_as, refusal, row};
+use crate::support::{connect_as, refusal, row, run};
 
 #[test]
 fn writers_need_no_role_of_pgq_for_generated_captures() -> TestResult {
@@ -290,5 +290,55 @@ fn a_domain_is_compared_as_its_base_whatever_operators_somebody_made() -> TestRe
             "{level}"
         );
     }
+    Ok(())
+}
+
+#[test]
+fn an_owner_of_pgq_who_may_not_use_a_schema_serves_its_tables_and_types() -> TestResult {
+    let cluster = Cluster::start()?;
+    cluster.connect("postgres")?.batch_execute(
+        "create role keeper login createrole; create role app login;
+         grant create on database postgres to keeper, app",
+    )?;
+    let mut db = connect_as(&cluster, "keeper")?;
+    run(&mut db, &["pgq/install.sql"])?;
+    db.batch_execute("select pgq.create_queue('q'); grant pgq_admin to app")?;
+    let mut app = connect_as(&cluster, "app")?;
+    app.batch_execute(
+        r#"create schema "50%s"; create type "50%s".mood as enum ('a', 'b');
+           create domain "50%s".of_mood as "50%s".mood; create domain "50%s".twice as "50%s".of_mood;
+           create table "50%s".t (id int primary key, m "50%s".mood, d "50%s".twice)"#,
+    )?;
+    let table = r#""50%s".t"#;
+    let create = |level: &str| {
+        format!("select pgq.create_capture('{table}', 'c', 'sql', '{level}', array['q'])")
+    };
+    let dml = format!(
+        "insert into {table} values (1, 'a', 'a'); update {table} set d = 'b';
+         update {table} set m = 'a'; delete from {table}"
+    );
+    let expected = [
+        "I|(id,m,d) values ('1','a','a')|50%s.t",
+        "U|d='b' where id='1'|50%s.t",
+        "U|id='1' where id='1'|50%s.t",
+        "D|id='1'|50%s.t",
+    ];
+    for level in ["row", "generic"] {
+        app.batch_execute(&create(level))?;
+        app.batch_execute(&dml)?;
+        assert_eq!(events(&mut db)?, expected, "{level}");
+    }
+    // The slow way names the type of the rows, and a table may change at any time.
+    assert_eq!(
+        refusal(&mut app, &create("statement"))?,
+        r#"cannot capture statements on "50%s".t: the owner of PgQ may not use schema "50%s""#
+    );
+    app.batch_execute(r#"grant usage on schema "50%s" to keeper"#)?;
+    app.batch_execute(&create("statement"))?;
+    app.batch_execute(&dml)?;
+    assert_eq!(events(&mut db)?, expected);
+    app.batch_execute(&format!("alter table {table} add x int"))?;
+    app.batch_execute(&dml)?;
+    assert_eq!(events(&mut db)?.len(), expected.len(), "the slow way");
     Ok(())
 }
