@@ -166,6 +166,12 @@ pub enum Error {
         /// First and last tick there.
         range: String,
     },
+    /// The subscriber has no place in a cascade, so the provider cannot be stored with it.
+    #[error(
+        "cannot store the provider: queue {0} has no lineage there, or schema londiste is of an older \
+         version on one side, and this role may not change that; use --no-store and set provider_db"
+    )]
+    CannotStore(QueueName),
     /// Transactions that may write into the queue do not end.
     #[error(
         "transactions that were open already are not over after {0:?} (lock_timeout); nothing has changed"

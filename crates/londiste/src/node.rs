@@ -210,6 +210,15 @@ pub(crate) fn meet(
     Ok(Meeting { moved })
 }
 
+/// Whether [`join`] has something to store, and a place for it.
+pub(crate) fn can_join(
+    queue: &QueueName,
+    provider: &mut Connection,
+    subscriber: &mut Connection,
+) -> Result<bool, Error> {
+    Ok(find(provider, queue)?.is_some() && knows_nodes(subscriber)?)
+}
+
 /// Stores the subscriber's place beside the provider it has met.
 pub(crate) fn join(
     queue: &QueueName,

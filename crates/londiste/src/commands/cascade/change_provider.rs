@@ -51,6 +51,9 @@ pub(in super::super) fn run(
         return Err(Error::NoQueue(queue.clone()));
     }
     node::meet(queue, &consumer, provider, subscriber)?;
+    if !args.no_store && !node::can_join(queue, provider, subscriber)? {
+        return Err(Error::CannotStore(queue.clone()));
+    }
     await_tick(args.wait, provider, queue, tick, stop)?;
     settle_tables(subscriber, queue, force)?;
     if mirror::is_relay(subscriber, queue)? {

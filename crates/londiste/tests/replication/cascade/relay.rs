@@ -265,6 +265,29 @@ fn databases_of_an_older_version_get_their_lineage_silently() -> TestResult {
 }
 
 #[test]
+fn a_provider_is_not_said_to_be_stored_where_it_cannot_be() -> TestResult {
+    let (stage, _ticker) = Stage::with_root(2)?;
+    // Nobody may begin a lineage here: the ticks come from elsewhere.
+    stage.db(0)?.batch_execute(
+        "delete from londiste.node_info; update pgq.queue set queue_external_ticker = true",
+    )?;
+    stage.job("leaf", 0, 1, "")?;
+    stage.run("leaf", "subscriber install")?;
+    stage
+        .db(1)?
+        .execute("select londiste.set_last_tick('leaf', 1)", &[])?;
+    let registered = "select count(*) from pgq.get_consumer_info('q')";
+    let output = stage.change_provider("leaf", 0, &[])?;
+    assert!(output.stderr.contains("use --no-store"), "{output:?}");
+    assert_eq!(output.status.code(), Some(1));
+    let count: i64 = stage.db(0)?.query_one(registered, &[])?.get(0);
+    assert_eq!(count, 0);
+    let output = stage.change_provider("leaf", 0, &["--no-store"])?;
+    assert!(output.status.success(), "{output:?}");
+    Ok(())
+}
+
+#[test]
 fn watermarks_keep_events_on_every_node_until_all_have_them() -> TestResult {
     let (stage, _ticker) = Stage::with_root(3)?;
     let _relay = stage.relay("relay", 0, 1)?;
