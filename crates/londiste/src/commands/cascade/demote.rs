@@ -52,16 +52,14 @@ pub(in super::super) fn run(
         return Err(Error::NotRoot(queue.clone()));
     }
     if args.cancel {
-        if paused {
-            switch(db, queue, false)?;
-            info!("provider_db is the root of queue {queue} again");
-        } else {
-            info!("provider_db has not been demoted");
-        }
+        // Also when it is not demoted yet: an attempt that died half-way has closed the queue.
+        switch(db, queue, false)?;
+        info!("provider_db is the root of queue {queue}, and takes changes");
         return Ok(Outcome::Done);
     }
     if !paused {
         super::stop_writers(limit, db, queue, stop)?;
+        crate::failpoint::step("demote.half");
         last_tick(db, queue, stop)?;
         switch(db, queue, true)?;
         info!("provider_db takes no changes of queue {queue} any more");

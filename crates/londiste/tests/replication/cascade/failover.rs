@@ -216,6 +216,23 @@ fn a_demotion_can_be_taken_back() -> TestResult {
 
 #[cfg(feature = "failpoints")]
 #[test]
+fn a_demotion_that_was_killed_half_way_can_be_taken_back() -> TestResult {
+    let (stage, _ticker) = Stage::with_root(2)?;
+    let _relay = stage.relay("relay", 0, 1)?;
+    let output = testkit::Program::new("londiste", &stage.path(""))
+        .args(["relay.ini", "provider", "demote"])
+        .env("FAILPOINTS", "demote.half=return(kill)")
+        .output()?;
+    assert!(!output.status.success(), "{output:?}");
+    let insert = "insert into t values (1, 1, 'x')";
+    assert!(stage.db(0)?.batch_execute(insert).is_err());
+    stage.run("relay", "provider demote --cancel")?;
+    stage.db(0)?.batch_execute(insert)?;
+    Ok(())
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
 fn a_table_in_copy_keeps_the_provider() -> TestResult {
     let (stage, _ticker) = Stage::with_root(3)?;
     let _relay = stage.relay("relay", 0, 1)?;
