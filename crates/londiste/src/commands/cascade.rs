@@ -52,10 +52,17 @@ fn stop_writers(
     let start = std::time::Instant::now();
     loop {
         // Whoever may have looked at the queue before it was closed has written something, and so has
-        // an id below.
+        // an id below; or has a snapshot from then, in which it stays open until the transaction ends.
         let over: bool = db
             .query_typed_one(
-                "select txid_snapshot_xmin(txid_current_snapshot()) > $1",
+                "select txid_snapshot_xmin(txid_current_snapshot()) > $1
+                    and not exists (
+                        select from pg_catalog.pg_stat_activity a
+                         where a.datname = pg_catalog.current_database()
+                           and a.pid <> pg_catalog.pg_backend_pid()
+                           and a.backend_type = 'client backend'
+                           and pg_catalog.age(a.backend_xmin)
+                               >= pg_catalog.age(($1 % 4294967296)::text::xid))",
                 &[(&barrier, Type::INT8)],
             )
             .during("wait for open transactions")?

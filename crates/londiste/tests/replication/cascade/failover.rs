@@ -197,6 +197,25 @@ fn a_planned_switch_loses_nothing_and_copies_nothing() -> TestResult {
 }
 
 #[test]
+fn a_demotion_waits_for_transactions_that_still_see_the_queue_open() -> TestResult {
+    let (stage, _ticker) = Stage::with_root(2)?;
+    let _relay = stage.relay("relay", 0, 1)?;
+    stage.job(
+        "impatient",
+        0,
+        1,
+        "pgq_consumer_id = relay\nlock_timeout = 0.5",
+    )?;
+    let mut writer = stage.db(0)?;
+    writer.batch_execute("begin isolation level repeatable read; select from t")?;
+    stage.refused("impatient", "provider demote", "nothing has changed")?;
+    writer.batch_execute("insert into t values (1, 1, 'x'); commit")?;
+    stage.run("relay", "provider demote")?;
+    assert_eq!(stage.assert_equal(0, 1)?, 1);
+    Ok(())
+}
+
+#[test]
 fn a_demotion_can_be_taken_back() -> TestResult {
     let (stage, _ticker) = Stage::with_root(2)?;
     let _relay = stage.relay("relay", 0, 1)?;
