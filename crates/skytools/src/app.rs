@@ -4,6 +4,7 @@ mod args;
 mod count;
 mod output;
 mod sample;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -15,6 +16,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 pub use args::{CommonArgs, Override};
 pub use output::{json, output, output_json, output_more};
+pub use watch::Watch;
 
 use crate::daemon::Reported;
 

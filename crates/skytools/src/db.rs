@@ -22,7 +22,7 @@ pub(crate) use self::error::Reason;
 pub use self::error::{DbError, During};
 pub(crate) use self::listen::Heard;
 pub use self::session::{Failed, GenericClient, Session, Sql, Typed, Untyped};
-pub use self::text::Text;
+pub use self::text::{Text, TextValue};
 pub use self::transaction::{Isolation, Tx};
 use crate::conninfo::ConnInfo;
 

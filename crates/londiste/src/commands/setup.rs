@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use pgq::{ConsumerName, QueueName};
+use postgres::Row;
 use postgres::types::Type;
 use serde::Serialize;
 use skytools::app::{self, chain};
@@ -286,4 +287,28 @@ pub(super) fn literal(arguments: &[String]) -> Result<Vec<String>, Error> {
         }
     }
     Ok(names)
+}
+
+/// Brings foreign keys back that were put aside, rows of table and name, each in a transaction of its
+/// own. One that does not hold stays pending.
+pub(super) fn restore_pending(db: &mut Connection, pending: &[Row]) -> Result<(), Error> {
+    for row in pending {
+        let (table, fkey): (String, String) = (row.get(0), row.get(1));
+        info!("Creating fkey: {fkey}");
+        let restored = step(db, |tx| {
+            tx.query_typed_one(
+                "select londiste.subscriber_restore_table_fkey($1, $2)",
+                &[(&table, Type::TEXT), (&fkey, Type::TEXT)],
+            )
+            .during(format!("restore the foreign key {fkey} of {table}"))?;
+            Ok(())
+        });
+        match restored {
+            Err(failure) if !failure.is_connection_lost() => {
+                warn!("{}; it stays pending", chain(&failure));
+            }
+            result => result?,
+        }
+    }
+    Ok(())
 }

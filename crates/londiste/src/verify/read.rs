@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use bytes::BytesMut;
 use postgres::Row;
-use postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
-use skytools::db::{DbError, During, Session, Text, Typed};
+use postgres::types::{ToSql, Type};
+use skytools::db::{DbError, During, Session, Text, TextValue, Typed};
 
 use super::layout::{self, Layout};
 use crate::schema::Side;
@@ -30,31 +29,6 @@ pub(crate) struct Sum {
     pub(crate) hash: i128,
 }
 
-/// A value whose type the server knows, sent as text.
-#[derive(Debug)]
-struct Untyped<'a>(&'a Text);
-
-impl ToSql for Untyped<'_> {
-    fn to_sql(
-        &self,
-        _: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        out.extend_from_slice(self.0.as_bytes());
-        Ok(IsNull::No)
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    fn encode_format(&self, _: &Type) -> Format {
-        Format::Text
-    }
-
-    to_sql_checked!();
-}
-
 /// Runs a query with keys as its parameters.
 fn query<'k>(
     db: &mut Session<'_>,
@@ -62,7 +36,11 @@ fn query<'k>(
     keys: impl IntoIterator<Item = &'k Key>,
     step: &str,
 ) -> Result<Vec<Row>, DbError> {
-    let values: Vec<Untyped<'_>> = keys.into_iter().flatten().map(Untyped).collect();
+    let values: Vec<TextValue<'_>> = keys
+        .into_iter()
+        .flatten()
+        .map(|key| TextValue(key.as_bytes()))
+        .collect();
     let parameters: Vec<_> = values
         .iter()
         .map(|value| (value as &(dyn ToSql + Sync), Type::UNKNOWN))

@@ -1,7 +1,6 @@
 mod advice;
 
 use std::fmt;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,11 +8,10 @@ use pgq::QueueName;
 use pgq::admin::{ConsumerInfo, QueueInfo};
 use pgq::health::{ConsumerHealth, Problem, QueueHealth, Severity};
 use serde::Serialize;
-use skytools::app::{chain, json, output, output_more};
+use skytools::app::{Watch, json};
 use skytools::conninfo::ConnInfo;
-use skytools::daemon::{Context, Job};
+use skytools::daemon::Job;
 use skytools::db::{Connection, Database, During};
-use tracing::error;
 
 use crate::args::Options;
 use crate::config::Scope;
@@ -27,28 +25,8 @@ use advice::Advice;
 pub(crate) struct Args {
     /// Show this queue only
     queue: Option<QueueName>,
-    /// Exit with code 3 if something is wrong
-    #[arg(long)]
-    check: bool,
-    /// Show it again every so many seconds, until interrupted
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "2",
-        value_parser = seconds_of
-    )]
-    watch: Option<Duration>,
-}
-
-/// Reads a pause that is one.
-fn seconds_of(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(pause) if pause >= Duration::from_millis(100) => Ok(pause),
-        _ => Err("not a number of seconds, 0.1 or more".to_owned()),
-    }
+    #[command(flatten)]
+    watch: Watch,
 }
 
 /// Everything `status` shows of one database.
@@ -78,59 +56,24 @@ struct Health {
     consumer_health: Vec<ConsumerHealth>,
 }
 
-/// Clears a terminal and goes to its first line.
-const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
-
 /// Exit code for "done, and something is wrong".
 const WRONG: u8 = 3;
 
 pub(super) fn run(job: Job<Config>, args: &Args, options: &Options) -> Result<ExitCode, Error> {
-    let is_wrong = job
-        .without_pidfile()
-        .run_command(|job, context| show(job, context, args, options))?;
-    Ok(match is_wrong && args.check {
+    let is_well = job.without_pidfile().run_command(|job, context| {
+        let mut source = Source::new(job, options)?;
+        let look = || {
+            let found = source.read(args).inspect_err(|_| source.reset())?;
+            let text = text(&found, source.is_one(), options.json)?;
+            Ok((text, !found.iter().any(Status::is_wrong)))
+        };
+        let (watch, stop) = (&args.watch, &context.stop);
+        watch.show(stop, options.json, look, Error::from)
+    })?;
+    Ok(match args.watch.check && !is_well {
         true => ExitCode::from(WRONG),
         false => ExitCode::SUCCESS,
     })
-}
-
-/// Shows it once or again and again; true if something was wrong at the end.
-fn show(
-    job: &Job<Config>,
-    context: &mut Context,
-    args: &Args,
-    options: &Options,
-) -> Result<bool, Error> {
-    let mut source = Source::new(job, options)?;
-    let Some(pause) = args.watch else {
-        let found = source.read(args)?;
-        output(text(&found, source.is_one(), options.json)?)?;
-        return Ok(found.iter().any(Status::is_wrong));
-    };
-    let is_terminal = std::io::stdout().is_terminal() && !options.json;
-    let mut separator = "";
-    loop {
-        let is_wrong = match source.read(args) {
-            Ok(found) => {
-                let before = if is_terminal { CLEAR } else { separator };
-                separator = if options.json { "" } else { "\n" };
-                let text = text(&found, source.is_one(), options.json)?;
-                if !output_more(format_args!("{before}{text}"))? {
-                    return Ok(false);
-                }
-                found.iter().any(Status::is_wrong)
-            }
-            Err(error) => {
-                // It may come back.
-                error!("{}", chain(&error));
-                source.reset();
-                true
-            }
-        };
-        if context.stop.sleep(pause) {
-            return Ok(is_wrong);
-        }
-    }
 }
 
 fn text(found: &[Status], is_one: bool, is_json: bool) -> Result<String, Error> {

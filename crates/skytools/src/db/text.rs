@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::BytesMut;
-use postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use postgres::types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 /// Text as the server sent it: bytes, because a SQL_ASCII database may hold anything.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -63,6 +63,32 @@ impl ToSql for Text {
 
     fn accepts(ty: &Type) -> bool {
         <Text as FromSql>::accepts(ty)
+    }
+
+    to_sql_checked!();
+}
+
+/// A value in the text form of whatever type the server finds for it: a parameter of the type
+/// [`Type::UNKNOWN`].
+#[derive(Debug, Clone, Copy)]
+pub struct TextValue<'a>(pub &'a [u8]);
+
+impl ToSql for TextValue<'_> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
     }
 
     to_sql_checked!();

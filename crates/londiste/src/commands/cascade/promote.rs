@@ -5,7 +5,7 @@ use skytools::db::{Connection, During, Tx};
 use tracing::{error, info, warn};
 
 use super::super::Outcome;
-use super::super::setup::{Setup, step};
+use super::super::setup::{Setup, restore_pending, step};
 use crate::replay::mirror::{self, GLOBAL_WATERMARK};
 use crate::{Error, node, registry};
 
@@ -138,25 +138,7 @@ fn restore_fkeys(db: &mut Connection, queue: &QueueName) -> Result<(), Error> {
             &[(queue, Type::TEXT)],
         )
         .during("list pending foreign keys")?;
-    for row in pending {
-        let (table, fkey): (String, String) = (row.get(0), row.get(1));
-        info!("Creating fkey: {fkey}");
-        let restored = step(db, |tx| {
-            tx.query_typed_one(
-                "select londiste.subscriber_restore_table_fkey($1, $2)",
-                &[(&table, Type::TEXT), (&fkey, Type::TEXT)],
-            )
-            .during(format!("restore the foreign key {fkey} of {table}"))?;
-            Ok(())
-        });
-        match restored {
-            Err(failure) if !failure.is_connection_lost() => {
-                warn!("{}; it stays pending", chain(&failure));
-            }
-            result => result?,
-        }
-    }
-    Ok(())
+    restore_pending(db, &pending)
 }
 
 fn forget_positions(tx: &mut Tx<'_>, consumer: &ConsumerName) -> Result<(), Error> {

@@ -1,12 +1,11 @@
 use std::collections::HashMap;
 
 use postgres::types::Type;
-use skytools::app::chain;
 use skytools::db::{Connection, During, Tx};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::super::Outcome;
-use super::super::setup::{Setup, part_failed, select, step, warn_unknown};
+use super::super::setup::{Setup, part_failed, restore_pending, select, step, warn_unknown};
 use crate::names::Relation;
 use crate::{Error, registry};
 
@@ -92,23 +91,5 @@ fn restore_fkeys(db: &mut Connection, name: &str) -> Result<(), Error> {
             &[(&name, Type::TEXT)],
         )
         .during("list pending foreign keys")?;
-    for row in pending {
-        let (table, fkey): (String, String) = (row.get(0), row.get(1));
-        info!("Creating fkey: {fkey}");
-        let restored = step(db, |tx| {
-            tx.query_typed_one(
-                "select londiste.subscriber_restore_table_fkey($1, $2)",
-                &[(&table, Type::TEXT), (&fkey, Type::TEXT)],
-            )
-            .during(format!("restore the foreign key {fkey} of {table}"))?;
-            Ok(())
-        });
-        match restored {
-            Err(failure) if !failure.is_connection_lost() => {
-                warn!("{}; it stays pending", chain(&failure));
-            }
-            result => result?,
-        }
-    }
-    Ok(())
+    restore_pending(db, &pending)
 }

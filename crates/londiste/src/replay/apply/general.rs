@@ -1,9 +1,8 @@
 //! Statements made of columns and values, for events that cannot be pasted into one.
 
-use bytes::BytesMut;
-use pgq::row::{Format as RowFormat, Op, RowEvent};
-use postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
-use skytools::db::{DbError, During, Tx};
+use pgq::row::{Format, Op, RowEvent};
+use postgres::types::{ToSql, Type};
+use skytools::db::{DbError, During, TextValue, Tx};
 use skytools::quote;
 
 use super::class::Target;
@@ -17,31 +16,6 @@ pub(super) enum Statement {
     Text(String),
     /// SQL and its parameters, for values that are not UTF-8.
     Parameters(String, Vec<Vec<u8>>),
-}
-
-/// A value in the text form of whatever type the server finds for it.
-#[derive(Debug)]
-pub(super) struct TextValue<'a>(pub(super) &'a [u8]);
-
-impl ToSql for TextValue<'_> {
-    fn to_sql(
-        &self,
-        _: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        out.extend_from_slice(self.0);
-        Ok(IsNull::No)
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
-
-    fn encode_format(&self, _: &Type) -> Format {
-        Format::Text
-    }
-
-    to_sql_checked!();
 }
 
 /// Runs a statement with parameters.
@@ -88,8 +62,7 @@ pub(super) fn statement(table: &str, target: &Target, row: &RowEvent<'_>) -> Sta
                 .filter(|(name, value)| {
                     !target.is_generated(name)
                         && !(target.is_identity(name)
-                            && (row.format != RowFormat::Partial
-                                || keys.contains(&(*name, *value))))
+                            && (row.format != Format::Partial || keys.contains(&(*name, *value))))
                 })
                 .collect();
             if columns.is_empty() {

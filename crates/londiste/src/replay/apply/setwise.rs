@@ -3,10 +3,9 @@
 use std::io::Write;
 
 use postgres::types::{ToSql, Type};
-use skytools::db::{DbError, During, Tx};
+use skytools::db::{DbError, During, TextValue, Tx};
 
 use super::class::Target;
-use super::general::TextValue;
 use super::literal::{Scanner, Value};
 use super::plan::{Apart, Net, Row, Update, insert};
 
