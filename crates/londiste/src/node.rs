@@ -206,7 +206,10 @@ pub(crate) fn meet(
         )
         .during("read which provider was used")?
         .get(0);
-    let moved = known.is_some_and(|known| Some(known) != identity(provider, queue).ok());
+    let moved = match known {
+        Some(known) => known != identity(provider, queue)?,
+        None => false,
+    };
     Ok(Meeting { moved })
 }
 

@@ -689,6 +689,31 @@ fn a_registration_that_cannot_be_made_again_stops_replay_with_advice() -> TestRe
 }
 
 #[test]
+fn a_provider_that_cannot_say_who_it_is_is_asked_again() -> TestResult {
+    let pair = Pair::start(SIMPLE)?;
+    let mut provider = pair.provider()?;
+    let mut replay = pair.replay()?;
+    pair.add(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    replay.kill()?;
+    // A table was copied a moment ago: it must not be continued from another node.
+    pair.subscriber()?.batch_execute(
+        "update londiste.subscriber_table set snapshot = '2000000000:2000000000:'",
+    )?;
+    provider.batch_execute("alter function pg_catalog.pg_control_system() rename to gone")?;
+    let _replay = pair.replay()?;
+    pair.wait_log("pg_control_system() does not exist")?;
+    provider.batch_execute("alter function pg_catalog.gone() rename to pg_control_system")?;
+    pair.subscriber()?
+        .batch_execute("update londiste.subscriber_table set snapshot = null")?;
+    provider.batch_execute("insert into t values (1, 'x')")?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 1);
+    Ok(())
+}
+
+#[test]
 fn triggers_of_the_subscriber_fire_unless_the_role_is_replica() -> TestResult {
     for (lines, fired) in [("", 1), ("apply_role = replica", 0)] {
         let pair = Pair::with(Setting {
