@@ -107,6 +107,21 @@ pub enum Error {
         /// Generation of the subscriber.
         ours: i32,
     },
+    /// Two nodes were promoted apart, and the sides have followed different ones.
+    #[error(
+        "{theirs} is the root of generation {generation} to the provider, and {ours} is to this \
+         subscriber: both were promoted, and what their ticks hold is not the same. Use a provider that \
+         follows {ours}; or run \"londiste INI subscriber unregister\" and start replay, which then copies \
+         every table"
+    )]
+    RivalRoot {
+        /// Generation of which there are two.
+        generation: i32,
+        /// The provider's root.
+        theirs: String,
+        /// The subscriber's.
+        ours: String,
+    },
     /// The subscriber has changes that the new root never had.
     #[error(
         "this subscriber has applied tick {applied}, and when {node} became the root it had the \

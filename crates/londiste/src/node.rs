@@ -191,13 +191,9 @@ pub(crate) fn meet(
         });
     };
     let applied = position::last_tick(&mut **subscriber, "londiste", consumer)?;
-    check(
-        queue,
-        &theirs,
-        &promotions(provider, queue)?,
-        &ours,
-        applied,
-    )?;
+    let (known_there, known_here) = (promotions(provider, queue)?, promotions(subscriber, queue)?);
+    check(queue, &theirs, &known_there, &ours, applied)?;
+    check_rivals(&known_there, &known_here)?;
     let known: Option<String> = subscriber
         .query_typed_one(
             "select (to_jsonb(n) ->> 'provider_id') from londiste.node_info n \
@@ -312,6 +308,24 @@ fn check(
     }
 }
 
+/// Makes sure that both sides know the same nodes as roots: the ticks of two that were promoted apart do not
+/// compare.
+fn check_rivals(theirs: &[Promotion], ours: &[Promotion]) -> Result<(), Error> {
+    for our in ours {
+        let their = theirs
+            .iter()
+            .find(|their| their.generation == our.generation);
+        if let Some(their) = their.filter(|their| *their != our) {
+            return Err(Error::RivalRoot {
+                generation: our.generation,
+                theirs: their.node.clone(),
+                ours: our.node.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -368,5 +382,22 @@ mod tests {
         }
         assert!(meet(&node("a", 2), &node("a", 1), 50).is_ok());
         assert!(meet(&node("a", 2), &node("a", 1), 51).is_err());
+    }
+
+    #[test]
+    fn two_roots_of_one_generation_are_rivals() {
+        let promotion = |generation, node: &str, last_tick| Promotion {
+            generation,
+            node: node.to_owned(),
+            last_tick: TickId::from(last_tick),
+        };
+        let ours = [promotion(2, "x", 50), promotion(3, "y", 60)];
+        assert!(check_rivals(&ours, &ours).is_ok());
+        assert!(check_rivals(&ours[..1], &ours).is_ok());
+        assert!(check_rivals(&[], &ours).is_ok());
+        for theirs in [promotion(2, "z", 50), promotion(3, "y", 61)] {
+            let error = check_rivals(&[theirs], &ours).unwrap_err();
+            assert!(matches!(error, Error::RivalRoot { .. }), "{error}");
+        }
     }
 }

@@ -433,6 +433,7 @@ impl Worker for Replay {
             | Error::OtherLineage { .. }
             | Error::NoLineage { .. }
             | Error::OlderGeneration { .. }
+            | Error::RivalRoot { .. }
             | Error::LostChanges { .. }
             | Error::CopyOfOther { .. }
             | Error::NotRelay(_)

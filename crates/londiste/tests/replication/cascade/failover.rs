@@ -153,6 +153,53 @@ fn a_subscriber_ahead_of_the_new_root_is_refused() -> TestResult {
 }
 
 #[test]
+fn who_followed_one_of_two_new_roots_does_not_go_to_the_other() -> TestResult {
+    let (stage, mut ticker) = Stage::with_root(4)?;
+    let mut one = stage.relay("one", 0, 1)?;
+    let mut two = stage.relay("two", 0, 2)?;
+    let mut leaf = stage.subscribe("leaf", 1, 3)?;
+    for replay in [&mut one, &mut two, &mut ticker] {
+        replay.kill()?;
+    }
+    let mut tickers = Vec::new();
+    for (name, node) in [("one", 1), ("two", 2)] {
+        stage.run(name, "provider promote")?;
+        tickers.push(stage.ticker(node)?);
+        let sql = format!("insert into t values ({node}, {node}, 'of {name}')");
+        stage.db(node)?.batch_execute(&sql)?;
+    }
+    stage.catch_up("leaf", 1, 3)?;
+    leaf.kill()?;
+    // The other has a tick of the same number, which holds other changes.
+    let tick: i64 = stage
+        .db(3)?
+        .query_one("select londiste.get_last_tick('leaf')", &[])?
+        .get(0);
+    wait_until("the tick of the other root", PATIENCE, || {
+        let mut db = stage.db(2)?;
+        db.execute("select pgq.force_tick('q')", &[])?;
+        let sql = "select exists (select from pgq.tick where tick_id = $1)";
+        Ok(db.query_one(sql, &[&tick])?.get(0))
+    })?;
+    let output = stage.change_provider("leaf", 2, &[])?;
+    assert!(!output.status.success(), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("both were promoted"),
+        "{}",
+        output.stderr
+    );
+    stage.job("leaf", 2, 3, "")?;
+    stage.refused("leaf", "replay", "both were promoted")?;
+    // The way out.
+    stage.run("leaf", "subscriber unregister")?;
+    let _leaf = stage.replay("leaf")?;
+    stage.wait_ok("leaf", 3)?;
+    stage.catch_up("leaf", 2, 3)?;
+    assert_eq!(stage.assert_equal(2, 3)?, 1);
+    Ok(())
+}
+
+#[test]
 fn a_planned_switch_loses_nothing_and_copies_nothing() -> TestResult {
     let (stage, mut ticker) = Stage::with_root(3)?;
     let mut relay = stage.relay("relay", 0, 1)?;
