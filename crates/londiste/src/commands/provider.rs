@@ -13,13 +13,17 @@ mod tables;
 
 use std::process::ExitCode;
 
+use postgres::types::Type;
 use skytools::daemon::{Job, Stop};
+use skytools::db::During;
+use tracing::info;
 
 use super::Outcome;
 use super::cascade::{demote, promote, resurrect};
-use super::setup::Setup;
+use super::setup::{Setup, part_failed, provider_step, select, warn_unknown};
 use crate::args::Options;
-use crate::{Config, Error};
+use crate::names::Relation;
+use crate::{Config, Error, registry};
 
 /// Prepare the provider, choose what it publishes
 #[derive(Debug, clap::Args)]
@@ -96,4 +100,38 @@ fn one(setup: &mut Setup<'_>, command: &Command, stop: &Stop) -> Result<Outcome,
         Command::Resurrect(args) => resurrect::run(setup, args, stop),
         Command::Unknown(_) => Ok(Outcome::Failed),
     }
+}
+
+/// Calls a function for each registered table that is named, in a transaction of its own. One that
+/// fails does not stop the others.
+fn each_registered(
+    setup: &mut Setup<'_>,
+    names: &[String],
+    doing: &str,
+    step: &'static str,
+    sql: &str,
+) -> Result<Outcome, Error> {
+    setup.need_names(names)?;
+    let (config, queue) = (setup.config, setup.queue);
+    let db = setup.provider()?;
+    let registered: Vec<Relation> = registry::provider_tables(db, queue)?
+        .into_iter()
+        .map(Relation::registered)
+        .collect();
+    let selection = select(&registered, names)?;
+    let mut outcome = warn_unknown(&selection.unknown, |name| {
+        Ok(format!("Table {name} is not registered"))
+    })?;
+    for name in &selection.names {
+        info!("{doing} {name}");
+        let done = provider_step(config, db, |tx| {
+            tx.query_typed_one(sql, &[(queue, Type::TEXT), (name, Type::TEXT)])
+                .during(step)?;
+            Ok(())
+        });
+        if let Err(failure) = done {
+            outcome = outcome.max(part_failed(name, failure)?);
+        }
+    }
+    Ok(outcome)
 }
