@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use postgres::{Client, NoTls};
 use testkit::{TestResult, wait_for};
 
-use crate::TIMEOUT;
+use crate::{Replication, TIMEOUT};
 
 /// Concurrent writers; stopped when dropped.
 #[derive(Debug)]
@@ -25,6 +25,14 @@ impl Load {
         create table item (id bigint primary key, \"Note\" text, tags text[]);
         create table marker (id int primary key);
     ";
+
+    /// The tables, each with its key.
+    pub const KEYS: [(&str, &str); 4] = [
+        ("ledger", "writer, number"),
+        ("account", "id"),
+        ("item", "id"),
+        ("marker", "id"),
+    ];
 
     /// Rows for them, on the provider.
     pub const ROWS: &str = "
@@ -56,6 +64,77 @@ impl Load {
             numbers.push(writer.join().map_err(|_| "a writer panicked")??);
         }
         Ok(numbers)
+    }
+
+    /// What is wrong with the rows of the writers in a database, if each of them has committed its numbers up
+    /// to that in `written`.
+    ///
+    /// # Errors
+    /// The server is down.
+    pub fn problems(db: &mut Client, written: &[i64]) -> TestResult<Vec<String>> {
+        let mut problems = Vec::new();
+        for (writer, last) in (1..).zip(written) {
+            let row = db.query_one(
+                "select count(*), count(distinct number), coalesce(min(number), 1), \
+                        coalesce(max(number), 0) \
+                 from ledger where writer = $1",
+                &[&writer],
+            )?;
+            let found: [i64; 4] = [row.get(0), row.get(1), row.get(2), row.get(3)];
+            if found != [*last, *last, 1, *last] {
+                problems.push(format!("writer {writer} committed {last}: {found:?}"));
+            }
+        }
+        Ok(problems)
+    }
+
+    /// Stops the writers, waits for the last change, and insists that both sides have the same and all that
+    /// was committed.
+    ///
+    /// # Errors
+    /// They have not, or a writer wrote nothing.
+    pub fn settle(self, it: &Replication) -> TestResult {
+        let written = self.stop()?;
+        it.wait_synced()?;
+        it.wait_caught_up(
+            "insert into marker values (1)",
+            "select from marker where id = 1",
+        )?;
+        if written.contains(&0) {
+            return Err(format!("a writer wrote nothing: {written:?}").into());
+        }
+        let problems = Load::problems(&mut it.subscriber_db()?, &written)?;
+        if !problems.is_empty() {
+            return Err(problems.join("\n").into());
+        }
+        for (table, key) in Load::KEYS {
+            if it.same(&format!("select * from {table} order by {key}"))? == 0 {
+                return Err(format!("{table} is empty").into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of the writers' rows on the subscriber.
+    ///
+    /// # Errors
+    /// It is down.
+    pub fn arrived(it: &Replication) -> TestResult<i64> {
+        let row = it
+            .subscriber_db()?
+            .query_one("select count(*) from ledger where writer > 0", &[])?;
+        Ok(row.get(0))
+    }
+
+    /// Waits until that many more of their rows are on the subscriber.
+    ///
+    /// # Errors
+    /// They do not come in time.
+    pub fn wait_progress(it: &Replication, rows: i64) -> TestResult {
+        let before = Load::arrived(it)?;
+        it.wait("rows to be replicated", || {
+            Ok(Load::arrived(it)? >= before + rows)
+        })
     }
 }
 

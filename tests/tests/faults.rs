@@ -42,49 +42,6 @@ fn under_load() -> TestResult<(Replication, Load)> {
     Ok((it, load))
 }
 
-/// Stops the writers, waits for the last event, and compares all there is.
-fn settle(it: &Replication, load: Load) -> TestResult {
-    let written = load.stop()?;
-    it.wait_synced()?;
-    it.wait_caught_up(
-        "insert into marker values (1)",
-        "select from marker where id = 1",
-    )?;
-    let mut subscriber = it.subscriber_db()?;
-    for (i, last) in written.iter().enumerate() {
-        assert!(*last > 0, "writer {} wrote nothing", i + 1);
-        let writer = i32::try_from(i + 1)?;
-        let row = subscriber.query_one(
-            "select count(*), count(distinct number), min(number), max(number) \
-             from ledger where writer = $1",
-            &[&writer],
-        )?;
-        let found: [i64; 4] = [row.get(0), row.get(1), row.get(2), row.get(3)];
-        assert_eq!(found, [*last, *last, 1, *last], "rows of writer {writer}");
-    }
-    for (table, key) in [
-        ("ledger", "writer, number"),
-        ("account", "id"),
-        ("item", "id"),
-        ("marker", "id"),
-    ] {
-        let rows = it.same(&format!("select * from {table} order by {key}"))?;
-        assert!(rows > 0, "{table} is empty");
-    }
-    Ok(())
-}
-
-/// Waits until `n` more rows of the writers are on the subscriber.
-fn wait_progress(it: &Replication, n: i64) -> TestResult {
-    let mut db = it.subscriber_db()?;
-    let mut count = || -> TestResult<i64> {
-        let row = db.query_one("select count(*) from ledger where writer > 0", &[])?;
-        Ok(row.get(0))
-    };
-    let start = count()?;
-    it.wait("rows to be replicated", || Ok(count()? >= start + n))
-}
-
 #[test]
 fn a_killed_copy_starts_over_and_loses_nothing() -> TestResult {
     let (it, load) = under_load()?;
@@ -111,8 +68,8 @@ fn a_killed_copy_starts_over_and_loses_nothing() -> TestResult {
     // And once more wherever it is by now; it may just have ended by itself.
     let _ = it.copy.kill();
     it.wait_synced()?;
-    wait_progress(&it, 20)?;
-    settle(&it, load)?;
+    Load::wait_progress(&it, 20)?;
+    load.settle(&it)?;
     it.stop()?;
     it.logs_are_clean_but_for(&[STALE_PIDFILE, COPY_ENDED])
 }
@@ -129,11 +86,11 @@ fn a_killed_replay_goes_on_where_it_was() -> TestResult {
     }
     it.wait_synced()?;
     for _ in 0..5 {
-        wait_progress(&it, 20)?;
+        Load::wait_progress(&it, 20)?;
         it.replay.kill()?;
         it.start_replay()?;
     }
-    settle(&it, load)?;
+    load.settle(&it)?;
     it.stop()?;
     it.logs_are_clean_but_for(&[STALE_PIDFILE])
 }
@@ -144,7 +101,7 @@ fn a_killed_ticker_delays_and_loses_nothing() -> TestResult {
     it.typed("londiste replic.ini subscriber add ledger account item marker")?;
     it.wait_synced()?;
     for _ in 0..3 {
-        wait_progress(&it, 20)?;
+        Load::wait_progress(&it, 20)?;
         it.ticker.kill()?;
         let mut provider = it.provider_db()?;
         let mut ticks = || -> TestResult<i64> {
@@ -164,7 +121,7 @@ fn a_killed_ticker_delays_and_loses_nothing() -> TestResult {
         assert_eq!(ticks()?, last, "nobody else ticks");
         it.start_ticker()?;
     }
-    settle(&it, load)?;
+    load.settle(&it)?;
     it.stop()?;
     it.logs_are_clean_but_for(&[STALE_PIDFILE])
 }
@@ -177,11 +134,11 @@ fn a_killed_subscriber_server_is_waited_for() -> TestResult {
     it.subscriber.restart(Shutdown::Kill)?;
     it.wait_synced()?;
     for how in [Shutdown::Kill, Shutdown::Immediate, Shutdown::Fast] {
-        wait_progress(&it, 20)?;
+        Load::wait_progress(&it, 20)?;
         it.subscriber.restart(how)?;
     }
-    wait_progress(&it, 20)?;
-    settle(&it, load)?;
+    Load::wait_progress(&it, 20)?;
+    load.settle(&it)?;
     it.stop()?;
     it.logs_are_clean_but_for(CONNECTION_LOST)
 }
@@ -194,15 +151,15 @@ fn a_killed_provider_server_is_waited_for() -> TestResult {
     it.provider.restart(Shutdown::Kill)?;
     it.wait_synced()?;
     for how in [Shutdown::Kill, Shutdown::Immediate, Shutdown::Fast] {
-        wait_progress(&it, 20)?;
+        Load::wait_progress(&it, 20)?;
         it.provider.restart(how)?;
     }
-    wait_progress(&it, 20)?;
+    Load::wait_progress(&it, 20)?;
     assert!(
         it.ticker.wait_alive(Duration::from_secs(1)).is_ok(),
         "the ticker gave up"
     );
-    settle(&it, load)?;
+    load.settle(&it)?;
     it.stop()?;
     it.logs_are_clean_but_for(CONNECTION_LOST)
 }
@@ -223,8 +180,8 @@ fn everything_at_once_may_be_killed() -> TestResult {
     it.provider.start_again()?;
     it.start_ticker()?;
     it.wait_synced()?;
-    wait_progress(&it, 20)?;
-    settle(&it, load)?;
+    Load::wait_progress(&it, 20)?;
+    load.settle(&it)?;
     it.stop()?;
     it.logs_are_clean_but_for(CONNECTION_LOST)
 }

@@ -23,35 +23,9 @@ fn through_proxies() -> TestResult<(Replication, Load, [Proxy; 2])> {
     Ok((it, load, proxies))
 }
 
-/// Number of the writers' rows that have arrived.
-fn arrived(it: &Replication) -> TestResult<i64> {
-    let row = it
-        .subscriber_db()?
-        .query_one("select count(*) from ledger where writer > 0", &[])?;
-    Ok(row.get(0))
-}
-
-fn wait_progress(it: &Replication) -> TestResult {
-    let before = arrived(it)?;
-    it.wait("rows to be replicated", || Ok(arrived(it)? > before + 10))
-}
-
 /// Compares everything after the last change has arrived.
 fn settle(it: &Replication, load: Load) -> TestResult {
-    let written = load.stop()?;
-    it.wait_synced()?;
-    it.wait_caught_up(
-        "insert into marker values (1)",
-        "select from marker where id = 1",
-    )?;
-    for (table, key) in [
-        ("ledger", "writer, number"),
-        ("account", "id"),
-        ("item", "id"),
-    ] {
-        assert!(it.same(&format!("select * from {table} order by {key}"))? > 0);
-    }
-    assert_eq!(arrived(it)?, written.iter().sum::<i64>());
+    load.settle(it)?;
     let log = std::fs::read_to_string(it.log("replic.log"))?;
     for word in ["duplicate key", "Lost position", "panicked"] {
         assert!(!log.contains(word), "{word} in\n{log}");
@@ -70,7 +44,7 @@ fn a_network_that_is_cut_is_waited_for() -> TestResult {
     }
     it.wait_synced()?;
     for proxy in proxies.iter().chain(&proxies) {
-        wait_progress(&it)?;
+        Load::wait_progress(&it, 10)?;
         proxy.set(Traffic::Cut);
         // Nothing arrives on any way but these.
         let problems = || testkit::log_problems(&it.log("replic.log"), &[]);
@@ -78,7 +52,7 @@ fn a_network_that_is_cut_is_waited_for() -> TestResult {
         it.wait("replay to notice", || Ok(problems()?.len() > before))?;
         proxy.set(Traffic::Flows);
     }
-    wait_progress(&it)?;
+    Load::wait_progress(&it, 10)?;
     settle(&it, load)?;
     it.stop()
 }
@@ -89,16 +63,16 @@ fn a_network_that_stalls_loses_and_doubles_nothing() -> TestResult {
     it.typed("londiste replic.ini subscriber add ledger account item marker")?;
     it.wait_synced()?;
     for (round, proxy) in proxies.iter().chain(&proxies).enumerate() {
-        wait_progress(&it)?;
-        let before = arrived(&it)?;
+        Load::wait_progress(&it, 10)?;
+        let before = Load::arrived(&it)?;
         proxy.disturb(Traffic::Stalls, Duration::from_secs(2));
         // It comes back, or breaks: what was under way may have been committed or not.
         if round >= proxies.len() {
             proxy.disturb(Traffic::Cut, Duration::from_millis(100));
         }
-        assert!(arrived(&it)? >= before, "what was committed stays");
+        assert!(Load::arrived(&it)? >= before, "what was committed stays");
     }
-    wait_progress(&it)?;
+    Load::wait_progress(&it, 10)?;
     settle(&it, load)?;
     it.stop()
 }

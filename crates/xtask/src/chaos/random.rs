@@ -44,4 +44,17 @@ impl Random {
         let count = u32::try_from(from.len()).expect("a short list");
         &from[usize::try_from(self.below(count)).expect("an index of a short list")]
     }
+
+    /// One of several, each as often as its weight says; there must be one.
+    pub(super) fn weighted<T: Copy>(&mut self, from: &[(T, u32)]) -> T {
+        let all: u32 = from.iter().map(|(_, weight)| weight).sum();
+        let mut at = self.below(all);
+        for (item, weight) in from {
+            if at < *weight {
+                return *item;
+            }
+            at -= weight;
+        }
+        unreachable!("the number is below the sum of the weights")
+    }
 }
