@@ -1,6 +1,7 @@
 //! Running the workspace's programs as a user would start them.
 
 use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -111,16 +112,52 @@ impl Program {
     }
 }
 
-/// A program running in the foreground of the test.
+/// A program running in the foreground of the test; killed when dropped.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
 }
 
 impl Running {
+    /// Starts any program; what it prints goes to the end of `log`.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(command: &mut Command, log: &Path) -> TestResult<Running> {
+        let log = File::options().create(true).append(true).open(log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        Ok(Running { child })
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How it ended; `None` while it runs.
+    ///
+    /// # Errors
+    /// It cannot be asked for.
+    pub fn ended(&mut self) -> TestResult<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Most memory that it has had, in kilobytes.
+    ///
+    /// # Errors
+    /// It is gone already.
+    pub fn peak_memory_kb(&self) -> TestResult<u32> {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
+            .ok_or_else(|| format!("{path} has no VmHWM"))?;
+        Ok(peak.trim().parse()?)
     }
 
     /// Sends it a signal.

@@ -403,12 +403,7 @@ fn a_large_batch_takes_little_memory() -> TestResult {
         Ok(rows.get::<_, i64>(0) == 200_000)
     })
     .map_err(|error| pair.explain(error))?;
-    let status = fs::read_to_string(format!("/proc/{}/status", replay.pid()))?;
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
-        .ok_or("no peak of memory")?;
-    let peak: u64 = peak.trim().parse()?;
+    let peak = replay.peak_memory_kb()?;
     assert!(peak < 100 * 1024, "{peak} kB for 200 MB of events");
     pair.assert_quiet()
 }

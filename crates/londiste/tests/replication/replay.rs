@@ -408,14 +408,7 @@ fn a_large_batch_takes_little_memory() -> TestResult {
              'public.t', null, null, null)) from generate_series(1, 600) i",
     )?;
     pair.catch_up()?;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", replay.pid()))?;
-    let peak: u64 = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .and_then(|rest| rest.trim().strip_suffix(" kB"))
-        .ok_or("no VmHWM")?
-        .trim()
-        .parse()?;
+    let peak = replay.peak_memory_kb()?;
     assert!(peak < 40_000, "{peak} kB for batches of 40 and 60 MB");
     let rows: i64 = pair
         .subscriber()?

@@ -1,12 +1,12 @@
 //! Where it plays: two servers, a ticker, and a process for each producer and consumer.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use postgres::Client;
-use testkit::{Cluster, Job, Program};
+use testkit::{Cluster, Job, Program, Running};
 
 use super::{consumer, producer};
 use crate::Result;
@@ -108,7 +108,7 @@ pub(super) enum Role {
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) role: Role,
-    child: Option<Child>,
+    child: Option<Running>,
     /// What it prints goes there.
     log: PathBuf,
     command: Vec<String>,
@@ -318,7 +318,7 @@ impl Process {
         let Some(child) = &mut self.child else {
             return Ok(false);
         };
-        if child.try_wait()?.is_some() {
+        if child.ended()?.is_some() {
             self.child = None;
         }
         Ok(self.child.is_some())
@@ -328,16 +328,9 @@ impl Process {
         if self.is_alive()? {
             return Ok(());
         }
-        let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = Command::new(std::env::current_exe()?);
-        command
-            .arg("chaos")
-            .args(&self.command)
-            .current_dir(work)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        self.child = Some(command.spawn()?);
+        command.arg("chaos").args(&self.command).current_dir(work);
+        self.child = Some(Running::start(&mut command, &self.log)?);
         Ok(())
     }
 
@@ -348,16 +341,8 @@ impl Process {
         }
         if let Some(mut child) = self.child.take() {
             child.kill()?;
-            child.wait()?;
         }
         Ok(true)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Whatever becomes of it, its directory goes next, with all that live in it.
-        let _ = self.kill();
     }
 }
 

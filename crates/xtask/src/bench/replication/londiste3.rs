@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use super::daemon::{Daemon, Ticker};
+use testkit::Running;
+
+use super::daemon::{self, Ticker};
 use super::replica::{PATIENCE, Sides};
 use crate::Result;
 
@@ -33,7 +35,7 @@ pub(super) fn is_installed(sides: &Sides) -> Result<bool> {
 pub(super) struct Cascade {
     database: String,
     dir: PathBuf,
-    leaf: Option<Daemon>,
+    leaf: Option<Running>,
 }
 
 impl Cascade {
@@ -132,15 +134,15 @@ impl Cascade {
     pub(super) fn start(&mut self) -> Result {
         let mut command = Command::new(PROGRAM);
         command.arg(self.ini("leaf")).arg("worker");
-        self.leaf = Some(Daemon::start(&mut command, &self.dir.join("leaf.out"))?);
+        self.leaf = Some(Running::start(&mut command, &self.dir.join("leaf.out"))?);
         Ok(())
     }
 
     pub(super) fn stop(&mut self) -> Result {
-        self.leaf.take().map_or(Ok(()), Daemon::stop)
+        self.leaf.take().map_or(Ok(()), daemon::stop)
     }
 
     pub(super) fn check(&mut self) -> Result {
-        self.leaf.as_mut().map_or(Ok(()), Daemon::check)
+        self.leaf.as_mut().map_or(Ok(()), daemon::check)
     }
 }

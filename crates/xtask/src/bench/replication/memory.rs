@@ -29,12 +29,8 @@ pub(super) fn measure(run: &mut Run<'_>) -> Result {
              update acc set abalance = abalance + 1 where aid <= {rows}"
         ))?)
     })?;
-    peak.push(
-        replica
-            .replay()
-            .ok_or("replay was started")?
-            .peak_memory()?,
-    );
+    let replay = replica.replay().ok_or("replay was started")?;
+    peak.push(f64::from(replay.peak_memory_kb()?) / 1024.0);
     replica.stop()?;
     run.report.add(WORKLOAD, Peer::Ours.name(), "MB", &peak);
     run.report

@@ -6,8 +6,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
+use testkit::Running;
 
-use super::daemon::{Daemon, Ticker};
+use super::daemon::{Ticker, check, stop};
 use super::londiste3::Cascade;
 use crate::Result;
 use crate::bench::stand::Stand;
@@ -85,7 +86,7 @@ pub(super) struct Replica<'a> {
 enum How {
     Ours {
         dir: PathBuf,
-        replay: Option<Daemon>,
+        replay: Option<Running>,
     },
     BuiltIn,
     Londiste3(Cascade),
@@ -237,7 +238,10 @@ impl<'a> Replica<'a> {
     pub(super) fn start(&mut self) -> Result {
         match &mut self.how {
             How::Ours { dir, replay } => {
-                *replay = Some(Daemon::start(command(dir).arg("replay"), &dir.join("out"))?);
+                *replay = Some(Running::start(
+                    command(dir).arg("replay"),
+                    &dir.join("out"),
+                )?);
                 Ok(())
             }
             How::BuiltIn => {
@@ -253,7 +257,7 @@ impl<'a> Replica<'a> {
     /// Stops applying changes.
     pub(super) fn stop(&mut self) -> Result {
         match &mut self.how {
-            How::Ours { replay, .. } => replay.take().map_or(Ok(()), Daemon::stop),
+            How::Ours { replay, .. } => replay.take().map_or(Ok(()), stop),
             How::BuiltIn => {
                 let database = &self.database;
                 let mut subscriber = self.subscriber()?;
@@ -271,7 +275,7 @@ impl<'a> Replica<'a> {
     }
 
     /// The process that applies, of ours.
-    pub(super) fn replay(&self) -> Option<&Daemon> {
+    pub(super) fn replay(&self) -> Option<&Running> {
         match &self.how {
             How::Ours { replay, .. } => replay.as_ref(),
             _ => None,
@@ -344,7 +348,7 @@ impl<'a> Replica<'a> {
             How::Ours {
                 replay: Some(replay),
                 ..
-            } => replay.check(),
+            } => check(replay),
             How::Londiste3(cascade) => cascade.check(),
             _ => Ok(()),
         }
