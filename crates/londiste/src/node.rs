@@ -81,14 +81,7 @@ pub(crate) fn promotions(db: &mut Session<'_>, queue: &QueueName) -> Result<Vec<
 /// Makes the database the root of a new lineage, unless it has a place in one or does not make the
 /// ticks of the queue. Nothing happens where the role may not.
 pub(crate) fn create(db: &mut Session<'_>, queue: &QueueName) -> Result<Option<Node>, Error> {
-    let row = db
-        .query_typed_one(
-            "select coalesce(pg_catalog.has_function_privilege(
-                        to_regprocedure('londiste.node_create(text,text)')::oid, 'execute'), false)",
-            &[],
-        )
-        .during("look at the privileges")?;
-    if row.get(0) {
+    if schema::may_call(db, "londiste.node_create(text,text)")? {
         db.query_typed(
             "select londiste.node_create($1, $2)",
             &[(queue, Type::TEXT), (&ROOT, Type::TEXT)],
@@ -133,14 +126,7 @@ pub(crate) fn provider_text(
     queue: &QueueName,
 ) -> Result<Option<String>, Error> {
     // A role that only compares need not be allowed to ask.
-    let row = subscriber
-        .query_typed_one(
-            "select coalesce(pg_catalog.has_function_privilege(
-                        to_regprocedure('londiste.node_provider(text)')::oid, 'execute'), false)",
-            &[],
-        )
-        .during("look at the privileges")?;
-    if !row.get::<_, bool>(0) {
+    if !schema::may_call(subscriber, "londiste.node_provider(text)")? {
         return Ok(None);
     }
     let row = subscriber

@@ -1,6 +1,7 @@
 //! The SQL of Londiste, embedded; is it installed?
 
 use include_dir::{Dir, include_dir};
+use postgres::types::Type;
 use skytools::db::{Connection, During, Session, Tx};
 use skytools::install::{Item, Object, Scripts, version_numbers};
 use skytools::table;
@@ -139,6 +140,18 @@ pub(crate) fn migrate(db: &mut Connection) -> Result<(), Error> {
         tx.commit()?;
     }
     Ok(())
+}
+
+/// Whether a function exists that the role may call: `londiste.version()`.
+pub(crate) fn may_call(db: &mut Session<'_>, function: &str) -> Result<bool, Error> {
+    let row = db
+        .query_typed_one(
+            "select coalesce(pg_catalog.has_function_privilege(
+                        pg_catalog.to_regprocedure($1)::oid, 'execute'), false)",
+            &[(&function, Type::TEXT)],
+        )
+        .during("look at the privileges")?;
+    Ok(row.get(0))
 }
 
 /// One of the two databases of a job.

@@ -10,10 +10,10 @@ pub(super) mod status;
 
 use std::time::Duration;
 
-use pgq::{ConsumerName, QueueName, admin};
+use pgq::{ConsumerName, QueueName, admin, position};
 use postgres::types::Type;
 use skytools::daemon::Stop;
-use skytools::db::{Connection, During};
+use skytools::db::{Connection, During, Tx};
 use tracing::{info, warn};
 
 use super::setup::{Setup, step};
@@ -109,6 +109,20 @@ pub(super) fn belongs_to(name: &ConsumerName, job: &ConsumerName) -> bool {
     name.as_str()
         .strip_prefix(job.as_str())
         .is_some_and(|rest| matches!(rest, "" | ".wm" | "_copy") || rest.starts_with("_copy."))
+}
+
+/// Forgets where replay and its copies are.
+pub(super) fn forget_positions(tx: &mut Tx<'_>, consumer: &ConsumerName) -> Result<(), Error> {
+    let positions = tx
+        .query_typed("select consumer_id from londiste.completed", &[])
+        .during("list the stored positions")?;
+    for row in positions {
+        let name: ConsumerName = row.get(0);
+        if belongs_to(&name, consumer) {
+            position::set_last_tick(&mut **tx, "londiste", &name, None)?;
+        }
+    }
+    Ok(())
 }
 
 /// Name of the consumer that keeps the events which a former root needs to come back.

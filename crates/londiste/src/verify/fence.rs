@@ -123,10 +123,9 @@ impl Fence {
         let queue = queues
             .first()
             .ok_or_else(|| Error::NoQueue(self.queue.clone()))?;
-        let consumers = admin::consumer_info(&mut **db, Some(&self.queue), None)?;
+        let consumers = admin::consumer_info(&mut **db, Some(&self.queue), Some(&self.consumer))?;
         let consumer = consumers
-            .iter()
-            .find(|info| info.consumer == self.consumer)
+            .first()
             .ok_or_else(|| Error::NoConsumer(self.consumer.clone()))?;
         let lag = consumer.lag_seconds.unwrap_or_default();
         let ticker_lag = queue.ticker_lag_seconds.unwrap_or_default();

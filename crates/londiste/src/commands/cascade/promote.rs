@@ -43,7 +43,7 @@ pub(in super::super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
         admin::unregister_consumer(&mut **tx, queue, &ConsumerName::from(GLOBAL_WATERMARK))?;
         let old = old_root(tx, queue, before.as_ref().map_or(0, |node| node.generation))?;
         admin::register_consumer_at(&mut **tx, queue, &super::gravestone(&old), last)?;
-        forget_positions(tx, &consumer)?;
+        super::forget_positions(tx, &consumer)?;
         Ok(row.get(0))
     })?;
     info!(
@@ -139,17 +139,4 @@ fn restore_fkeys(db: &mut Connection, queue: &QueueName) -> Result<(), Error> {
         )
         .during("list pending foreign keys")?;
     restore_pending(db, &pending)
-}
-
-fn forget_positions(tx: &mut Tx<'_>, consumer: &ConsumerName) -> Result<(), Error> {
-    let positions = tx
-        .query_typed("select consumer_id from londiste.completed", &[])
-        .during("list the stored positions")?;
-    for row in positions {
-        let name: ConsumerName = row.get(0);
-        if super::belongs_to(&name, consumer) {
-            position::set_last_tick(&mut **tx, "londiste", &name, None)?;
-        }
-    }
-    Ok(())
 }

@@ -12,6 +12,7 @@ use skytools::table::{self, TableName};
 use super::Status;
 use super::problems::{self, Advice};
 use crate::replay::session::SCHEMA;
+use crate::schema::{self, Side, may_call};
 use crate::{Config, Error, registry};
 
 /// The provider, as far as this job is concerned.
@@ -176,7 +177,7 @@ impl<'a> Source<'a> {
 
     fn provider(&mut self) -> Result<Provider, Error> {
         let db = self.provider.connection()?;
-        crate::schema::require(db, crate::schema::Side::Provider)?;
+        schema::require(db, Side::Provider)?;
         let (postgres_version, londiste_version) = versions(db)?;
         let queue = pgq::admin::queue_info(&mut **db, Some(self.queue))?.pop();
         let consumer = match queue {
@@ -184,21 +185,11 @@ impl<'a> Source<'a> {
             None => None,
         };
         let db = self.provider.connection()?;
-        let known = |db: &mut Session<'_>, function: &str| -> Result<bool, Error> {
-            let row = db
-                .query_typed_one(
-                    "select coalesce(pg_catalog.has_function_privilege(
-                                pg_catalog.to_regprocedure($1)::oid, 'execute'), false)",
-                    &[(&function, Type::TEXT)],
-                )
-                .during("look at the functions of the provider")?;
-            Ok(row.get(0))
-        };
-        let queue_problems = match known(db, "pgq.get_problems(text)")? {
+        let queue_problems = match may_call(db, "pgq.get_problems(text)")? {
             true => pgq::health::problems(&mut **db, Some(self.queue))?,
             false => Vec::new(),
         };
-        let bad_captures = match known(db, "londiste.provider_check(text)")? {
+        let bad_captures = match may_call(db, "londiste.provider_check(text)")? {
             true => db
                 .query_typed(
                     "select table_name, detail from londiste.provider_check($1)",
@@ -237,7 +228,7 @@ impl<'a> Source<'a> {
         let copies = self.job.pidfiles(".copy");
         let copy_pids = copies.iter().filter_map(|path| pid_of(path)).collect();
         let db = self.subscriber.connection()?;
-        crate::schema::require(db, crate::schema::Side::Subscriber)?;
+        schema::require(db, Side::Subscriber)?;
         let (postgres_version, londiste_version) = versions(db)?;
         Ok(Subscriber {
             postgres_version,
@@ -260,22 +251,10 @@ impl<'a> Source<'a> {
                 continue;
             };
             let name = TableName::parse(&table.table);
-            let row = self
-                .provider
-                .connection()?
-                .query_typed_one(
-                    "select pg_catalog.sum(greatest(c.reltuples, 0))::float8
-                       from (select c.oid from pg_catalog.pg_class c
-                               join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-                              where n.nspname = $1 and c.relname = $2) t
-                      cross join lateral (
-                            select relid from pg_catalog.pg_partition_tree(t.oid)
-                            union select t.oid) p
-                       join pg_catalog.pg_class c on c.oid = p.relid and c.relkind = 'r'",
-                    &[(&name.schema(), Type::TEXT), (&name.name(), Type::TEXT)],
-                )
-                .during("estimate the rows of a table")?;
-            copy.total_rows = row.get::<_, Option<f64>>(0).filter(|&rows| rows > 0.0);
+            let rows = table::expected_rows(&mut **self.provider.connection()?, &name)?;
+            #[expect(clippy::cast_precision_loss, reason = "it is shown to people")]
+            let total = (rows > 0).then_some(rows as f64);
+            copy.total_rows = total;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use postgres::types::Type;
 use serde_json::{Map, Value, json};
 use skytools::db::During;
+use skytools::table::{TableName, exists_table};
 use tracing::info;
 
 use super::super::Outcome;
@@ -81,7 +82,9 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args, what: &Subject) -> Result<
             let query = match kind {
                 Kind::Pending => what.pending,
                 // Looking at a table that does not exist is an error.
-                Kind::Active if !exists(db, &table.name)? => continue,
+                Kind::Active if !exists_table(&mut **db, &TableName::parse(&table.name))? => {
+                    continue;
+                }
                 Kind::Active => what.active,
             };
             let found = db
@@ -105,19 +108,6 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args, what: &Subject) -> Result<
         print_json(&document)?;
     }
     Ok(Outcome::Done)
-}
-
-fn exists(db: &mut skytools::db::Session<'_>, name: &str) -> Result<bool, Error> {
-    let table = skytools::table::TableName::parse(name);
-    let row = db
-        .query_typed_one(
-            "select exists (select from pg_catalog.pg_class c
-                              join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-                             where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p'))",
-            &[(&table.schema(), Type::TEXT), (&table.name(), Type::TEXT)],
-        )
-        .during(format!("look for {name}"))?;
-    Ok(row.get(0))
 }
 
 fn object(columns: &[&str], row: &[String]) -> Value {

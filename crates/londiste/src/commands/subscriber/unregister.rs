@@ -1,10 +1,10 @@
-use pgq::{ConsumerName, position};
+use pgq::ConsumerName;
 use postgres::types::Type;
 use skytools::db::{Connection, During};
 use tracing::{info, warn};
 
 use super::super::Outcome;
-use super::super::cascade::belongs_to;
+use super::super::cascade::{belongs_to, forget_positions};
 use super::super::setup::{Setup, step};
 use crate::replay::mirror;
 use crate::{Error, registry};
@@ -33,15 +33,7 @@ pub(super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
             )
             .during("set the table's state")?;
         }
-        let positions = tx
-            .query_typed("select consumer_id from londiste.completed", &[])
-            .during("list the stored positions")?;
-        for row in positions {
-            let name: ConsumerName = row.get(0);
-            if belongs_to(&name, &consumer) {
-                position::set_last_tick(&mut **tx, "londiste", &name, None)?;
-            }
-        }
+        forget_positions(tx, &consumer)?;
         if relay {
             warn!("--force used, dropping queue {queue} of the relay");
             tx.query_typed("select londiste.link_del($1, $1)", &[(queue, Type::TEXT)])
