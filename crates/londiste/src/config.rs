@@ -56,6 +56,10 @@ pub struct Config {
     /// What happens when an update or delete does not change exactly one row.
     #[serde(default)]
     pub(crate) apply_check: ApplyCheck,
+    /// TRUNCATE empties tables that refer to the one that the provider emptied, too, even those that
+    /// are not replicated.
+    #[serde(default)]
+    pub(crate) truncate_cascade: bool,
     /// The queue itself, if this subscriber is a relay and has it too.
     #[serde(default)]
     mirror_queue: String,
@@ -199,6 +203,7 @@ impl Config {
         Manner {
             mode: self.apply_mode,
             check: self.apply_check,
+            truncate_cascade: self.truncate_cascade,
             chunk: match self.pgq_lazy_fetch {
                 0 => CHUNK,
                 chunk => usize::try_from(chunk).unwrap_or(usize::MAX),

@@ -532,6 +532,20 @@ pub enum Error {
         /// What the server says.
         source: Box<DbError>,
     },
+    /// A table that the provider has emptied cannot be emptied alone.
+    #[error(
+        "cannot apply event {event}, a TRUNCATE: table {by} refers to {table} and holds rows, and no \
+         event says that the provider emptied it; empty it, or drop its foreign key, or set \
+         truncate_cascade = 1 to have such tables emptied"
+    )]
+    TruncateReferred {
+        /// The event.
+        event: EventId,
+        /// The table that has to be emptied, or one that refers to it.
+        table: String,
+        /// The table in the way.
+        by: String,
+    },
     /// A row event is malformed.
     #[error("cannot read event {event}")]
     RowEvent {

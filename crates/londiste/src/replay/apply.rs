@@ -10,13 +10,14 @@ mod general;
 mod literal;
 mod plan;
 mod setwise;
+mod truncate;
 mod unit;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use pgq::EventId;
-use pgq::row::{Fields, RowEvent};
+use pgq::row::{Fields, Op, RowEvent};
 use skytools::db::Tx;
 use skytools::quote::Strings;
 use skytools::snapshot::Snapshot;
@@ -30,6 +31,7 @@ use class::{Class, Target};
 use general::Statement;
 use plan::{Changes, Net};
 use setwise::Failure;
+use truncate::{Emptied, Truncates};
 use unit::Unit;
 
 /// Fewer events are not worth the round trips of applying them at once.
@@ -64,6 +66,8 @@ pub(crate) type Routes = HashMap<String, Route>;
 pub(crate) struct Manner {
     pub(crate) mode: ApplyMode,
     pub(crate) check: ApplyCheck,
+    /// TRUNCATE empties tables that refer to the one that the provider emptied, whatever they are.
+    pub(crate) truncate_cascade: bool,
     /// Events that are read at a time, at most.
     pub(crate) chunk: usize,
 }
@@ -100,6 +104,8 @@ pub(crate) struct Applier {
     /// The table of the last event.
     last: Option<usize>,
     unit: Unit,
+    /// Tables that the provider has emptied, and that are not yet.
+    truncates: Truncates,
     fallbacks: i64,
     /// From this event on, one statement at a time: a unit that starts here failed before, and the
     /// server does not say at which statement.
@@ -136,6 +142,7 @@ impl Applier {
             places: HashMap::new(),
             last: None,
             unit: Unit::new(manner.check),
+            truncates: Truncates::default(),
             fallbacks: 0,
             careful_from,
         }
@@ -261,6 +268,10 @@ impl Applier {
             // Lost since the chunk began; it is not worth a lock.
             self.look_up_tables(tx, &[table], false)?;
         }
+        if self.truncates.waits(table) {
+            self.close(tx, run)?;
+            self.flush(tx)?;
+        }
         if self.join(tx, run, table, event)? {
             return Ok(());
         }
@@ -340,7 +351,7 @@ impl Applier {
                 Err(_) => return Ok(false),
             }
         }
-        self.flush(tx)?;
+        self.unit.flush(tx)?;
         let exact = self.manner.check != ApplyCheck::Off;
         let applied = tx.savepoint(|tx| {
             for (table, net) in &nets {
@@ -369,6 +380,10 @@ impl Applier {
             let Some(row) = parse(event)? else {
                 return Ok(());
             };
+            if row.op == Op::Truncate {
+                self.truncates.add(table, event.id());
+                return Ok(());
+            }
             match general::statement(&known.quoted, target, &row) {
                 Statement::Nothing => return Ok(()),
                 Statement::Text(text) => self.unit.text().push_str(&text),
@@ -389,7 +404,17 @@ impl Applier {
 
     /// Sends what was taken. Call it before anything else happens in the transaction.
     pub(crate) fn flush(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
-        self.unit.flush(tx)
+        self.unit.flush(tx)?;
+        let Some((places, events)) = self.truncates.take() else {
+            return Ok(());
+        };
+        let tables: Vec<Emptied<'_>> = (places.into_iter())
+            .map(|place| Emptied {
+                table: &self.tables[place].table,
+                partitioned: self.target(place).partitioned,
+            })
+            .collect();
+        truncate::empty(tx, &tables, events, self.manner.truncate_cascade)
     }
 }
 

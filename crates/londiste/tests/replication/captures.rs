@@ -1,8 +1,8 @@
 //! Tables that are published in other ways than by a trigger for rows and their primary key.
 
-use testkit::TestResult;
+use testkit::{TestResult, wait_until};
 
-use crate::support::Pair;
+use crate::support::{PATIENCE, Pair};
 
 #[test]
 fn every_way_of_publishing_a_table_replicates_it() -> TestResult {
@@ -67,6 +67,93 @@ fn every_way_of_publishing_a_table_replicates_it() -> TestResult {
         assert_eq!(rows, expected, "{table}");
     }
     pair.assert_quiet()
+}
+
+#[test]
+fn a_truncate_empties_what_the_provider_emptied_and_nothing_else() -> TestResult {
+    let pair = Pair::start(
+        "create table a (id int primary key); create table b (id int primary key references a);
+         alter table a add b int references b; create table c (id int primary key);
+         create table free (id int primary key);",
+    )?;
+    pair.londiste(&["provider", "add", "a", "b", "c", "free", "--truncate"])?;
+    let mut db = pair.provider()?;
+    let mut there = pair.subscriber()?;
+    pair.londiste(&["subscriber", "add", "--all"])?;
+    let replay = pair.replay()?;
+    pair.londiste(&["subscriber", "wait-sync", "--timeout", "60"])?;
+    there.batch_execute(
+        "create table local (id int primary key, a int references a);
+         create table further (id int primary key references local);",
+    )?;
+    let fill = "insert into a values (1), (2); insert into b values (1); insert into c values (1);
+                insert into free values (1);";
+
+    // The foreign keys of the tables to each other and those of empty tables are no obstacle, nor are
+    // events of other transactions between those of one TRUNCATE.
+    db.batch_execute(fill)?;
+    db.batch_execute("truncate a, b; truncate free; insert into free values (2)")?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal("select id from a")?, 0);
+    db.batch_execute(
+        "set session_replication_role = local;
+         begin; insert into a values (3); insert into b values (3);
+         select pgq.insert_event('q', 'I', '(id) values (''3'')', t, null, null, null)
+           from unnest(array['public.a', 'public.b']) t;
+         select pgq.insert_event('q', 'R', '', 'public.a', null, null, null);
+         select pgq.insert_event('q', 'I', '(id) values (''7'')', 'public.c', null, null, null);
+         select pgq.insert_event('q', 'R', '', 'public.b', null, null, null);
+         select pgq.insert_event('q', 'I', '(id) values (''4'')', t, null, null, null)
+           from unnest(array['public.a', 'public.b']) t;
+         insert into c values (7); truncate a, b; insert into a values (4); insert into b values (4); commit;
+         reset session_replication_role",
+    )?;
+    pair.catch_up()?;
+    for table in ["a", "b", "c", "free"] {
+        pair.assert_equal(&format!("select * from {table} order by id"))?;
+    }
+    pair.assert_quiet()?;
+
+    // Rows that only the subscriber has stay, and replay says why it stands.
+    there.batch_execute(
+        "insert into local values (1, 4), (2, null); insert into further values (2)",
+    )?;
+    db.batch_execute("begin; insert into free values (10); truncate a, b; commit")?;
+    pair.wait_log("table public.further refers to public.local and holds rows")?;
+    there.batch_execute("delete from further")?;
+    pair.wait_log("table public.local refers to public.a and holds rows")?;
+    let rows = |db: &mut postgres::Client, table: &str| -> TestResult<i64> {
+        Ok(db
+            .query_one(&format!("select count(*) from {table}"), &[])?
+            .get(0))
+    };
+    assert_eq!(rows(&mut there, "local")?, 2);
+    assert_eq!(
+        rows(&mut there, "free")?,
+        1,
+        "nothing of the batch is applied"
+    );
+    there.batch_execute("delete from local")?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal("select id from free")?, 2);
+    assert_eq!(pair.assert_equal("select id from a")?, 0);
+
+    // Unless it was told to empty them too.
+    db.batch_execute("insert into a values (5)")?;
+    pair.catch_up()?;
+    there.batch_execute("insert into local values (1, 5)")?;
+    db.batch_execute("truncate a, b")?;
+    let problem = "table public.local refers to public.a and holds rows";
+    let before = pair.log()?.matches(problem).count();
+    wait_until("replay to stand again", PATIENCE, || {
+        Ok(pair.log()?.matches(problem).count() > before)
+    })?;
+    pair.write_ini("replay", "truncate_cascade = 1")?;
+    replay.signal(rustix::process::Signal::HUP)?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal("select id from a")?, 0);
+    assert_eq!(rows(&mut there, "local")?, 0);
+    Ok(())
 }
 
 #[test]

@@ -37,10 +37,8 @@ pub(super) fn statement(table: &str, target: &Target, row: &RowEvent<'_>) -> Sta
     let only = if target.partitioned { "" } else { "only " };
     let mut sql = Builder::default();
     match row.op {
-        Op::Truncate => {
-            // Tables that refer to this one are truncated on the provider too.
-            sql.text(&format!("truncate {only}{table} cascade"));
-        }
+        // Tables are emptied together: `truncate`.
+        Op::Truncate => return Statement::Nothing,
         Op::Delete => {
             sql.text(&format!("delete from {only}{table} where "));
             sql.conditions(&keys);
@@ -252,7 +250,6 @@ mod tests {
     fn partitioned_tables_are_written_without_only() {
         let mut target = Target::default();
         target.partitioned = true;
-        assert_eq!(text(&target, "R", ""), "truncate public.t cascade;\n");
         assert_eq!(
             text(&target, "D:id", "id=1"),
             "delete from public.t where id='1';\n"
