@@ -6842,15 +6842,35 @@ returns integer as $$
 -- Reads:    the definitions of the tables, triggers
 -- Changes:  pgq.capture, functions in pgq_gen: what is stale is generated anew, what no trigger calls any
 --           more is dropped, and hand-made triggers of the generic functions get a function to help them
--- Locks:    pgq.capture in share row exclusive mode; no table
+-- Locks:    the table in access share mode; pgq.capture in share row exclusive mode
 -- Used by:  maintenance, pgq.create_capture, whoever changes the definition of a captured table: call it in
 --           the same transaction
 declare
     v_capture   record;
+    v_has_table boolean := false;
 begin
-    -- The table before the registry, as pgq.create_capture and pgq.drop_capture do.
-    perform pgq_gen.shape(i_table);
-    lock table pgq.capture in share row exclusive mode;
+    -- The table before the registry, as pgq.create_capture and pgq.drop_capture do; but not the table while the
+    -- registry is waited for: a transaction that has created a capture may want to drop it.
+    loop
+        begin
+            perform pgq_gen.shape(i_table);
+            v_has_table := true;
+            lock table pgq.capture in share row exclusive mode nowait;
+            exit;
+        exception
+            when lock_not_available then
+                if not v_has_table then
+                    raise;
+                end if;
+        end;
+        begin
+            lock table pgq.capture in share row exclusive mode;
+            raise exception 'it is free' using errcode = 'triggered_action_exception';
+        exception
+            when triggered_action_exception then
+                null;
+        end;
+    end loop;
     -- Sorted, so that all rows are gone before the first comes back under the oid of another.
     with moved as (
         delete from pgq.capture c

@@ -2,8 +2,9 @@
 
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
-use testkit::{Cluster, TestResult};
+use testkit::{Cluster, TestResult, wait_until};
 
 use crate::support::{has_program, install, refusal, row, rows};
 
@@ -280,6 +281,28 @@ fn captures_come_and_go_beside_maintenance_without_a_deadlock() -> TestResult {
         }
     }
     maintenance.join().expect("maintenance does not panic")?;
+    assert_eq!(row(&mut db, "select count(*) from pgq.capture")?, "0");
+    Ok(())
+}
+
+#[test]
+fn a_capture_that_is_created_and_dropped_at_once_is_no_trap_for_who_refreshes_it() -> TestResult {
+    let (cluster, mut db) = queue_and_table()?;
+    let mut other = cluster.connect("postgres")?;
+    let pid: i32 = other.query_one("select pg_backend_pid()", &[])?.get(0);
+    db.batch_execute("begin; select pgq.create_capture('t', 'c', 'sql', 'row', array['q'])")?;
+    let refresh = thread::spawn(move || other.batch_execute("select pgq.refresh_captures('t')"));
+    let mut watch = cluster.connect("postgres")?;
+    wait_until(
+        "the refresh to wait for a lock",
+        Duration::from_secs(30),
+        || {
+            let waits = "select exists (select from pg_locks where pid = $1 and not granted)";
+            Ok(watch.query_one(waits, &[&pid])?.get(0))
+        },
+    )?;
+    db.batch_execute("select pgq.drop_capture('t', 'c'); commit")?;
+    refresh.join().expect("a query does not panic")?;
     assert_eq!(row(&mut db, "select count(*) from pgq.capture")?, "0");
     Ok(())
 }
