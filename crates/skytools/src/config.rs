@@ -47,6 +47,7 @@ pub(crate) mod value;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
+use tracing::warn;
 
 pub use common::CommonConfig;
 pub use fields::{bytes, file, optional_file, seconds};
@@ -264,11 +265,30 @@ impl Settings {
         })
     }
 
+    /// Warns about each key of the main section that has no effect: `T` does not read it, and no `%(name)s`
+    /// uses it. The keys of a program's own section are looked at when its job is opened.
+    pub fn warn_unless_read_by<T: DeserializeOwned>(&self) {
+        self.warn_of_unknown_keys(&[de::fields_of::<T>()]);
+    }
+
+    /// As [`Settings::warn_unless_read_by`], for the structs with these key lists.
+    pub(crate) fn warn_of_unknown_keys(&self, known: &[Option<&'static [&'static str]>]) {
+        let section = &self.main;
+        for (key, nearest) in self.unknown_keys(known) {
+            match nearest {
+                Some(nearest) => {
+                    warn!("unknown key '{key}' in section [{section}], nearest is '{nearest}'");
+                }
+                None => warn!("unknown key '{key}' in section [{section}]"),
+            }
+        }
+    }
+
     /// Keys of the main section that neither struct reads and no `%(name)s` uses, each with the
     /// nearest key that one of them does.
     ///
     /// `known` are the key lists of the structs; nothing is reported if one of them takes any key.
-    pub(crate) fn unknown_keys(
+    fn unknown_keys(
         &self,
         known: &[Option<&'static [&'static str]>],
     ) -> Vec<(String, Option<&'static str>)> {

@@ -151,17 +151,8 @@ impl<C: DeserializeOwned> Job<C> {
 
     /// Warns about keys that have no effect.
     fn warn(&self) {
-        let section = self.settings.main_section();
-        let section = section.name();
         let known = [de::fields_of::<CommonConfig>(), de::fields_of::<C>()];
-        for (key, nearest) in self.settings.unknown_keys(&known) {
-            match nearest {
-                Some(nearest) => {
-                    warn!("unknown key '{key}' in section [{section}], nearest is '{nearest}'");
-                }
-                None => warn!("unknown key '{key}' in section [{section}]"),
-            }
-        }
+        self.settings.warn_of_unknown_keys(&known);
     }
 
     /// What `-s`, `-k` or `-r` on the command line ask for.

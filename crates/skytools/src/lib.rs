@@ -1,6 +1,7 @@
 //! What every SkyTools program shares: process glue and PostgreSQL helpers. Knows nothing of queues.
 //!
-//! * a program: [`app`], [`config`] over [`ini`] and TOML, [`daemon`], [`pidfile`], [`log`], [`stats`]
+//! * a program: [`app`], [`config`] over [`ini`] and TOML, [`daemon`], [`pidfile`], [`process`], [`log`],
+//!   [`stats`]
 //! * a connection: [`conninfo`], [`tls`], [`db`]
 //! * text the server understands: [`quote`], [`copy`], [`mod@array`], [`urlencode`], [`sql`], [`partial`];
 //!   a row of any of these is a [`record`], and becomes a [`statement`]
@@ -21,6 +22,7 @@ pub mod install;
 pub mod log;
 pub mod partial;
 pub mod pidfile;
+pub mod process;
 pub mod quote;
 pub mod record;
 mod skylog;

@@ -6,12 +6,19 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
+
+use crate::process::Process;
+
+/// More than a pidfile holds, and little enough to read whatever the path names.
+const MAX_BYTES: u64 = 4096;
 
 /// Why a pidfile cannot be taken or read.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +58,7 @@ pub enum Status {
 /// # Errors
 /// The file cannot be read, or holds no process id.
 pub fn status(path: &Path) -> Result<Status, PidfileError> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Status::Absent),
         Err(error) if error.kind() == ErrorKind::InvalidData => {
@@ -76,6 +83,18 @@ pub fn status(path: &Path) -> Result<Status, PidfileError> {
     }
 }
 
+/// The beginning of a file; a pipe without a writer is empty instead of a long wait.
+fn read(path: &Path) -> io::Result<String> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let mut text = String::new();
+    file.take(MAX_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Whether a live process surely is not the one that wrote the file.
 ///
 /// In a container, where ids are few, it often is this very process. After a reboot it is one that
@@ -86,39 +105,16 @@ fn is_other(pid: Pid, path: &Path) -> bool {
     if pid == rustix::process::getpid() {
         return true;
     }
-    let Some(process) = ProcessStat::read(pid) else {
+    let Some(process) = Process::read(pid) else {
         return false;
     };
     let written = std::fs::metadata(path).and_then(|file| file.modified());
-    process.zombie || written.is_ok_and(|written| process.started > written + MARGIN)
+    process.is_zombie() || written.is_ok_and(|written| process.started() > written + MARGIN)
 }
 
-/// What `/proc` tells about a process, on platforms that have it.
-struct ProcessStat {
-    zombie: bool,
-    started: SystemTime,
-}
-
-impl ProcessStat {
-    /// Reads `proc(5)`: field 3 of `stat` is the state, 22 the start in clock ticks since boot.
-    fn read(pid: Pid) -> Option<ProcessStat> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is the program's name and may hold blanks and parentheses.
-        let (_, fields) = stat.rsplit_once(')')?;
-        let mut fields = fields.split_whitespace();
-        let zombie = matches!(fields.next()?, "Z" | "X");
-        let ticks: u64 = fields.nth(18)?.parse().ok()?;
-        let system = std::fs::read_to_string("/proc/stat").ok()?;
-        let boot = system
-            .lines()
-            .find_map(|line| line.strip_prefix("btime "))?;
-        let boot = Duration::from_secs(boot.trim().parse().ok()?);
-        let since_boot = Duration::from_secs(ticks / rustix::param::clock_ticks_per_second());
-        Some(ProcessStat {
-            zombie,
-            started: UNIX_EPOCH + boot + since_boot,
-        })
-    }
+/// The file whose lock keeps the pidfile `path` for one process: it stays behind, empty.
+pub fn lock_path(path: &Path) -> PathBuf {
+    with_suffix(path, ".lock")
 }
 
 /// A pidfile that this process has to itself.
@@ -136,7 +132,7 @@ impl Pidfile {
     /// # Errors
     /// The job is taken, or the files cannot be used.
     pub fn take(path: &Path) -> Result<Pidfile, PidfileError> {
-        let lock_path = with_suffix(path, ".lock");
+        let lock_path = lock_path(path);
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -211,5 +207,24 @@ fn io_error(action: &'static str, path: &Path, source: io::Error) -> PidfileErro
         action,
         path: path.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::{Status, status};
+
+    #[test]
+    fn whatever_the_path_names_is_read_in_no_time_and_memory() -> std::io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let pipe = dir.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status()?.success());
+        assert_eq!(status(&pipe).ok(), Some(Status::Stale));
+        let error = status("/dev/zero".as_ref()).expect_err("no pid");
+        assert_eq!(error.to_string(), "Corrupt pidfile: /dev/zero");
+        assert!(status(dir.path()).is_err());
+        Ok(())
     }
 }

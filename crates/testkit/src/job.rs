@@ -84,12 +84,15 @@ impl Drop for Job {
     }
 }
 
-/// Whether a process runs; one that waits to be reaped does not.
+/// Whether a process runs; one that waits to be reaped does not, unless threads of it are still ending.
 fn is_alive(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
-    // `PID (NAME) STATE ...`, and the name may hold anything.
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    // `PID (NAME) STATE ...`, and the name may hold anything. The number of threads is field 20.
+    let Some((_, rest)) = stat.rsplit_once(") ") else {
+        return false;
+    };
+    let threads = rest.split(' ').nth(17);
+    !rest.starts_with(['Z', 'X']) || threads != Some("1")
 }
 
 /// Records of a log at level WARNING or worse that contain none of the `expected` texts.

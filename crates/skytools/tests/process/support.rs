@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
+use skytools::process::Process;
 use testkit::{Output, Program, TestResult, wait_for, wait_until};
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -108,11 +109,7 @@ impl Daemon {
 
     /// Whether it runs; nobody may be there to reap it when it has ended.
     pub(crate) fn is_alive(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
-        let zombie = stat
-            .rsplit_once(") ")
-            .is_some_and(|(_, rest)| rest.starts_with('Z'));
-        test_kill_process(self.0).is_ok() && !zombie
+        Process::read(self.0).is_some_and(|process| !process.is_zombie())
     }
 
     pub(crate) fn wait_for_end(&self) -> TestResult {
