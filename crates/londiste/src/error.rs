@@ -140,8 +140,9 @@ pub enum Error {
     /// A copy was taken from another node.
     #[error(
         "{table} is not settled yet ({state}), and its copy comes from another node than the \
-         provider now given: transaction ids of one mean nothing on the other. Wait until it is ok \
-         there; or use --force (before replay starts: londiste INI --rewind), which copies it again"
+         provider now given: transaction ids of one mean nothing on the other. Wait until replay has \
+         settled it there; if that provider is gone, use --force (before replay starts: londiste INI \
+         --rewind), which copies it again"
     )]
     CopyOfOther {
         /// The table.
@@ -167,6 +168,18 @@ pub enum Error {
     /// Replay holds the lock of its consumer.
     #[error("replay of consumer {0} is running; stop it first")]
     NodeBusy(ConsumerName),
+    /// Replay did not come to the end of its batch, or is of a version that does not make way.
+    #[error(
+        "replay of consumer {consumer} has not made way in {} seconds; nothing has changed. Try again \
+         when it is not in a large batch, or stop it first",
+        limit.as_secs_f64()
+    )]
+    ReplayStays {
+        /// The consumer.
+        consumer: ConsumerName,
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// Nothing has been applied, so there is nothing to go on from.
     #[error("consumer {0} has no position on the subscriber; has replay been started?")]
     NoPosition(ConsumerName),

@@ -1,7 +1,10 @@
 //! Advisory locks: one ticker per database, one process per consumer.
 
+use std::time::Duration;
+
+use postgres::error::SqlState;
 use postgres::types::Type;
-use skytools::db::{During, GenericClient};
+use skytools::db::{Connection, During, GenericClient};
 
 use crate::{ConsumerName, Error};
 
@@ -62,13 +65,25 @@ pub fn is_consumer_locked(
     schema: &str,
     consumer: &ConsumerName,
 ) -> Result<bool, Error> {
+    any_lock(db, "l.granted", schema, consumer)
+}
+
+/// Whether there is an entry for the lock of a consumer that meets a condition.
+fn any_lock(
+    db: &mut impl GenericClient,
+    condition: &str,
+    schema: &str,
+    consumer: &ConsumerName,
+) -> Result<bool, Error> {
     let row = db
         .query_typed_one(
-            "select exists (select from pg_catalog.pg_locks l \
-             join pg_catalog.pg_database d on d.oid = l.database \
-             where l.locktype = 'advisory' and l.objsubid = 2 and l.granted \
-             and l.classid = $1::int4::oid and l.objid = hashtext($2)::oid \
-             and d.datname = current_database())",
+            &format!(
+                "select exists (select from pg_catalog.pg_locks l \
+                 join pg_catalog.pg_database d on d.oid = l.database \
+                 where l.locktype = 'advisory' and l.objsubid = 2 and {condition} \
+                 and l.classid = $1::int4::oid and l.objid = hashtext($2)::oid \
+                 and d.datname = current_database())"
+            ),
             &[
                 (&CONSUMER, Type::INT4),
                 (&format!("{schema}.{consumer}"), Type::TEXT),
@@ -76,6 +91,59 @@ pub fn is_consumer_locked(
         )
         .during("look at the lock of the consumer")?;
     Ok(row.get(0))
+}
+
+/// Takes the lock as [`try_consumer`] does, and waits for it up to `patience`; false if it was not to be had.
+/// Who holds it can find out that it is wanted, by [`is_consumer_wanted`], and give it back.
+///
+/// # Errors
+/// The statement failed.
+pub fn ask_for_consumer(
+    db: &mut Connection,
+    schema: &str,
+    consumer: &ConsumerName,
+    patience: Duration,
+) -> Result<bool, Error> {
+    // Zero would be for ever.
+    let milliseconds = patience.as_millis().max(1).to_string();
+    let mut tx = db.begin()?;
+    tx.query_typed(
+        "select pg_catalog.set_config('lock_timeout', $1, true)",
+        &[(&milliseconds, Type::TEXT)],
+    )
+    .during("limit the wait for the lock of the consumer")?;
+    let asked = tx
+        .query_typed(
+            "select pg_advisory_lock($1, hashtext($2))",
+            &[
+                (&CONSUMER, Type::INT4),
+                (&format!("{schema}.{consumer}"), Type::TEXT),
+            ],
+        )
+        .during("ask for the lock of the consumer");
+    match asked {
+        Ok(_) => {
+            tx.commit()?;
+            Ok(true)
+        }
+        Err(error) if error.sql_state() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+            tx.rollback()?;
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether another process waits for the lock of a consumer, see [`ask_for_consumer`].
+///
+/// # Errors
+/// The statement failed.
+pub fn is_consumer_wanted(
+    db: &mut impl GenericClient,
+    schema: &str,
+    consumer: &ConsumerName,
+) -> Result<bool, Error> {
+    any_lock(db, "not l.granted", schema, consumer)
 }
 
 /// Waits for the lock of a consumer and keeps it to the end of the transaction: for destinations

@@ -368,7 +368,7 @@ impl<C: DeserializeOwned> Job<C> {
                 idle && self.common.runs_until_idle()
             };
             if failed {
-                stop.pause(self.common.exception_sleep);
+                worker.pause_after_failure(&context, self.common.exception_sleep);
             } else if idle && !last && !stop.requested() {
                 worker.pause(&context, self.common.loop_delay);
             }

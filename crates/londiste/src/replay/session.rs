@@ -37,6 +37,9 @@ const TRANSACTION_TIMEOUT: i32 = 170_000;
 /// process before was killed.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a command may have the lock that was given to it.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(60);
+
 /// A database, connected on demand and prepared whenever it is connected anew.
 pub(crate) struct Session {
     side: Side,
@@ -144,6 +147,43 @@ impl Session {
     /// Drops the connection; the server rolls back what was open.
     pub(crate) fn reset(&mut self) {
         self.database.reset();
+    }
+
+    /// Whether another process asks for the lock. One that is not connected holds none.
+    pub(crate) fn is_wanted(&mut self) -> Result<bool, Error> {
+        match &self.lock {
+            Some(consumer) if self.database.is_open() => Ok(lock::is_consumer_wanted(
+                &mut **self.database.connection()?,
+                SCHEMA,
+                consumer,
+            )?),
+            _ => Ok(false),
+        }
+    }
+
+    /// Gives the lock to who asks for it, and takes it again when it is free; false if a stop was requested
+    /// before that.
+    ///
+    /// # Errors
+    /// It is not free after a long while: another process serves the consumer.
+    pub(crate) fn make_way(&mut self, poll: Duration, stop: &Stop) -> Result<bool, Error> {
+        if let Some(consumer) = &self.lock
+            && self.database.is_open()
+        {
+            let connection = self.database.connection()?;
+            lock::release_consumer(&mut **connection, SCHEMA, consumer)?;
+        }
+        self.database.reset();
+        let start = Instant::now();
+        loop {
+            if stop.sleep(poll) {
+                return Ok(false);
+            }
+            match self.open() {
+                Err(Error::Busy { .. }) if start.elapsed() < COMMAND_PATIENCE => {}
+                other => return other.map(|_| true),
+            }
+        }
     }
 
     /// Closes a connection past its lifetime; between two rounds only. The lock is given back first:

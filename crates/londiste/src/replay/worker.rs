@@ -29,10 +29,13 @@ use super::stream::{self, Counts};
 use super::supervisor::Supervisor;
 use super::trouble::Trouble;
 use crate::failpoint;
-use crate::{Config, Error};
+use crate::{Config, Error, node};
 
 /// How often replay says whom it waits for.
 const WAIT_REMINDER: Duration = Duration::from_secs(30);
+
+/// How often replay looks for another provider while it cannot go on.
+const FAILURE_POLL: Duration = Duration::from_secs(1);
 
 /// Applies the queue on the subscriber, and starts copies of tables that were added.
 pub(crate) struct Replay {
@@ -60,6 +63,10 @@ pub(crate) struct Replay {
     trouble: Trouble,
     /// Since when a script waits for tables that are being copied.
     script_waits: Option<Instant>,
+    /// When it was last looked whether a command asks replay to make way.
+    looked: Option<Instant>,
+    /// What "subscriber change-provider" had stored when replay turned to its provider.
+    stored_provider: Option<String>,
 }
 
 #[derive(Debug)]
@@ -97,7 +104,49 @@ impl Replay {
             careful: None,
             trouble: Trouble::default(),
             script_waits: None,
+            looked: None,
+            stored_provider: None,
         }
+    }
+
+    /// Whether a command asks replay to make way, or has not waited for that; looks now and then.
+    fn is_wanted(&mut self) -> Result<bool, Error> {
+        let poll = self.settings.sync_poll;
+        if !self.attached || self.looked.is_some_and(|last| last.elapsed() < poll) {
+            return Ok(false);
+        }
+        self.looked = Some(Instant::now());
+        match self.subscriber.open() {
+            Ok(_) => self.subscriber.is_wanted(),
+            Err(Error::Busy { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the provider was changed since replay turned to it, or is being changed; `None` if the
+    /// subscriber does not answer.
+    fn is_moved(&mut self) -> Option<bool> {
+        let db = match self.subscriber.open() {
+            Ok(db) => db,
+            Err(Error::Busy { .. }) => return Some(true),
+            Err(_) => return None,
+        };
+        let stored = node::provider_text(db, &self.settings.queue).ok()?;
+        Some(stored != self.stored_provider || self.subscriber.is_wanted().ok()?)
+    }
+
+    /// Lets a command have the consumer for a moment, such as one that changes the provider. What it changes
+    /// is looked at when it is done. Copies end meanwhile: they may be at the wrong provider.
+    fn make_way(&mut self, stop: &Stop) -> Result<(), Error> {
+        info!("making way for a command");
+        self.copies = Supervisor::default();
+        self.provider.reset();
+        self.sequences.forget();
+        self.joined = false;
+        if self.subscriber.make_way(self.settings.sync_poll, stop)? {
+            info!("the command is done, going on");
+        }
+        Ok(())
     }
 
     /// Does what is due between batches.
@@ -137,6 +186,7 @@ impl Replay {
         }
         let queue = &settings.queue;
         mirror::check_role(self.mirror.is_some(), self.subscriber.open()?, queue)?;
+        self.stored_provider = node::provider_text(self.subscriber.open()?, queue)?;
         join::join(settings, provider, &mut self.subscriber)?;
         if !self.attached {
             attach::attach(settings, provider, &mut self.subscriber)?;
@@ -161,7 +211,7 @@ impl Replay {
     }
 
     /// Brings everything into the state in which `batch` may be applied; returns the tables then.
-    /// `None` if a stop was requested while waiting.
+    /// `None` if a stop was requested while waiting, or a command asks for the consumer.
     fn prepare(&mut self, batch: &Batch, stop: &Stop) -> Result<Option<Vec<Table>>, Error> {
         let mut reminder = Instant::now();
         let tables = loop {
@@ -179,7 +229,8 @@ impl Replay {
                     info!("waiting for the copy of {}: {}", table.name, table.state);
                 }
             }
-            if stop.sleep(self.settings.sync_poll) {
+            if stop.sleep(self.settings.sync_poll) || self.is_wanted()? {
+                self.looked = None;
                 return Ok(None);
             }
         };
@@ -317,6 +368,10 @@ fn restore_triggers(subscriber: &mut Connection, table: &str) -> Result<(), DbEr
 impl Replay {
     /// Takes a batch and applies it, or does what is due while there is none.
     fn round(&mut self, context: &mut Context) -> Result<Work, Error> {
+        if self.is_wanted()? {
+            self.make_way(&context.stop)?;
+            return Ok(Work::More);
+        }
         if !self.joined {
             self.attach(&context.stop)?;
         }
@@ -393,6 +448,33 @@ impl Worker for Replay {
             // A reload ends the sleep early.
             let disturbed = stopped || start.elapsed() < step;
             if disturbed || Instant::now() >= end || self.something_begins() {
+                return;
+            }
+            // One that cannot be asked is a matter of the next round.
+            if self.is_wanted().unwrap_or(true) {
+                self.looked = None;
+                return;
+            }
+        }
+    }
+
+    /// Goes on at once at another provider.
+    fn pause_after_failure(&mut self, context: &Context, delay: Duration) {
+        let end = Instant::now() + delay;
+        loop {
+            let start = Instant::now();
+            let rest = end.saturating_duration_since(start);
+            let moved = match self.attached {
+                true => self.is_moved(),
+                false => None,
+            };
+            let step = match moved {
+                Some(true) => return,
+                Some(false) => rest.min(FAILURE_POLL),
+                None => rest,
+            };
+            let disturbed = context.stop.pause(step) || start.elapsed() < step;
+            if disturbed || Instant::now() >= end {
                 return;
             }
         }

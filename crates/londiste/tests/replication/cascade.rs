@@ -3,3 +3,4 @@
 mod failover;
 mod relay;
 mod stage;
+mod switch;

@@ -54,6 +54,12 @@ pub trait Worker {
         context.stop.pause(delay);
     }
 
+    /// Waits after a failed round and [`Worker::recover`]: for `delay` at most, and not past a stop or reload
+    /// request.
+    fn pause_after_failure(&mut self, context: &Context, delay: Duration) {
+        context.stop.pause(delay);
+    }
+
     /// Does what is due once more before an orderly end: by a stop request or after the last round that
     /// was asked for, and not after a failed one.
     ///

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use pgq::{QueueName, TickId, admin, position};
+use pgq::{ConsumerName, QueueName, TickId, admin, lock, position};
 use postgres::types::Type;
 use skytools::conninfo::ConnInfo;
 use skytools::daemon::Stop;
@@ -15,18 +15,26 @@ use crate::replay::state::{self, Actor, MergeState};
 use crate::schema::Side;
 use crate::{Error, node, schema};
 
+/// How many times `lock_timeout` replay may take to come to the end of its batch.
+const PATIENCE: u32 = 6;
+
+/// How long the server waits at a time, so that a signal is heard.
+const ATTEMPT: Duration = Duration::from_millis(500);
+
 /// Read the queue from another node of the cascade from now on
 ///
-/// Replay has to be stopped. The new provider must have the tick up to which this subscriber has applied.
+/// Replay may run: it makes way after its batch, and goes on at the new provider. That must have the tick up to
+/// which this subscriber has applied.
 #[derive(Debug, clap::Args)]
 pub(in super::super) struct Args {
     /// Connect string of the new provider
     #[arg(value_name = "DSN")]
     dsn: String,
-    /// How many seconds to wait for a provider that is behind this subscriber
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    /// How many seconds to wait for a provider that is behind this subscriber, and for tables that replay is
+    /// about to take over from their copies
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     wait: f64,
-    /// Store nothing on the subscriber: provider_db of the configuration is changed by hand
+    /// Store nothing on the subscriber: provider_db of the configuration is changed by hand, with replay stopped
     #[arg(long)]
     no_store: bool,
 }
@@ -40,8 +48,8 @@ pub(in super::super) fn run(
     let conninfo =
         ConnInfo::parse(&args.dsn).map_err(|source| Error::ConnInfo { key: "DSN", source })?;
     let mut new = setup.database(conninfo.clone());
+    let patience = setup.config.lock_timeout * PATIENCE;
     let subscriber = setup.subscriber()?;
-    super::lock_replay(subscriber, &consumer)?;
     let Some(tick) = position::last_tick(&mut **subscriber, "londiste", &consumer)? else {
         return Err(Error::NoPosition(consumer));
     };
@@ -50,10 +58,22 @@ pub(in super::super) fn run(
     if admin::queue_info(&mut **provider, Some(queue))?.is_empty() {
         return Err(Error::NoQueue(queue.clone()));
     }
+    // What is wrong is said before replay is disturbed.
     node::meet(queue, &consumer, provider, subscriber)?;
     if !args.no_store && !node::can_join(queue, provider, subscriber)? {
         return Err(Error::CannotStore(queue.clone()));
     }
+    await_settled(args.wait, subscriber, queue, &consumer, force, stop)?;
+    await_tick(args.wait, provider, queue, tick, stop)?;
+    match args.no_store {
+        true => super::lock_replay(subscriber, &consumer)?,
+        false => ask_replay(subscriber, &consumer, patience, stop)?,
+    }
+    // Replay may have come further.
+    let Some(tick) = position::last_tick(&mut **subscriber, "londiste", &consumer)? else {
+        return Err(Error::NoPosition(consumer));
+    };
+    node::meet(queue, &consumer, provider, subscriber)?;
     await_tick(args.wait, provider, queue, tick, stop)?;
     settle_tables(subscriber, queue, force)?;
     if mirror::is_relay(subscriber, queue)? {
@@ -80,10 +100,38 @@ pub(in super::super) fn run(
         false => info!("provider of queue {queue} from now on: {conninfo}"),
         true => info!("to be set in the configuration: provider_db = {conninfo}"),
     }
+    // Replay need not wait for the farewell to a server that may not answer.
+    lock::release_consumer(&mut **subscriber, "londiste", &consumer)?;
     if !same_node(&mut old, provider, queue)? {
         super::leave(old.connection().map_err(Error::from), queue, &consumer);
     }
     Ok(Outcome::Done)
+}
+
+/// Takes the lock of replay for the rest of the command; one that runs gives it between two batches.
+fn ask_replay(
+    db: &mut Connection,
+    consumer: &ConsumerName,
+    patience: Duration,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let start = Instant::now();
+    if lock::try_consumer(&mut **db, "londiste", consumer)? {
+        return Ok(());
+    }
+    info!("waiting for replay to make way");
+    while !lock::ask_for_consumer(db, "londiste", consumer, ATTEMPT)? {
+        if stop.requested() {
+            return Err(Error::Interrupted);
+        }
+        if !patience.is_zero() && start.elapsed() > patience {
+            return Err(Error::ReplayStays {
+                consumer: consumer.clone(),
+                limit: patience,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Waits until the provider has the tick.
@@ -122,15 +170,47 @@ fn await_tick(
     }
 }
 
-/// Refuses while copies depend on the old provider, or gives them up.
-fn settle_tables(subscriber: &mut Connection, queue: &QueueName, force: bool) -> Result<(), Error> {
-    let unsettled = state::unsettled(subscriber, queue)?;
-    if let (Some(table), false) = (unsettled.first(), force) {
-        return Err(Error::CopyOfOther {
+/// Refuses while copies depend on the old provider, unless they may begin again.
+fn need_settled(subscriber: &mut Connection, queue: &QueueName, force: bool) -> Result<(), Error> {
+    match state::unsettled(subscriber, queue)?.first() {
+        Some(table) if !force => Err(Error::CopyOfOther {
             table: table.name.clone(),
-            state: table.state.to_string(),
-        });
+            state: match table.state {
+                MergeState::Ok => "copied a moment ago".to_owned(),
+                state => state.to_string(),
+            },
+        }),
+        _ => Ok(()),
     }
+}
+
+/// As [`need_settled`], after waiting for tables that replay, if it runs, will settle.
+fn await_settled(
+    seconds: f64,
+    subscriber: &mut Connection,
+    queue: &QueueName,
+    consumer: &ConsumerName,
+    force: bool,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let wait = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+    let start = Instant::now();
+    loop {
+        let runs = lock::is_consumer_locked(&mut **subscriber, "londiste", consumer)?;
+        match need_settled(subscriber, queue, force) {
+            Err(Error::CopyOfOther { .. }) if runs && start.elapsed() < wait => {}
+            result => return result,
+        }
+        if stop.sleep(super::POLL) {
+            return Err(Error::Interrupted);
+        }
+    }
+}
+
+/// As [`need_settled`], and has them begin again.
+fn settle_tables(subscriber: &mut Connection, queue: &QueueName, force: bool) -> Result<(), Error> {
+    need_settled(subscriber, queue, force)?;
+    let unsettled = state::unsettled(subscriber, queue)?;
     step(subscriber, |tx| {
         for table in &unsettled {
             warn!("{} will be copied from the new provider", table.name);
