@@ -65,12 +65,14 @@ impl Tables {
         job: &Job<Config>,
         context: &Context,
         options: &Options,
+        condition: Option<&str>,
     ) -> Result<Checker, Error> {
         let manner = Manner {
             terms: self.terms(context, options),
             chunk: self.chunk,
             max_age: Duration::from_secs(self.max_age),
             json: options.json,
+            condition: condition.map(str::to_owned),
         };
         Checker::new(job, manner)
     }
@@ -154,7 +156,7 @@ impl Tables {
 pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<ExitCode, Error> {
     let job = job.with_pidfile_suffix(".repair");
     let outcome = job.run_command(|job, context| {
-        let mut checker = args.tables.checker(job, context, &options)?;
+        let mut checker = args.tables.checker(job, context, &options, None)?;
         let mut resume = args.tables.resume(job, "compare")?;
         let sql = job.config.compare_sql.as_deref();
         let tables = &args.tables;

@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Repair the rows right away instead of writing a file
     #[arg(long)]
     apply: bool,
+    /// Look only at rows for which the SQL condition holds, on either side
+    #[arg(long, value_name = "CONDITION")]
+    repair_where: Option<String>,
     /// Exit with 3 if rows differed
     #[arg(long)]
     strict: bool,
@@ -41,8 +44,13 @@ pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<Exit
     let job = job.with_pidfile_suffix(".repair");
     let outcome =
         job.run_command(|job, context| {
-            let mut checker = args.tables.checker(job, context, &options)?;
-            let mut resume = args.tables.resume(job, "repair")?;
+            let condition = args.repair_where.as_deref();
+            let mut checker = args.tables.checker(job, context, &options, condition)?;
+            let of = match condition {
+                Some(condition) => format!("repair where {condition}"),
+                None => "repair".to_owned(),
+            };
+            let mut resume = args.tables.resume(job, &of)?;
             let mut repairer = match args.apply {
                 true => Some(Repairer::new(job, args.tables.terms(context, &options))?),
                 false => None,
@@ -119,7 +127,10 @@ fn finish(
         Checked::Ranges(totals, sums) => (totals, sums),
         Checked::NoKey => {
             checker.part()?;
-            error!("{table}: pkeys do not match, or there is none");
+            error!(
+                "{table}: pkeys do not match: no primary key, and no unique index of columns that are NOT NULL, \
+                 is the same on both sides, so its rows cannot be told apart; \"resync\" copies it again"
+            );
             return Ok((Outcome::Failed, report));
         }
     };

@@ -34,6 +34,8 @@ pub(crate) struct Manner {
     /// Time after which the snapshots are let go, and both sides meet anew.
     pub(crate) max_age: Duration,
     pub(crate) json: bool,
+    /// Which rows are compared, as SQL; `None`: all.
+    pub(crate) condition: Option<String>,
 }
 
 /// What becomes of differences.
@@ -208,7 +210,8 @@ impl Checker {
     /// What is compared of the table; both sides must have met.
     pub(crate) fn layout(&mut self, table: &TableName) -> Result<Layout, Error> {
         let subscriber = self.subscriber.connection()?;
-        Layout::read(self.driller.connection()?, subscriber, table)
+        let condition = self.manner.condition.as_deref();
+        Layout::read(self.driller.connection()?, subscriber, table, condition)
     }
 
     /// Compares a table, from where an earlier run ended.

@@ -115,7 +115,8 @@ pub(crate) enum Whose {
 ///
 /// Where both sides sort keys differently, a row can lie in one range here and in another there;
 /// looked up by its key it is found. What the subscriber has too much is told for keys seen there
-/// only: the provider's rows are told where they were seen themselves.
+/// only: the provider's rows are told where they were seen themselves. A condition that holds on
+/// one side only is no reason to take a row for missing.
 pub(crate) fn verify(
     provider: &mut Session<'_>,
     subscriber: &mut Session<'_>,
@@ -123,8 +124,19 @@ pub(crate) fn verify(
     keys: &[Key],
     whose: Whose,
 ) -> Result<Vec<Difference>, Error> {
-    let mut here = read::rows(provider, layout, Side::Provider, keys)?;
-    let mut there = read::rows(subscriber, layout, Side::Subscriber, keys)?;
+    let all = layout.all_rows(Side::Provider);
+    let mut here = read::rows(provider, layout, Side::Provider, all, keys)?;
+    let all = layout.all_rows(Side::Subscriber);
+    let mut there = read::rows(subscriber, layout, Side::Subscriber, all, keys)?;
+    let seen: Vec<usize> = match (whose, layout.restricted) {
+        (Whose::Provider, _) => Vec::new(),
+        (Whose::Subscriber, false) => (0..keys.len()).collect(),
+        (Whose::Subscriber, true) => {
+            let compared = layout.from(Side::Provider);
+            let seen = read::rows(provider, layout, Side::Provider, compared, keys)?;
+            seen.into_keys().collect()
+        }
+    };
     Ok((0..keys.len())
         .filter_map(|nr| match (here.remove(&nr), there.remove(&nr)) {
             (Some(provider), None) if whose == Whose::Provider => {
@@ -132,7 +144,7 @@ pub(crate) fn verify(
             }
             (None, Some(subscriber)) => Some(Difference::Extra(subscriber)),
             (Some(provider), Some(subscriber))
-                if whose == Whose::Provider && !same(layout, &provider, &subscriber) =>
+                if !seen.contains(&nr) && !same(layout, &provider, &subscriber) =>
             {
                 Some(Difference::Changed {
                     provider,

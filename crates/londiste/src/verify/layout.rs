@@ -44,12 +44,22 @@ pub(crate) struct Layout {
     pub(crate) key_decides: bool,
     /// The subscriber's table is partitioned.
     pub(crate) partitioned: bool,
+    /// A condition leaves rows out.
+    pub(crate) restricted: bool,
     /// Some columns are not compared.
     pub(crate) ignores_columns: bool,
     /// Hash of a row `t`, as SQL.
     hash: String,
-    provider_from: String,
-    subscriber_from: String,
+    provider: From,
+    subscriber: From,
+}
+
+/// A table of a side for `from`, with the alias `t`.
+#[derive(Debug)]
+struct From {
+    /// The rows that are compared.
+    compared: String,
+    all: String,
 }
 
 /// A column of both sides.
@@ -70,12 +80,53 @@ pub(crate) struct Column {
 struct Table {
     kind: RelationKind,
     columns: Vec<table::Column>,
-    key: Vec<String>,
-    deferrable: bool,
+    keys: Vec<Key>,
     types: HashMap<u32, String>,
     major: i32,
     encoding: String,
     probe: i64,
+}
+
+/// Columns that tell the rows of a table apart, none of them null.
+struct Key {
+    columns: Vec<String>,
+    /// It can decide a conflict of an insert.
+    decides: bool,
+}
+
+impl Key {
+    /// The primary key, then unique indexes that are as good, the shorter ones first.
+    fn read_all(db: &mut Session<'_>, table: u32) -> Result<Vec<Key>, Error> {
+        let step = "look up the keys of a table";
+        // An index knows its columns by their numbers; those behind the first `indnkeyatts` are no part of
+        // the key.
+        let rows = db
+            .query_typed(
+                "select k.columns, i.indimmediate and not i.indisexclusion
+                   from pg_catalog.pg_index i
+                   join pg_catalog.pg_class x on x.oid = i.indexrelid,
+                        lateral (
+                            select array_agg(a.attname::text order by p.place) as columns,
+                                   bool_and(a.attnotnull) as not_null
+                              from unnest(i.indkey::pg_catalog.int2[]) with ordinality p (number, place)
+                              join pg_catalog.pg_attribute a
+                                on a.attrelid = i.indrelid and a.attnum = p.number
+                             where p.place <= i.indnkeyatts) k
+                  where i.indrelid = $1 and i.indisunique and i.indisvalid
+                    and i.indpred is null and i.indexprs is null and k.not_null
+                    and (i.indisprimary or i.indimmediate)
+                  order by i.indisprimary desc, i.indnkeyatts, x.relname",
+                &[(&table, Type::OID)],
+            )
+            .during(step)?;
+        Ok(rows
+            .iter()
+            .map(|row| Key {
+                columns: row.get(0),
+                decides: row.get(1),
+            })
+            .collect())
+    }
 }
 
 impl Table {
@@ -85,10 +136,8 @@ impl Table {
             .query_typed_one(
                 "select pg_catalog.current_setting('server_version_num')::int4,
                         pg_catalog.current_setting('server_encoding'),
-                        pg_catalog.hashtextextended('probe', 0),
-                        exists (select from pg_catalog.pg_index i
-                                 where i.indrelid = $1 and i.indisprimary and not i.indimmediate)",
-                &[(&relation.oid, Type::OID)],
+                        pg_catalog.hashtextextended('probe', 0)",
+                &[],
             )
             .during("read the server version")?;
         let version: i32 = row.get(0);
@@ -105,8 +154,7 @@ impl Table {
         Ok(Table {
             kind: relation.kind,
             columns: table::columns(db, relation.oid)?,
-            key: table::primary_key(db, relation.oid)?,
-            deferrable: row.get(3),
+            keys: Key::read_all(db, relation.oid)?,
             // Without modifier: a cast to char(3) would cut a key off.
             types: types
                 .iter()
@@ -123,12 +171,20 @@ impl Table {
     }
 
     /// Rows of a plain table without those of its children, of a partitioned one with them.
-    fn from(&self, name: &TableName) -> String {
+    fn from(&self, name: &TableName, condition: Option<&str>) -> From {
         let only = match self.kind {
             RelationKind::PartitionedTable => "",
             _ => "only ",
         };
-        format!("{only}{} t", name.quoted())
+        let all = format!("{only}{} t", name.quoted());
+        From {
+            // The condition may end in a comment.
+            compared: match condition {
+                Some(condition) => format!("(select t.* from {all} where ({condition}\n)) t"),
+                None => all.clone(),
+            },
+            all,
+        }
     }
 
     fn plain(&self, name: &str) -> Option<&table::Column> {
@@ -139,7 +195,7 @@ impl Table {
 }
 
 impl Layout {
-    /// Reads the table on both sides.
+    /// Reads the table on both sides. Rows for which `condition`, SQL, does not hold are not compared.
     ///
     /// # Errors
     /// It is missing on one of them.
@@ -147,11 +203,22 @@ impl Layout {
         provider: &mut Session<'_>,
         subscriber: &mut Session<'_>,
         name: &TableName,
+        condition: Option<&str>,
     ) -> Result<Layout, Error> {
         let here = Table::read(provider, name)?;
         let there = Table::read(subscriber, name)?;
-        let mut order = here.key.clone();
-        let rest = here.columns.iter().filter(|c| !here.key.contains(&c.name));
+        let written =
+            |column: &String| here.plain(column).is_some() && there.plain(column).is_some();
+        let common = here.keys.iter().find_map(|key| {
+            let other = there
+                .keys
+                .iter()
+                .find(|other| other.columns == key.columns)?;
+            key.columns.iter().all(written).then_some((key, other))
+        });
+        let key = common.map_or(&[][..], |(key, _)| &key.columns);
+        let mut order = key.to_vec();
+        let rest = here.columns.iter().filter(|c| !key.contains(&c.name));
         order.extend(rest.map(|column| column.name.clone()));
         let columns: Vec<Column> = order
             .iter()
@@ -169,20 +236,18 @@ impl Layout {
                 })
             })
             .collect();
-        let written = |table: &Table| table.columns.iter().filter(|c| !c.generated).count();
-        let key_is_common = here.key == there.key
-            && here.key.iter().all(|name| here.plain(name).is_some())
-            && here.key.iter().all(|name| there.plain(name).is_some());
+        let count = |table: &Table| table.columns.iter().filter(|c| !c.generated).count();
         Ok(Layout {
             table: name.clone(),
             hash: hash(&here, &there, &columns),
-            ignores_columns: written(&here) != columns.len() || written(&there) != columns.len(),
+            ignores_columns: count(&here) != columns.len() || count(&there) != columns.len(),
             columns,
-            key_length: if key_is_common { here.key.len() } else { 0 },
-            key_decides: !there.deferrable,
+            key_length: key.len(),
+            key_decides: common.is_some_and(|(_, other)| other.decides),
             partitioned: there.kind == RelationKind::PartitionedTable,
-            provider_from: here.from(name),
-            subscriber_from: there.from(name),
+            restricted: condition.is_some(),
+            provider: here.from(name, condition),
+            subscriber: there.from(name, condition),
         })
     }
 
@@ -197,11 +262,20 @@ impl Layout {
         &self.columns[..self.key_length]
     }
 
-    /// For `from`, with the alias `t`.
+    /// The rows that are compared, for `from`, with the alias `t`.
     pub(crate) fn from(&self, side: Side) -> &str {
+        &self.side(side).compared
+    }
+
+    /// All rows of the table, for `from`, with the alias `t`.
+    pub(crate) fn all_rows(&self, side: Side) -> &str {
+        &self.side(side).all
+    }
+
+    fn side(&self, side: Side) -> &From {
         match side {
-            Side::Provider => &self.provider_from,
-            Side::Subscriber => &self.subscriber_from,
+            Side::Provider => &self.provider,
+            Side::Subscriber => &self.subscriber,
         }
     }
 

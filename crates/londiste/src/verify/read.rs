@@ -176,11 +176,13 @@ pub(crate) fn hashes(
 
 /// Rows by key, in the place of the key; keys that are no key of the side are left out.
 ///
-/// Equality decides, not order, which may differ between the sides.
+/// Equality decides, not order, which may differ between the sides. `from` is of the layout: all rows
+/// of the table, or those that are compared.
 pub(crate) fn rows(
     db: &mut Session<'_>,
     layout: &Layout,
     side: Side,
+    from: &str,
     keys: &[Key],
 ) -> Result<HashMap<usize, Values>, DbError> {
     let places: Vec<String> = (0..keys.len())
@@ -199,11 +201,10 @@ pub(crate) fn rows(
         .map(|column| layout::text(&format!("t.{}", column.name)))
         .collect();
     let sql = format!(
-        "select v.nr, {} from (values {}) v (nr, {}) join {} on {}",
+        "select v.nr, {} from (values {}) v (nr, {}) join {from} on {}",
         texts.join(", "),
         places.join(", "),
         names.join(", "),
-        layout.from(side),
         equal.join(" and "),
     );
     let step = format!("read rows of {} on the {}", layout.table, side.name());

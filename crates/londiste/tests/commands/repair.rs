@@ -309,6 +309,146 @@ fn a_table_without_a_common_key_is_compared_but_not_repaired() -> TestResult {
 }
 
 #[test]
+fn an_index_that_tells_rows_apart_serves_as_the_key() -> TestResult {
+    let mut pair = Pair::installed()?;
+    pair.both(
+        "create table t (a text not null, b int not null, v text);
+         create unique index by_both on t (b, a) include (v);
+         create unique index of_some on t (b) where v = 'no';
+         create table log (v text)",
+    )?;
+    pair.ok("provider add t --key-index by_both")?;
+    pair.ok("provider add log --insert-only")?;
+    let mut set = replicate(pair, &["t", "log"])?;
+    set.pair.provider.batch_execute(
+        "insert into t select g, g % 7, 'x' from generate_series(1, 500) g;
+         insert into log values ('a'), ('a'), (null)",
+    )?;
+    set.pair.ok("compare t log")?;
+    set.pair.subscriber.batch_execute(
+        "delete from t where a in ('3', '400'); update t set v = null where b = 2 and a < '2';
+         insert into t values ('new', 3, 'x'); delete from log where v is null",
+    )?;
+    let (code, json) = report(&set, "compare t --json --chunk 20")?;
+    assert_eq!(code, Some(3));
+    assert_eq!(
+        (&json[0]["missing"], &json[0]["extra"]),
+        (&2.into(), &1.into()),
+        "{json}"
+    );
+    set.pair.ok("repair t")?;
+    run_fix(&mut set, "fix.public.t.sql")?;
+    set.pair.ok("compare t")?;
+    set.pair
+        .subscriber
+        .batch_execute("update t set v = 'y' where b = 1")?;
+    set.pair.ok("repair t --apply")?;
+    set.pair.ok("compare t")?;
+    // Rows that may be there twice are compared as a whole.
+    assert_eq!(set.pair.run("compare log")?.code, Some(3));
+    let run = set.pair.run("repair log")?;
+    assert_eq!(run.code, Some(1));
+    assert!(
+        run.log
+            .contains("ERROR public.log: pkeys do not match: no primary key"),
+        "{}",
+        run.log
+    );
+    Ok(())
+}
+
+#[test]
+fn only_rows_of_a_condition_are_repaired() -> TestResult {
+    let mut set = replicating(
+        "create table t (id int primary key, k int, nr text); create table u (id int primary key)",
+        &["t", "u"],
+    )?;
+    set.pair
+        .provider
+        .batch_execute("insert into t select g, g % 2, 'x' from generate_series(1, 3000) g")?;
+    set.pair.ok("compare t")?;
+    let damage = "update t set nr = 'wrong' where id in (10, 11, 2000, 2001);
+         delete from t where id in (20, 21); insert into t values (0, 0, 'new'), (-1, 1, 'new');
+         update t set k = 5 where id = 30; update t set k = 0 where id = 31";
+    let left = "select string_agg(id::text, ',' order by id) from t
+                where id < 1 or nr = 'wrong' or k <> id % 2";
+    // A row that either side takes for one of the condition is one.
+    let found = "src: 1500 rows, dst: 1500 rows, missed: 1 inserts, 4 updates, 1 deletes\n";
+    for apply in [false, true] {
+        set.pair.subscriber.batch_execute(damage)?;
+        let mut arguments = vec![
+            "repair",
+            "t",
+            "--repair-where",
+            "k = 0 -- even",
+            "--chunk",
+            "100",
+        ];
+        if apply {
+            arguments.push("--apply");
+        }
+        let run = set.pair.run_args(&arguments)?;
+        assert_eq!(run.code, Some(0), "{}", run.log);
+        assert!(run.log.contains(found), "{}", run.log);
+        if !apply {
+            run_fix(&mut set, "fix.public.t.sql")?;
+        }
+        assert_eq!(
+            value::<String>(&mut set.pair.subscriber, left)?,
+            "-1,11,2001"
+        );
+        set.pair.ok("repair t --apply")?;
+        set.pair.ok("compare t")?;
+    }
+
+    // What the condition is belongs to what a later run goes on with.
+    set.pair
+        .subscriber
+        .batch_execute("update t set nr = 'wrong' where id = 10")?;
+    let run = |condition| {
+        set.pair
+            .run_args(&["repair", "--resume", "state", "--repair-where", condition])
+    };
+    let first = run("k = 0")?;
+    assert_eq!(first.code, Some(1));
+    assert!(
+        first.log.contains("column \"k\" does not exist"),
+        "{}",
+        first.log
+    );
+    assert!(
+        first.log.contains("INFO finished public.t: "),
+        "{}",
+        first.log
+    );
+    let other = run("k = 1")?;
+    assert_eq!(other.code, Some(1));
+    assert!(
+        other.log.contains("cannot use state for --resume"),
+        "{}",
+        other.log
+    );
+    let again = run("k = 0")?;
+    assert!(
+        again
+            .log
+            .contains("INFO public.t was finished by an earlier run\n"),
+        "{}",
+        again.log
+    );
+    let wrong = set
+        .pair
+        .run_args(&["repair", "t", "--repair-where", "k = 'a"])?;
+    assert_eq!(wrong.code, Some(1));
+    assert!(
+        wrong.log.contains("unterminated quoted string"),
+        "{}",
+        wrong.log
+    );
+    Ok(())
+}
+
+#[test]
 fn partitioned_tables_are_repaired() -> TestResult {
     let mut set = replicating(
         "create table t (id int primary key, v text) partition by range (id);
