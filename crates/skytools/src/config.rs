@@ -35,8 +35,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `#[serde(flatten)]` does not work here: values are text until a field says what it wants.
+//! `#[serde(flatten)]` does not work here: values are text until a field says what it wants. [`Both`]
+//! reads a section into two structs.
 
+mod both;
 mod common;
 pub(crate) mod de;
 mod fields;
@@ -49,6 +51,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
+pub use both::Both;
 pub use common::CommonConfig;
 pub use fields::{bytes, file, optional_file, seconds};
 
@@ -290,9 +293,9 @@ impl Settings {
     /// `known` are the key lists of the structs; nothing is reported if one of them takes any key.
     fn unknown_keys(
         &self,
-        known: &[Option<&'static [&'static str]>],
+        known: &[Option<Vec<&'static str>>],
     ) -> Vec<(String, Option<&'static str>)> {
-        let Some(known) = known.iter().copied().collect::<Option<Vec<_>>>() else {
+        let Some(known) = known.iter().cloned().collect::<Option<Vec<_>>>() else {
             return Vec::new();
         };
         let known = known.concat();

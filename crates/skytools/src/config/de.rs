@@ -121,49 +121,80 @@ impl de::Error for Problem {
 }
 
 /// The keys a struct reads, other names of a field included; `None` if it takes any key.
-pub(crate) fn fields_of<T: DeserializeOwned>() -> Option<&'static [&'static str]> {
-    struct FieldNames<'a>(&'a mut Option<&'static [&'static str]>);
+pub(crate) fn fields_of<T: DeserializeOwned>() -> Option<Vec<&'static str>> {
+    let mut found = Vec::new();
+    // Always an error; the names are what it was asked for.
+    let _ = T::deserialize(FieldNames(&mut found));
+    if found.is_empty() {
+        return None;
+    }
+    let found: Option<Vec<_>> = found.into_iter().collect();
+    found.map(|lists| lists.concat())
+}
 
-    impl<'de> Deserializer<'de> for FieldNames<'_> {
-        type Error = Problem;
+/// Collects the names of the fields of structs; `None` for what takes any.
+struct FieldNames<'a>(&'a mut Vec<Option<&'static [&'static str]>>);
 
-        fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Problem> {
-            Err(Problem::message("asked for its fields only"))
-        }
+impl FieldNames<'_> {
+    fn answer<T>(self, fields: Option<&'static [&'static str]>) -> Result<T, Problem> {
+        self.0.push(fields);
+        Err(Problem::message("asked for its fields only"))
+    }
+}
 
-        fn deserialize_struct<V: Visitor<'de>>(
-            self,
-            _: &'static str,
-            fields: &'static [&'static str],
-            visitor: V,
-        ) -> Result<V::Value, Problem> {
-            *self.0 = Some(fields);
-            self.deserialize_any(visitor)
-        }
+impl<'de> Deserializer<'de> for FieldNames<'_> {
+    type Error = Problem;
 
-        fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-            *self.0 = Some(&[]);
-            self.deserialize_any(visitor)
-        }
-
-        fn deserialize_newtype_struct<V: Visitor<'de>>(
-            self,
-            _: &'static str,
-            visitor: V,
-        ) -> Result<V::Value, Problem> {
-            visitor.visit_newtype_struct(self)
-        }
-
-        forward_to_deserialize_any! {
-            bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
-            option unit_struct seq tuple tuple_struct map enum identifier ignored_any
-        }
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Problem> {
+        self.answer(None)
     }
 
-    let mut fields = None;
-    // Always an error; the names are what it was asked for.
-    let _ = T::deserialize(FieldNames(&mut fields));
-    fields
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Problem> {
+        self.answer(Some(fields))
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Problem> {
+        self.answer(Some(&[]))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        visitor.visit_seq(FieldNames(self.0))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        option unit_struct seq tuple map enum identifier ignored_any
+    }
+}
+
+/// The structs of a [`Both`](super::Both).
+impl<'de> SeqAccess<'de> for FieldNames<'_> {
+    type Error = Problem;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Problem> {
+        seed.deserialize(FieldNames(self.0)).map(Some)
+    }
 }
 
 /// Reads one value.
@@ -220,9 +251,32 @@ impl<'de> Deserializer<'de> for SectionReader<'_> {
         visitor.visit_newtype_struct(self)
     }
 
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        visitor.visit_seq(Again(self.0))
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        seq tuple tuple_struct map enum identifier ignored_any
+        seq tuple map enum identifier ignored_any
+    }
+}
+
+/// The same section for each struct of a [`Both`](super::Both).
+struct Again<'a>(Scope<'a>);
+
+impl<'de> SeqAccess<'de> for Again<'_> {
+    type Error = Problem;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Problem> {
+        seed.deserialize(SectionReader(self.0)).map(Some)
     }
 }
 
