@@ -17,7 +17,6 @@ mod config;
 mod copy;
 mod error;
 mod execute;
-mod failpoint;
 mod names;
 mod node;
 mod registry;
@@ -27,6 +26,7 @@ mod verify;
 
 use std::process::ExitCode;
 
+use pgq::failpoint;
 use skytools::daemon::{Job, Signal};
 use tracing::info;
 

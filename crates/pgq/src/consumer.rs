@@ -69,6 +69,7 @@ mod args;
 mod config;
 mod coop;
 mod local;
+mod open_batch;
 mod plain;
 mod remote;
 mod serial;
@@ -81,16 +82,8 @@ pub use args::{ConsumerArgs, SerialArgs};
 pub use config::{ConsumerConfig, FailedEventAction, LockLevel};
 pub use coop::CoopConsumer;
 pub use local::LocalConsumer;
+pub use open_batch::{BatchWork, OpenBatch};
 pub use plain::Consumer;
 pub use remote::RemoteConsumer;
 pub use serial::SerialConsumer;
 pub use source::Events;
-
-/// A place where tests stop the program dead.
-macro_rules! crash_point {
-    ($name:literal) => {
-        #[cfg(feature = "failpoints")]
-        fail::fail_point!($name);
-    };
-}
-use crash_point;

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::{BatchId, ConsumerName, EventId, TickId};
+use crate::{BatchId, ConsumerName, EventId, QueueName, TickId};
 
 /// What can go wrong between a consumer and its queue.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,30 @@ pub enum Error {
     /// A setting that this kind of consumer needs.
     #[error("Config value not set: {0}")] // text fixed by the reference
     NotSet(&'static str),
+    /// Another process has moved the position at the destination while the batch was applied.
+    #[error("the position of consumer {0} at the destination was moved by another process")]
+    Overtaken(ConsumerName),
+    /// The registration is gone, and with it the place in the queue: events may have been missed.
+    #[error(
+        "consumer {consumer} is not registered on queue {queue} any more, so events may be missing; {}",
+        advice(*.applied)
+    )]
+    LostRegistration {
+        /// The queue.
+        queue: QueueName,
+        /// The consumer.
+        consumer: ConsumerName,
+        /// Last tick applied at the destination.
+        applied: Option<TickId>,
+    },
+    /// The consumer has to be registered first.
+    #[error("consumer {consumer} is not registered on queue {queue}; --register does it")]
+    NotRegistered {
+        /// The queue.
+        queue: QueueName,
+        /// The consumer.
+        consumer: ConsumerName,
+    },
     /// The consumer was unregistered by somebody else.
     #[error("the consumer is not registered any more")]
     Unregistered,
@@ -90,6 +114,17 @@ pub enum Error {
     /// A statement failed, or the connection.
     #[error(transparent)]
     Db(#[from] skytools::db::DbError),
+}
+
+/// What can be done about a lost registration.
+fn advice(applied: Option<TickId>) -> String {
+    let anew = "--register does so at the newest tick";
+    match applied {
+        Some(tick) => format!(
+            "--rewind registers it at tick {tick}, which the destination has reached, {anew}"
+        ),
+        None => anew.to_owned(),
+    }
 }
 
 impl From<skytools::install::InstallError> for Error {

@@ -84,6 +84,7 @@ pub mod consumer;
 pub mod coop;
 mod error;
 pub mod failed;
+pub mod failpoint;
 mod features;
 pub mod health;
 pub mod id;

@@ -69,6 +69,37 @@ pub fn set_last_tick(
     Ok(())
 }
 
+/// Stores the last tick applied, if the one before it is still stored; false if not.
+///
+/// A guard against a process without the consumer's lock, and no more than that: two that do this
+/// at the same moment both succeed.
+///
+/// # Errors
+/// The schema is missing.
+pub fn advance(
+    db: &mut impl GenericClient,
+    schema: &str,
+    consumer: &ConsumerName,
+    from: Option<TickId>,
+    to: TickId,
+) -> Result<bool, Error> {
+    let schema = quote::ident(schema);
+    let row = db
+        .query_typed_one(
+            &format!(
+                "select case when {schema}.get_last_tick($1) is not distinct from $2 \
+                 then {schema}.set_last_tick($1, $3) is not null else false end"
+            ),
+            &[
+                (consumer, Type::TEXT),
+                (&from, Type::INT8),
+                (&to, Type::INT8),
+            ],
+        )
+        .during("store the position at the destination")?;
+    Ok(row.get(0))
+}
+
 /// Whether this was the last batch recorded by [`set_batch_done`] in `pgq_ext`.
 ///
 /// # Errors

@@ -18,6 +18,8 @@ pub struct ConsumerConfig {
     pub queue: QueueName,
     /// `pgq_consumer_id`, or `consumer_name`; default: `job_name`.
     pub consumer: ConsumerName,
+    /// `auto_register`: whether a consumer that works at a target registers itself when it first runs.
+    pub register: bool,
     /// `pgq_lazy_fetch`: events per fetch; 0 reads a batch at once.
     pub lazy_fetch: u32,
     /// `pgq_autocommit`: no transaction stays open on the source while events are handled.
@@ -78,6 +80,8 @@ struct Keys {
     queue_name: Option<String>,
     pgq_consumer_id: Option<String>,
     consumer_name: Option<String>,
+    #[serde(default = "yes")]
+    auto_register: bool,
     #[serde(default = "lazy_fetch")]
     pgq_lazy_fetch: u32,
     #[serde(default)]
@@ -138,6 +142,7 @@ impl TryFrom<Keys> for ConsumerConfig {
         Ok(ConsumerConfig {
             queue: queue.ok_or("Config value not set: pgq_queue_name")?.into(),
             consumer: consumer.unwrap_or(keys.job_name).into(),
+            register: keys.auto_register,
             lazy_fetch: keys.pgq_lazy_fetch,
             autocommit: keys.pgq_autocommit,
             wish: BatchWish {
@@ -163,6 +168,7 @@ impl ConsumerConfig {
         ConsumerConfig {
             queue,
             consumer,
+            register: true,
             lazy_fetch: lazy_fetch(),
             autocommit: false,
             wish: BatchWish::default(),

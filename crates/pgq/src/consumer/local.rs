@@ -6,9 +6,9 @@ use tracing::{info, warn};
 
 use super::source::{Events, Source};
 use super::tracking::TrackingFile;
-use super::{ConsumerConfig, SerialArgs, crash_point};
+use super::{ConsumerConfig, SerialArgs};
 use crate::position::{self, Verdict};
-use crate::{Error, TickId, admin};
+use crate::{Error, TickId, admin, failpoint};
 
 /// Hands on batch after batch to something that is no database, and remembers the tick it has reached
 /// in a file.
@@ -131,7 +131,7 @@ impl LocalConsumer {
         let Some(batch) = self.source.next_batch(&mut context.stats)? else {
             return Ok(Work::Idle);
         };
-        crash_point!("consumer.after_next_batch");
+        failpoint::step("consumer.after_next_batch");
         let mut count = 0;
         match position::check(&batch, self.tracking.load()?)? {
             Verdict::AlreadyApplied => info!("batch {} is applied already", batch.id),
@@ -139,13 +139,13 @@ impl LocalConsumer {
                 let mut events = self.source.events(&batch)?;
                 apply(&mut events)?;
                 count = events.close()?;
-                crash_point!("consumer.before_target_commit");
+                failpoint::step("consumer.before_target_commit");
                 self.tracking.store(batch.tick)?;
-                crash_point!("consumer.after_target_commit");
+                failpoint::step("consumer.after_target_commit");
             }
         }
         self.source.finish(&batch)?;
-        crash_point!("consumer.after_finish");
+        failpoint::step("consumer.after_finish");
         self.source.count(&mut context.stats, &batch, count, start);
         Ok(Work::More)
     }

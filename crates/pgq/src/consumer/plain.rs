@@ -5,9 +5,9 @@ use skytools::db::{Database, Tx};
 
 use super::source::{self, Source};
 use super::tags::Tags;
-use super::{ConsumerArgs, ConsumerConfig, crash_point};
+use super::{ConsumerArgs, ConsumerConfig};
 use crate::batch::{self, Batch, Disposition, Event};
-use crate::{Error, SubconsumerName};
+use crate::{Error, SubconsumerName, failpoint};
 
 /// Handles each event by itself, in the source database or outside of any.
 ///
@@ -64,14 +64,14 @@ impl Consumer {
         let Some(batch) = self.source.next_batch(&mut context.stats)? else {
             return Ok(Work::Idle);
         };
-        crash_point!("consumer.after_next_batch");
+        failpoint::step("consumer.after_next_batch");
         let mut tags = Tags::default();
         let count = if self.source.config.autocommit {
             self.handle_each_alone(&batch, &mut tags, handle)?
         } else {
             self.handle_together(&batch, &mut tags, handle)?
         };
-        crash_point!("consumer.after_finish");
+        failpoint::step("consumer.after_finish");
         self.source.count(&mut context.stats, &batch, count, start);
         tags.count(&mut context.stats);
         Ok(Work::More)
@@ -101,7 +101,7 @@ impl Consumer {
         }
         tags.write(&mut *tx, batch, features, config.failed_event_action)?;
         source::finish(&mut *tx, batch, is_member)?;
-        crash_point!("consumer.before_source_commit");
+        failpoint::step("consumer.before_source_commit");
         tx.commit().map_err(Error::from)?;
         Ok(count)
     }
@@ -127,7 +127,7 @@ impl Consumer {
         let (mut tx, config) = self.source.begin()?;
         tags.write(&mut *tx, batch, features, config.failed_event_action)?;
         source::finish(&mut *tx, batch, is_member)?;
-        crash_point!("consumer.before_source_commit");
+        failpoint::step("consumer.before_source_commit");
         tx.commit().map_err(Error::from)?;
         Ok(count)
     }

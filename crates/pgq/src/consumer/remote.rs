@@ -7,9 +7,9 @@ use tracing::info;
 use super::source::Source;
 use super::tags::Tags;
 use super::target::Target;
-use super::{ConsumerArgs, ConsumerConfig, crash_point};
+use super::{ConsumerArgs, ConsumerConfig};
 use crate::batch::{Disposition, Event};
-use crate::{Error, position};
+use crate::{Error, failpoint, position};
 
 /// Applies each batch in one transaction of another database, which remembers the last batch.
 ///
@@ -60,7 +60,7 @@ impl RemoteConsumer {
         let Some(batch) = self.source.next_batch(&mut context.stats)? else {
             return Ok(Work::Idle);
         };
-        crash_point!("consumer.after_next_batch");
+        failpoint::step("consumer.after_next_batch");
         let consumer = self.target.consumer.clone();
         let mut tags = Tags::default();
         let mut count = 0;
@@ -81,12 +81,12 @@ impl RemoteConsumer {
                 src.commit().map_err(Error::from)?;
             }
             position::set_batch_done(&mut *dst, &consumer, batch.id)?;
-            crash_point!("consumer.before_target_commit");
+            failpoint::step("consumer.before_target_commit");
             dst.commit().map_err(Error::from)?;
-            crash_point!("consumer.after_target_commit");
+            failpoint::step("consumer.after_target_commit");
         }
         self.source.finish(&batch)?;
-        crash_point!("consumer.after_finish");
+        failpoint::step("consumer.after_finish");
         self.source.count(&mut context.stats, &batch, count, start);
         tags.count(&mut context.stats);
         Ok(Work::More)

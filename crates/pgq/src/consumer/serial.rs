@@ -1,14 +1,18 @@
+use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
+use skytools::conninfo::ConnInfo;
 use skytools::daemon::{Context, Stop, Work};
-use skytools::db::{Database, Tx};
+use skytools::db::{Connection, Database, Tx};
 use tracing::{info, warn};
 
 use super::source::{Events, Source};
 use super::target::Target;
-use super::{ConsumerConfig, SerialArgs, crash_point};
+use super::{BatchWork, ConsumerConfig, OpenBatch, SerialArgs};
+use crate::batch::Batch;
 use crate::position::{self, Verdict};
-use crate::{Error, TickId};
+use crate::{Error, TickId, failpoint};
 
 /// Applies batch after batch in another database, which remembers the tick it has reached.
 ///
@@ -87,37 +91,111 @@ impl SerialConsumer {
         context: &mut Context,
         apply: impl FnOnce(&mut Events<'_>, &mut Tx<'_>) -> Result<(), E>,
     ) -> Result<Work, E> {
+        self.work_on(context, &mut Once(Some(apply), PhantomData))
+    }
+
+    /// Takes one batch and goes through the steps of `work`.
+    ///
+    /// # Errors
+    /// What a step returned, or either side failed; the batch will be repeated, unless the target
+    /// has it.
+    pub fn work_on<W: BatchWork>(
+        &mut self,
+        context: &mut Context,
+        work: &mut W,
+    ) -> Result<Work, W::Error> {
         let start = Instant::now();
+        self.attach(&context.stop)?;
         let Self { source, target } = self;
-        target.lock(&context.stop)?;
-        source.attach(|| forget(target))?;
         let Some(batch) = source.next_batch(&mut context.stats)? else {
             return Ok(Work::Idle);
         };
-        crash_point!("consumer.after_next_batch");
+        failpoint::step("consumer.after_next_batch");
         let (schema, consumer) = (target.schema.clone(), target.consumer.clone());
-        let mut count = 0;
-        let mut dst = target.begin()?;
-        let stored = position::last_tick(&mut *dst, &schema, &consumer)?;
-        match position::check(&batch, stored)? {
-            Verdict::AlreadyApplied => {
+        let mut open = OpenBatch::new(source, &batch);
+        let mut prepared = false;
+        loop {
+            let Some((mut dst, stored)) = enter(target, &batch)? else {
                 info!("batch {} is applied already", batch.id);
-                dst.rollback().map_err(Error::from)?;
-            }
-            Verdict::Apply => {
-                let mut events = source.events(&batch)?;
-                apply(&mut events, &mut dst)?;
-                count = events.close()?;
-                position::set_last_tick(&mut *dst, &schema, &consumer, Some(batch.tick))?;
-                crash_point!("consumer.before_target_commit");
+                break;
+            };
+            if !prepared && work.prepare(&mut open, &mut dst)? {
+                failpoint::step("consumer.before_prepare_commit");
                 dst.commit().map_err(Error::from)?;
-                crash_point!("consumer.after_target_commit");
+                failpoint::step("consumer.prepared");
+                prepared = true;
+                continue;
             }
+            work.apply(&mut open, &mut dst)?;
+            if !position::advance(&mut *dst, &schema, &consumer, stored, batch.tick)? {
+                return Err(Error::Overtaken(consumer).into());
+            }
+            failpoint::step("consumer.before_target_commit");
+            dst.commit().map_err(Error::from)?;
+            failpoint::step("consumer.after_target_commit");
+            break;
         }
+        let count = open.count();
         source.finish(&batch)?;
-        crash_point!("consumer.after_finish");
+        failpoint::step("consumer.after_finish");
         source.count(&mut context.stats, &batch, count, start);
         Ok(Work::More)
+    }
+
+    /// Takes one batch, goes through the steps of `work` in one transaction and undoes it: neither
+    /// side moves. Returns the batch, if there is one that the target does not have.
+    ///
+    /// # Errors
+    /// What a step returned, either side failed, or the consumer is not registered.
+    pub fn rehearse<W: BatchWork>(
+        &mut self,
+        context: &mut Context,
+        work: &mut W,
+    ) -> Result<Option<Batch>, W::Error> {
+        self.source.config.register = false;
+        self.attach(&context.stop)?;
+        let Self { source, target } = self;
+        let Some(batch) = source.next_batch(&mut context.stats)? else {
+            return Ok(None);
+        };
+        let mut open = OpenBatch::new(source, &batch);
+        let Some((mut dst, _)) = enter(target, &batch)? else {
+            return Ok(None);
+        };
+        work.prepare(&mut open, &mut dst)?;
+        work.apply(&mut open, &mut dst)?;
+        dst.rollback().map_err(Error::from)?;
+        Ok(Some(batch))
+    }
+
+    /// Makes sure that this process has the consumer, and that it is registered.
+    fn attach(&mut self, stop: &Stop) -> Result<(), Error> {
+        let Self { source, target } = self;
+        target.lock(stop)?;
+        let target = RefCell::new(target);
+        source.attach_to(
+            || stored(&mut target.borrow_mut()),
+            || forget(&mut target.borrow_mut()),
+        )
+    }
+
+    /// Connections to source and target, in this order, before anything is registered.
+    ///
+    /// # Errors
+    /// Either cannot be reached, or another process runs this consumer.
+    pub fn connections(
+        &mut self,
+        stop: &Stop,
+    ) -> Result<(&mut Connection, &mut Connection), Error> {
+        self.target.lock(stop)?;
+        Ok((self.source.db.connection()?, self.target.open()?))
+    }
+
+    /// Takes changed settings, between two rounds; connections that they do not concern stay.
+    pub fn reconfigure(&mut self, source: ConnInfo, target: ConnInfo, config: ConsumerConfig) {
+        self.target
+            .reconfigure(target, &config.consumer, config.lock);
+        self.source.reconfigure(source, config);
     }
 
     /// Waits after an idle round until the queue ticks, `delay` at most.
@@ -130,6 +208,7 @@ impl SerialConsumer {
     /// Drops the connections after a failed round.
     pub fn recover(&mut self) {
         self.source.recover();
+        self.source.detach();
         self.target.recover();
     }
 
@@ -139,11 +218,56 @@ impl SerialConsumer {
         self.target.expire(lifetime);
     }
 
-    /// Whether the error is that another process has this consumer, at the start: no use in trying
-    /// again.
+    /// Whether it is of no use to try again: another process has this consumer, at the start; or a
+    /// person has to register it.
     pub fn is_fatal(&self, error: &Error) -> bool {
-        self.target.is_refusal(error)
+        let unregistered = matches!(
+            error,
+            Error::LostRegistration { .. } | Error::NotRegistered { .. }
+        );
+        unregistered || self.target.is_refusal(error)
     }
+}
+
+/// A closure that can be called once, as the work on a batch.
+struct Once<F, E>(Option<F>, PhantomData<E>);
+
+impl<F, E> BatchWork for Once<F, E>
+where
+    E: From<Error>,
+    F: FnOnce(&mut Events<'_>, &mut Tx<'_>) -> Result<(), E>,
+{
+    type Error = E;
+
+    fn apply(&mut self, batch: &mut OpenBatch<'_>, target: &mut Tx<'_>) -> Result<(), E> {
+        match self.0.take() {
+            Some(apply) => batch.with_events(|events| apply(events, target)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Begins the target's transaction and reads the position; `None` if the target has the batch.
+fn enter<'t>(
+    target: &'t mut Target,
+    batch: &Batch,
+) -> Result<Option<(Tx<'t>, Option<TickId>)>, Error> {
+    let (schema, consumer) = (target.schema.clone(), target.consumer.clone());
+    let mut tx = target.begin()?;
+    let stored = position::last_tick(&mut *tx, &schema, &consumer)?;
+    match position::check(batch, stored)? {
+        Verdict::Apply => Ok(Some((tx, stored))),
+        Verdict::AlreadyApplied => {
+            tx.rollback()?;
+            Ok(None)
+        }
+    }
+}
+
+/// The position at the target.
+fn stored(target: &mut Target) -> Result<Option<TickId>, Error> {
+    let (schema, consumer) = (target.schema.clone(), target.consumer.clone());
+    position::last_tick(&mut **target.open()?, &schema, &consumer)
 }
 
 /// Clears the position at the target.

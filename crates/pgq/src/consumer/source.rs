@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use skytools::conninfo::ConnInfo;
 use skytools::daemon::Context;
 use skytools::db::{Connection, Database, Tx};
 use skytools::stats::Stats;
@@ -27,6 +28,8 @@ pub(super) struct Source {
     /// What the server can do, once it was asked.
     features: Option<Features>,
     attached: bool,
+    /// Whether the registration was seen in this run.
+    known: bool,
     /// The server refuses to listen.
     deaf: bool,
     /// End of the last batch that was finished.
@@ -44,6 +47,7 @@ impl Source {
             remembers_batches: false,
             features: None,
             attached: false,
+            known: false,
             deaf: false,
             reached: None,
             heard: Instant::now(),
@@ -125,6 +129,53 @@ impl Source {
         self.register(forget)?;
         self.attached = true;
         Ok(())
+    }
+
+    /// As [`Source::attach`] for a consumer whose target remembers what was applied: a registration
+    /// that is gone though there is a position, or though it was seen before, is not made anew.
+    pub(super) fn attach_to(
+        &mut self,
+        applied: impl FnOnce() -> Result<Option<TickId>, Error>,
+        forget: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if self.attached {
+            return Ok(());
+        }
+        debug!("Attaching");
+        let (queue, consumer) = (self.config.queue.clone(), self.config.consumer.clone());
+        let position = admin::consumer_position(&mut **self.connection()?, &queue, &consumer)?;
+        if position.is_none() {
+            let applied = applied()?;
+            if applied.is_some() || self.known {
+                return Err(Error::LostRegistration {
+                    queue,
+                    consumer,
+                    applied,
+                });
+            }
+            if !self.config.register {
+                return Err(Error::NotRegistered { queue, consumer });
+            }
+            self.register(forget)?;
+        }
+        (self.attached, self.known) = (true, true);
+        Ok(())
+    }
+
+    /// Looks for the registration again in the next round: it may be what failed.
+    pub(super) fn detach(&mut self) {
+        self.attached = false;
+    }
+
+    /// Takes changed settings, between two rounds.
+    pub(super) fn reconfigure(&mut self, conninfo: ConnInfo, config: ConsumerConfig) {
+        let same =
+            |old: &ConsumerConfig| (&old.queue, &old.consumer) == (&config.queue, &config.consumer);
+        if !same(&self.config) {
+            (self.attached, self.known, self.reached) = (false, false, None);
+        }
+        self.db.set_conninfo(conninfo);
+        self.config = config;
     }
 
     pub(super) fn register(

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use skytools::conninfo::ConnInfo;
 use skytools::daemon::Stop;
 use skytools::db::{Connection, Database, Tx};
 
@@ -43,7 +44,7 @@ impl Target {
     /// Takes the session lock, if that is the level, on the open connection or a new one.
     pub(super) fn lock(&mut self, stop: &Stop) -> Result<(), Error> {
         let start = Instant::now();
-        while let Err(error) = self.connection() {
+        while let Err(error) = self.open() {
             let busy = matches!(error, Error::ConsumerBusy { .. });
             if !busy || start.elapsed() > PATIENCE || stop.sleep(Duration::from_millis(100)) {
                 return Err(error);
@@ -52,7 +53,8 @@ impl Target {
         Ok(())
     }
 
-    fn connection(&mut self) -> Result<&mut Connection, Error> {
+    /// The open connection, or a new one, with the lock.
+    pub(super) fn open(&mut self) -> Result<&mut Connection, Error> {
         self.locked &= self.db.is_open();
         let db = self.db.connection()?;
         if self.level == LockLevel::Session && !self.locked {
@@ -72,7 +74,7 @@ impl Target {
     pub(super) fn begin(&mut self) -> Result<Tx<'_>, Error> {
         let level = self.level;
         let (schema, consumer) = (self.schema.clone(), self.consumer.clone());
-        let mut tx = self.connection()?.begin()?;
+        let mut tx = self.open()?.begin()?;
         if level == LockLevel::Transaction {
             lock::wait_consumer(&mut *tx, &schema, &consumer)?;
         }
@@ -84,26 +86,44 @@ impl Target {
         matches!(error, Error::ConsumerBusy { .. }) && !self.admitted
     }
 
+    /// Takes changed settings, between two rounds.
+    pub(super) fn reconfigure(
+        &mut self,
+        conninfo: ConnInfo,
+        consumer: &ConsumerName,
+        level: LockLevel,
+    ) {
+        if (&self.consumer, self.level) != (consumer, level) {
+            self.release();
+            self.admitted = false;
+            (self.consumer, self.level) = (consumer.clone(), level);
+        }
+        self.db.set_conninfo(conninfo);
+    }
+
     pub(super) fn recover(&mut self) {
         self.locked = false;
         self.db.reset();
     }
 
-    /// Closes a connection past its lifetime. The lock is given back first: it would outlive the
-    /// connection by the moment the server needs to notice.
+    /// Closes a connection past its lifetime.
     pub(super) fn expire(&mut self, lifetime: Duration) {
         let aged = |db: &Connection| !lifetime.is_zero() && db.age() > lifetime;
-        if !self.db.is_open() {
-            return;
+        if self.db.is_open() && self.db.connection().is_ok_and(|db| aged(db)) {
+            self.release();
         }
-        if let Ok(db) = self.db.connection()
-            && aged(db)
+    }
+
+    /// Closes the connection. The lock is given back first: it would outlive the connection by the
+    /// moment the server needs to notice.
+    fn release(&mut self) {
+        if self.locked
+            && self.db.is_open()
+            && let Ok(db) = self.db.connection()
         {
-            if self.locked {
-                // A session that cannot give it back is gone, and the lock with it.
-                let _ = lock::release_consumer(&mut **db, &self.schema, &self.consumer);
-            }
-            self.recover();
+            // A session that cannot give it back is gone, and the lock with it.
+            let _ = lock::release_consumer(&mut **db, &self.schema, &self.consumer);
         }
+        self.recover();
     }
 }

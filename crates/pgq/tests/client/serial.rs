@@ -234,6 +234,77 @@ fn registering_anew_and_unregistering_clear_the_position_of_the_target() -> Test
 }
 
 #[test]
+fn a_lost_registration_is_said_and_not_made_anew() -> TestResult {
+    let pair = &mut Pair::new()?;
+    let name = crate::support::consumer();
+    let mut consumer = pair.serial()?;
+    let mut context = context();
+    round(&mut consumer, &mut context)?;
+    produce(&mut pair.src, &["a"])?;
+    round(&mut consumer, &mut context)?;
+    admin::unregister_consumer(&mut *pair.src, &queue(), &name)?;
+    produce(&mut pair.src, &["b"])?;
+
+    // The one that was running fails on its next batch, then sees why.
+    assert!(round(&mut consumer, &mut context).is_err());
+    consumer.recover();
+    let stored = pair.stored()?.ok_or("nothing is stored")?;
+    for _ in 0..2 {
+        let error = round(&mut consumer, &mut context).unwrap_err();
+        assert!(consumer.is_fatal(&error), "{error}");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "consumer it's a consumer is not registered on queue Test \"queue\" any more, so \
+                 events may be missing; --rewind registers it at tick {stored}, which the \
+                 destination has reached, --register does so at the newest tick"
+            )
+        );
+        // A new process sees it by the position.
+        drop(consumer);
+        consumer = pair.serial()?;
+    }
+    assert!(consumer.command(REWIND)?);
+    round(&mut consumer, &mut context)?;
+    assert_eq!(pair.applied()?, ["a", "b"]);
+    Ok(())
+}
+
+#[test]
+fn a_consumer_that_may_not_register_itself_says_so() -> TestResult {
+    let pair = &mut Pair::new()?;
+    let info = |name: &str| database(&pair.cluster.conninfo(name));
+    let mut config = config(LockLevel::Session);
+    config.register = false;
+    let mut consumer = SerialConsumer::new(info("src")?, info("dst")?, "pgq_ext", config);
+    let error = round(&mut consumer, &mut context()).unwrap_err();
+    assert!(consumer.is_fatal(&error), "{error}");
+    assert!(error.to_string().ends_with("--register does it"), "{error}");
+    assert_eq!(pair.source_position().ok(), None);
+    Ok(())
+}
+
+#[test]
+fn a_position_that_somebody_moves_meanwhile_undoes_the_batch() -> TestResult {
+    let pair = &mut Pair::new()?;
+    let mut consumer = pair.serial()?;
+    let mut context = context();
+    round(&mut consumer, &mut context)?;
+    produce(&mut pair.src, &["a"])?;
+    let other = &mut pair.dst;
+    let result = consumer.work(&mut context, |events, dst| {
+        while let Some(event) = events.next()? {
+            insert(dst, &event)?;
+        }
+        let tick = Some(TickId::from(7));
+        position::set_last_tick(&mut **other, "pgq_ext", &crate::support::consumer(), tick)
+    });
+    assert!(matches!(result, Err(Error::Overtaken(_))), "{result:?}");
+    assert!(pair.applied()?.is_empty());
+    Ok(())
+}
+
+#[test]
 fn a_second_process_with_the_same_consumer_is_refused() -> TestResult {
     let pair = &mut Pair::new()?;
     let mut first = pair.serial()?;

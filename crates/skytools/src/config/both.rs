@@ -63,7 +63,11 @@ mod tests {
         let error = read("[job]\nqueue = q\n").unwrap_err();
         assert_eq!(error.to_string(), "Config value not set: times");
         let error = read("[job]\nqueue = q\ntimes = often\n").unwrap_err();
-        assert!(error.to_string().ends_with("[job] times: expected an integer, found often"));
+        assert!(
+            error
+                .to_string()
+                .ends_with("[job] times: expected an integer, found often")
+        );
         Ok(())
     }
 

@@ -1,0 +1,128 @@
+use skytools::db::{Connection, Tx};
+
+use super::source::{Events, Source};
+use crate::Error;
+use crate::batch::{self, Batch, BatchInfo, Event};
+
+/// What a serial consumer does with a batch, in two steps.
+pub trait BatchWork {
+    /// What the steps can fail with.
+    type Error: From<Error>;
+
+    /// Makes at the target what has to be committed before the rows, such as new partitions; true if
+    /// there was anything.
+    ///
+    /// It may run again for the same batch, when the process died in between.
+    ///
+    /// # Errors
+    /// Nothing is committed then, and the batch comes again.
+    fn prepare(
+        &mut self,
+        batch: &mut OpenBatch<'_>,
+        target: &mut Tx<'_>,
+    ) -> Result<bool, Self::Error> {
+        let _ = (batch, target);
+        Ok(false)
+    }
+
+    /// Applies the batch in the target's transaction, which also holds the new position.
+    ///
+    /// # Errors
+    /// Nothing is applied then, and the batch comes again.
+    fn apply(&mut self, batch: &mut OpenBatch<'_>, target: &mut Tx<'_>) -> Result<(), Self::Error>;
+}
+
+/// A batch that a consumer has open, and the connection to read it with.
+pub struct OpenBatch<'a> {
+    source: &'a mut Source,
+    batch: &'a Batch,
+    count: i64,
+}
+
+impl<'a> OpenBatch<'a> {
+    pub(super) fn new(source: &'a mut Source, batch: &'a Batch) -> OpenBatch<'a> {
+        OpenBatch {
+            source,
+            batch,
+            count: 0,
+        }
+    }
+
+    /// Its id and ticks.
+    pub fn batch(&self) -> &Batch {
+        self.batch
+    }
+
+    /// How many events were read so far.
+    pub fn count(&self) -> i64 {
+        self.count
+    }
+
+    /// When it begins and ends.
+    ///
+    /// # Errors
+    /// The source failed, or the batch is not open any more.
+    pub fn info(&mut self) -> Result<BatchInfo, Error> {
+        let batch = self.batch.id;
+        batch::info(&mut **self.source()?, batch)?.ok_or(Error::BatchGone(batch))
+    }
+
+    /// The connection to the source, between two readings.
+    ///
+    /// # Errors
+    /// The source cannot be reached.
+    pub fn source(&mut self) -> Result<&mut Connection, Error> {
+        Ok(self.source.db.connection()?)
+    }
+
+    /// Goes through the events in order, in bounded memory.
+    ///
+    /// # Errors
+    /// The source failed, or what `handle` returned.
+    pub fn for_each<E: From<Error>>(
+        &mut self,
+        mut handle: impl FnMut(Event) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.with_events(|events| {
+            while let Some(event) = events.next()? {
+                handle(event)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Lends the events, which can be gone through once.
+    pub(super) fn with_events<E: From<Error>>(
+        &mut self,
+        read: impl FnOnce(&mut Events<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut events = self.source.events(self.batch)?;
+        read(&mut events)?;
+        self.count = events.close()?;
+        Ok(())
+    }
+
+    /// A query for some columns of the events, in order, and a transaction on the source to run it in.
+    ///
+    /// The one who runs it says with [`OpenBatch::counted`] how many there were.
+    ///
+    /// # Errors
+    /// The source cannot be reached.
+    pub fn query(&mut self, columns: &[&str]) -> Result<(Tx<'_>, String), Error> {
+        let filter = match &self.source.config.filter {
+            Some(filter) => format!(" where ({filter}\n)"),
+            None => String::new(),
+        };
+        let sql = format!(
+            "select {} from pgq.get_batch_events({}){filter} order by ev_id",
+            columns.join(", "),
+            self.batch.id
+        );
+        Ok((self.source()?.begin()?, sql))
+    }
+
+    /// Says how many events there were.
+    pub fn counted(&mut self, events: i64) {
+        self.count = events;
+    }
+}
