@@ -16,6 +16,14 @@ pub enum Error {
         /// Last tick applied at the destination.
         applied: TickId,
     },
+    /// A connect string does not parse.
+    #[error("{key} is no connect string")]
+    ConnInfo {
+        /// Configuration key.
+        key: &'static str,
+        /// What is wrong with it.
+        source: skytools::conninfo::ConnInfoError,
+    },
     /// Another process runs this consumer.
     #[error("consumer {schema}.{consumer} is run by another process")]
     ConsumerBusy {

@@ -72,7 +72,8 @@
 //! * [`health`]: what is wrong; [`failed`]: events that a consumer gave up on
 //! * [`maintenance`]: rotation and redelivery
 //! * [`schema`]: installing the SQL side
-//! * [`consumer`]: the work loops built from these
+//! * [`consumer`]: the work loops built from these; [`mover`]: programs built from such a loop
+//! * [`failpoint`]: places where tests stop a process
 //!
 //! Functions take any client of the `postgres` crate, or a transaction of it. Servers may have PgQ of
 //! 2.1, of the 3.x line or ours; [`Features`] tells them apart where it matters.
@@ -90,6 +91,7 @@ pub mod health;
 pub mod id;
 pub mod lock;
 pub mod maintenance;
+pub mod mover;
 pub mod position;
 pub mod producer;
 pub mod row;

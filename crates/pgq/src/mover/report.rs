@@ -1,0 +1,140 @@
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use skytools::stats::Stats;
+use tracing::{debug, info};
+
+/// Time between two lines in the log about a batch that takes long.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+/// What a batch has done at the target, for the log and for a dry run.
+#[derive(Debug)]
+pub struct Report {
+    targets: Vec<(String, Counts)>,
+    created: Vec<String>,
+    told: Instant,
+}
+
+/// Numbers of rows of a table, or of events of a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Put in.
+    pub inserted: u64,
+    /// Changed.
+    pub updated: u64,
+    /// Removed.
+    pub deleted: u64,
+    /// Events that were not applied, for a reason that the configuration gives.
+    pub skipped: u64,
+}
+
+impl Default for Report {
+    fn default() -> Report {
+        Report {
+            targets: Vec::new(),
+            created: Vec::new(),
+            told: Instant::now(),
+        }
+    }
+}
+
+impl Report {
+    /// The numbers of a table or queue.
+    pub fn of(&mut self, target: &str) -> &mut Counts {
+        let place = match self.targets.iter().position(|(name, _)| name == target) {
+            Some(place) => place,
+            None => {
+                self.targets.push((target.to_owned(), Counts::default()));
+                self.targets.len() - 1
+            }
+        };
+        &mut self.targets[place].1
+    }
+
+    /// Notes a table or queue that was made.
+    pub fn created(&mut self, target: &str) {
+        self.created.push(target.to_owned());
+    }
+
+    /// Says now and then in the log how far a long batch is.
+    pub fn progress(&mut self, events: u64) {
+        if self.told.elapsed() >= PROGRESS {
+            self.told = Instant::now();
+            info!("{events} events of the batch so far");
+        }
+    }
+
+    /// Puts the sums into the line of statistics, behind what every consumer has there.
+    pub(super) fn count(&self, stats: &mut Stats) {
+        let sum = |field: fn(&Counts) -> u64| self.targets.iter().map(|(_, c)| field(c)).sum();
+        for (key, number) in [
+            ("inserted", sum(|counts| counts.inserted)),
+            ("updated", sum(|counts| counts.updated)),
+            ("deleted", sum(|counts| counts.deleted)),
+            ("skipped", sum(|counts| counts.skipped)),
+            ("created", self.created.len() as u64),
+        ] {
+            if number > 0 {
+                stats.put(key, i64::try_from(number).unwrap_or(i64::MAX));
+            }
+        }
+        for (target, counts) in &self.targets {
+            debug!("{target}: {counts}");
+        }
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts {
+            inserted,
+            updated,
+            deleted,
+            skipped,
+        } = self;
+        write!(
+            f,
+            "{inserted} inserted, {updated} updated, {deleted} deleted"
+        )?;
+        match skipped {
+            0 => Ok(()),
+            skipped => write!(f, ", {skipped} skipped"),
+        }
+    }
+}
+
+/// One line for each thing made, and each table or queue written to.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for target in &self.created {
+            writeln!(f, "{target}: created")?;
+        }
+        for (target, counts) in &self.targets {
+            writeln!(f, "{target}: {counts}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_go_into_the_statistics_and_each_target_into_the_text() {
+        let mut report = Report::default();
+        report.created("public.b");
+        report.of("public.a").inserted += 2;
+        report.of("public.b").inserted += 1;
+        report.of("public.a").skipped += 4;
+        let mut stats = Stats::default();
+        report.count(&mut stats);
+        assert_eq!(stats.to_string(), "{inserted: 3, skipped: 4, created: 1}");
+        assert_eq!(
+            report.to_string(),
+            "public.b: created\n\
+             public.a: 2 inserted, 0 updated, 0 deleted, 4 skipped\n\
+             public.b: 1 inserted, 0 updated, 0 deleted\n"
+        );
+    }
+}

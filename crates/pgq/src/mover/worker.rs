@@ -1,0 +1,156 @@
+use std::time::Duration;
+
+use skytools::config::{Both, CommonConfig};
+use skytools::daemon::{Context, Stop, Work, Worker};
+use skytools::db::{Database, Tx};
+
+use super::{Mover, MoverConfig, Report};
+use crate::batch::Batch;
+use crate::consumer::{BatchWork, ConsumerConfig, OpenBatch, SerialArgs, SerialConsumer};
+
+/// Where the position is kept at the target.
+const SCHEMA: &str = "pgq_ext";
+
+/// A mover with its consumer.
+pub(super) struct Runner<M> {
+    mover: M,
+    consumer: SerialConsumer,
+    config: ConsumerConfig,
+    lifetime: Duration,
+    /// Whether the job was found to make sense.
+    checked: bool,
+}
+
+/// One round: the mover, and what it has done.
+struct Round<'a, M> {
+    mover: &'a mut M,
+    report: &'a mut Report,
+    /// Age of the batch's end when it was applied.
+    lag_seconds: Option<f64>,
+}
+
+impl<M: Mover> Runner<M> {
+    /// Checks the configuration, and connects to nothing.
+    pub(super) fn new(
+        common: &CommonConfig,
+        config: MoverConfig<M::Config>,
+    ) -> Result<Runner<M>, M::Error> {
+        let Both(config, Both(databases, own)) = config;
+        let lifetime = common.connection_lifetime;
+        let source = Database::new("src_db", databases.source(common)?, lifetime);
+        let target = Database::new("dst_db", databases.target(common)?, lifetime);
+        Ok(Runner {
+            mover: M::new(own)?,
+            consumer: SerialConsumer::new(source, target, SCHEMA, config.clone()),
+            config,
+            lifetime,
+            checked: false,
+        })
+    }
+
+    /// Runs what the options ask for instead of the work loop.
+    pub(super) fn command(&mut self, args: SerialArgs, stop: &Stop) -> Result<(), M::Error> {
+        if args.consumer.register {
+            self.check(stop)?;
+        }
+        self.consumer.command(args)?;
+        Ok(())
+    }
+
+    /// Applies one batch and undoes it.
+    pub(super) fn rehearse(
+        &mut self,
+        context: &mut Context,
+    ) -> Result<Option<(Batch, Report)>, M::Error> {
+        self.check(&context.stop)?;
+        let mut report = Report::default();
+        let mut round = Round {
+            mover: &mut self.mover,
+            report: &mut report,
+            lag_seconds: None,
+        };
+        let batch = self.consumer.rehearse(context, &mut round)?;
+        Ok(batch.map(|batch| (batch, report)))
+    }
+
+    fn check(&mut self, stop: &Stop) -> Result<(), M::Error> {
+        if !self.checked {
+            let (source, target) = self.consumer.connections(stop)?;
+            self.mover.check(&self.config, source, target)?;
+            self.checked = true;
+        }
+        Ok(())
+    }
+}
+
+impl<M: Mover> BatchWork for Round<'_, M> {
+    type Error = M::Error;
+
+    fn prepare(
+        &mut self,
+        batch: &mut OpenBatch<'_>,
+        target: &mut Tx<'_>,
+    ) -> Result<bool, M::Error> {
+        self.mover.prepare(batch, target, self.report)
+    }
+
+    fn apply(&mut self, batch: &mut OpenBatch<'_>, target: &mut Tx<'_>) -> Result<(), M::Error> {
+        self.mover.apply(batch, target, self.report)?;
+        self.lag_seconds = Some(batch.info()?.lag_seconds);
+        Ok(())
+    }
+}
+
+impl<M: Mover> Worker for Runner<M> {
+    type Config = MoverConfig<M::Config>;
+    type Error = M::Error;
+
+    fn work(&mut self, context: &mut Context) -> Result<Work, M::Error> {
+        self.check(&context.stop)?;
+        let mut report = Report::default();
+        let mut round = Round {
+            mover: &mut self.mover,
+            report: &mut report,
+            lag_seconds: None,
+        };
+        let work = self.consumer.work_on(context, &mut round)?;
+        if let Some(lag) = round.lag_seconds {
+            report.count(&mut context.stats);
+            context.stats.put("lag", lag);
+        }
+        Ok(work)
+    }
+
+    fn pause(&mut self, context: &Context, delay: Duration) {
+        self.consumer.pause(context, delay);
+    }
+
+    fn recover(&mut self) {
+        self.consumer.recover();
+        self.mover.forget();
+    }
+
+    fn between(&mut self) {
+        self.consumer.between(self.lifetime);
+    }
+
+    fn reload(
+        &mut self,
+        common: &CommonConfig,
+        config: MoverConfig<M::Config>,
+    ) -> Result<(), M::Error> {
+        let Both(config, Both(databases, own)) = config;
+        let (source, target) = (databases.source(common)?, databases.target(common)?);
+        self.mover = M::new(own)?;
+        self.consumer.reconfigure(source, target, config.clone());
+        self.config = config;
+        self.lifetime = common.connection_lifetime;
+        self.checked = false;
+        Ok(())
+    }
+
+    fn is_fatal(&self, error: &M::Error) -> bool {
+        M::is_fatal(error)
+            || M::as_queue_error(error).is_some_and(|error| self.consumer.is_fatal(error))
+    }
+}

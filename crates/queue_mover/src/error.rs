@@ -1,0 +1,30 @@
+use pgq::QueueName;
+use skytools::daemon::JobError;
+use skytools::db::DbError;
+
+/// What can end a run of the program.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The job cannot start, or its work failed.
+    #[error(transparent)]
+    Job(#[from] JobError),
+    /// Every event moved would be moved again, for ever.
+    #[error("queue {0} would be moved into itself: src_db and dst_db are the same database")]
+    SameQueue(QueueName),
+    /// The source or the target of the events cannot be used as a queue.
+    #[error(transparent)]
+    Queue(pgq::Error),
+}
+
+impl From<pgq::Error> for Error {
+    fn from(error: pgq::Error) -> Error {
+        Error::Queue(error)
+    }
+}
+
+impl From<DbError> for Error {
+    fn from(error: DbError) -> Error {
+        Error::Queue(error.into())
+    }
+}
