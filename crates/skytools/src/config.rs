@@ -275,7 +275,7 @@ impl Settings {
     }
 
     /// As [`Settings::warn_unless_read_by`], for the structs with these key lists.
-    pub(crate) fn warn_of_unknown_keys(&self, known: &[Option<&'static [&'static str]>]) {
+    pub(crate) fn warn_of_unknown_keys(&self, known: &[Option<Vec<&'static str>>]) {
         let section = &self.main;
         for (key, nearest) in self.unknown_keys(known) {
             match nearest {
