@@ -196,7 +196,7 @@ pub(super) fn part_failed(name: &str, failure: Error) -> Result<Outcome, Error> 
         return Err(failure);
     }
     let hint = if failure.is_cancelled() {
-        "; lock_timeout is over, other transactions hold the table"
+        "; lock_timeout is over: other transactions hold the table, or it has too many columns for that"
     } else {
         ""
     };

@@ -424,6 +424,29 @@ fn only_keys_between_settled_tables_of_the_queue_can_come_back() -> TestResult {
             "{table} {snapshot} {state}"
         );
     }
+    // A table that nobody subscribes does not keep them away, one of another queue does.
+    for (sql, count) in [
+        (
+            "select londiste.subscriber_remove_table('replic', 'public.a')",
+            1,
+        ),
+        (
+            "select londiste.subscriber_add_table('other', 'public.a')",
+            0,
+        ),
+        (
+            "select londiste.set_table_state('other', 'public.a', null, 'ok')",
+            0,
+        ),
+        (
+            "select londiste.subscriber_remove_table('other', 'public.a')",
+            1,
+        ),
+        ("drop table a", 0),
+    ] {
+        db.batch_execute(sql)?;
+        assert_eq!(value::<i64>(db, valid)?, count, "{sql}");
+    }
     Ok(())
 }
 

@@ -10,3 +10,4 @@ mod moments;
 mod replay;
 mod scripts;
 mod support;
+mod tables;
