@@ -5,7 +5,7 @@ use std::path::Path;
 use testkit::{Program, TestResult};
 
 /// Programs with a configuration of their own.
-const PROGRAMS: &[&str] = &["pgqadm", "londiste", "queue_mover"];
+const PROGRAMS: &[&str] = &["pgqadm", "londiste", "queue_mover", "queue_splitter"];
 
 /// `key = value` and `#key = value`, but not prose.
 fn setting(line: &str) -> Option<(&str, &str)> {

@@ -47,6 +47,8 @@
 
 mod args;
 mod config;
+mod place;
+pub mod queue;
 mod report;
 mod run;
 mod worker;
@@ -57,6 +59,7 @@ use skytools::db::{Connection, Tx};
 
 pub use args::MoverArgs;
 pub use config::{Databases, MoverConfig};
+pub use place::Place;
 pub use report::{Counts, Report};
 pub use run::run;
 

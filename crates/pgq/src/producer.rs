@@ -209,7 +209,16 @@ impl<'a> BulkInsert<'a> {
         let row = tx
             .query_typed_one("select pgq.current_event_table($1)", &[(queue, Type::TEXT)])
             .during("look up the table of the queue")?;
-        let table = quote::fqident(row.get(0));
+        BulkInsert::into_table(tx, &quote::fqident(row.get(0)), fields)
+    }
+
+    /// As [`BulkInsert::begin`], into a table of the queue that was looked up in the same transaction;
+    /// its name is quoted.
+    pub(crate) fn into_table(
+        tx: &'a mut Tx<'_>,
+        table: &str,
+        fields: &[Field],
+    ) -> Result<BulkInsert<'a>, Error> {
         let columns: Vec<&str> = fields.iter().map(|field| field.column()).collect();
         let sql = format!("copy {table} ({}) from stdin", columns.join(", "));
         Ok(BulkInsert {

@@ -1,8 +1,7 @@
 //! Moves the events of one queue into another, usually in another database.
 //!
 //! * [`Args`], [`Config`], [`Error`]: what the user says, and what goes wrong
-//! * `mover`: what is done with a batch; `place`: whether the queues are two; `queue`: how events get
-//!   into a queue
+//! * `mover`: what is done with a batch; `transfer`: how its events get from here to there
 //!
 //! All else is the frame of the movers, [`pgq::mover`].
 
@@ -10,8 +9,7 @@ mod args;
 mod config;
 mod error;
 mod mover;
-mod place;
-mod queue;
+mod transfer;
 
 pub use args::Args;
 pub use config::Config;

@@ -1,11 +1,11 @@
 use pgq::QueueName;
 use pgq::consumer::{ConsumerConfig, OpenBatch};
-use pgq::mover::{Mover, Report};
+use pgq::mover::queue::Way;
+use pgq::mover::{Mover, Place, Report};
 use skytools::db::{Connection, Tx};
 use tracing::warn;
 
-use crate::place::Place;
-use crate::queue::{self, Way};
+use crate::transfer::transfer;
 use crate::{Config, Error};
 
 /// Puts the events of each batch into another queue.
@@ -55,7 +55,7 @@ impl Mover for QueueMover {
                 self.queue
             );
         }
-        let events = queue::move_batch(batch, target, &self.queue, &way, report)?;
+        let events = transfer(batch, target, &self.queue, &way, report)?;
         report.of(self.queue.as_str()).inserted += events;
         Ok(())
     }

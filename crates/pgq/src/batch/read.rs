@@ -58,7 +58,15 @@ impl std::fmt::Display for EventTime {
         match (self.0, self.timestamp()) {
             (i64::MAX, _) => f.write_str("infinity"),
             (i64::MIN, _) => f.write_str("-infinity"),
-            (_, Some(time)) => write!(f, "{}", time.strftime("%Y-%m-%d %H:%M:%S%.6f+00")),
+            (_, Some(time)) => {
+                let year = time.to_zoned(jiff::tz::TimeZone::UTC).year();
+                let rest = time.strftime("%m-%d %H:%M:%S%.6f+00");
+                // There is no year 0: 1 BC comes before 1 AD.
+                match year {
+                    1.. => write!(f, "{year:04}-{rest}"),
+                    _ => write!(f, "{:04}-{rest} BC", 1 - year),
+                }
+            }
             // What `FromSql` lets pass has a text.
             (_, None) => Err(std::fmt::Error),
         }
@@ -268,6 +276,12 @@ mod tests {
         assert_eq!(text(0).unwrap(), "2000-01-01 00:00:00.000000+00");
         assert_eq!(text(1).unwrap(), "2000-01-01 00:00:00.000001+00");
         assert_eq!(text(-1).unwrap(), "1999-12-31 23:59:59.999999+00");
+        let start_of_1 = -63_082_281_600_000_000;
+        assert_eq!(text(start_of_1).unwrap(), "0001-01-01 00:00:00.000000+00");
+        assert_eq!(
+            text(start_of_1 - 1).unwrap(),
+            "0001-12-31 23:59:59.999999+00 BC"
+        );
         assert_eq!(text(i64::MAX).unwrap(), "infinity");
         assert_eq!(text(i64::MIN).unwrap(), "-infinity");
         assert!(text(i64::MAX - 1).is_err());

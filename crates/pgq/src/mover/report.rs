@@ -51,6 +51,11 @@ impl Report {
         &mut self.targets[place].1
     }
 
+    /// How many rows or events were put in so far, over all.
+    pub fn inserted(&self) -> u64 {
+        self.targets.iter().map(|(_, counts)| counts.inserted).sum()
+    }
+
     /// Notes a table or queue that was made.
     pub fn created(&mut self, target: &str) {
         self.created.push(target.to_owned());

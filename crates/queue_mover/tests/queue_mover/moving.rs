@@ -1,8 +1,6 @@
 //! What arrives, and when the program refuses.
 
-use testkit::TestResult;
-
-use crate::site::{Site, create_queue, events, tick};
+use testkit::{TestResult, create_queue, events_of, tick};
 
 /// One event for each way in which a field can be odd.
 const ODD: &str = r"
@@ -16,7 +14,7 @@ const ODD: &str = r"
 
 #[test]
 fn events_arrive_as_they_are_in_their_order_and_position_follows() -> TestResult {
-    let site = Site::start()?;
+    let site = crate::site()?;
     let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
     site.drain("mover")?;
     let mut count = 0;
@@ -31,7 +29,7 @@ fn events_arrive_as_they_are_in_their_order_and_position_follows() -> TestResult
         }
         tick(&mut src, "from")?;
         site.drain("mover")?;
-        let (sent, received) = (events(&mut src, "from")?, events(&mut dst, "to")?);
+        let (sent, received) = (events_of(&mut src, "from")?, events_of(&mut dst, "to")?);
         assert_eq!(received, sent);
         count = sent.len();
         let position = "select last_tick from pgq.get_consumer_info('from', 'mover')";
@@ -61,13 +59,13 @@ fn events_arrive_as_they_are_in_their_order_and_position_follows() -> TestResult
         )?
         .get(0);
     assert_eq!(fresh, 0);
-    assert_eq!(events(&mut dst, "to")?.len(), count + 1);
+    assert_eq!(events_of(&mut dst, "to")?.len(), count + 1);
     Ok(())
 }
 
 #[test]
 fn a_dry_run_shows_a_batch_and_leaves_both_sides_as_they_are() -> TestResult {
-    let site = Site::start()?;
+    let site = crate::site()?;
     let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
     site.refused(
         "mover.ini --dry-run",
@@ -88,15 +86,15 @@ fn a_dry_run_shows_a_batch_and_leaves_both_sides_as_they_are() -> TestResult {
             "{shown}"
         );
     }
-    assert!(events(&mut dst, "to")?.is_empty());
+    assert!(events_of(&mut dst, "to")?.is_empty());
     site.drain("mover")?;
-    assert_eq!(events(&mut dst, "to")?.len(), 3);
+    assert_eq!(events_of(&mut dst, "to")?.len(), 3);
     Ok(())
 }
 
 #[test]
 fn what_makes_no_sense_is_refused() -> TestResult {
-    let site = Site::start()?;
+    let site = crate::site()?;
     let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
     let own = site.cluster.conninfo("src");
 
@@ -110,7 +108,7 @@ fn what_makes_no_sense_is_refused() -> TestResult {
     src.batch_execute("select pgq.insert_event('from', 'a', 'b')")?;
     tick(&mut src, "from")?;
     site.drain("beside")?;
-    assert_eq!(events(&mut src, "beside")?, events(&mut src, "from")?);
+    assert_eq!(events_of(&mut src, "beside")?, events_of(&mut src, "from")?);
     site.write("itself", &format!("dst_db = {own}\ndst_queue_name = from"))?;
     site.refused("itself.ini", "queue from would be moved into itself")?;
     site.refused(
@@ -138,7 +136,7 @@ fn what_makes_no_sense_is_refused() -> TestResult {
 
 #[test]
 fn a_role_that_may_only_call_functions_gets_events_moved_with_a_warning() -> TestResult {
-    let site = Site::start()?;
+    let site = crate::site()?;
     let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
     dst.batch_execute(
         "create role caller login in role pgq_writer;
@@ -160,7 +158,7 @@ fn a_role_that_may_only_call_functions_gets_events_moved_with_a_warning() -> Tes
         let cut = |line: &String| line[..line.rfind(',').unwrap_or_default()].to_owned();
         lines.iter().map(cut).collect()
     };
-    let (sent, received) = (events(&mut src, "from")?, events(&mut dst, "to")?);
+    let (sent, received) = (events_of(&mut src, "from")?, events_of(&mut dst, "to")?);
     assert_eq!(without_time(received), without_time(sent));
     let warning = "events go through pgq.insert_event, which is slower and sets their time";
     assert_eq!(
@@ -177,7 +175,7 @@ fn a_role_that_may_only_call_functions_gets_events_moved_with_a_warning() -> Tes
     src.batch_execute(ODD)?;
     tick(&mut src, "from")?;
     site.drain("mover")?;
-    let (sent, received) = (events(&mut src, "from")?, events(&mut dst, "to")?);
+    let (sent, received) = (events_of(&mut src, "from")?, events_of(&mut dst, "to")?);
     for (received, sent) in received.iter().rev().zip(sent.iter().rev()).take(8) {
         assert!(received == sent, "{received:.99} is not {sent:.99}");
     }
@@ -186,12 +184,12 @@ fn a_role_that_may_only_call_functions_gets_events_moved_with_a_warning() -> Tes
 
 #[test]
 fn servers_convert_between_their_encodings() -> TestResult {
-    let site = Site::with_encoding("LATIN1")?;
+    let site = crate::site_with_encoding("LATIN1")?;
     let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
     site.drain("mover")?;
     src.batch_execute("select pgq.insert_event('from', 'é', 'caf%e9 ÿ')")?;
     tick(&mut src, "from")?;
     site.drain("mover")?;
-    assert_eq!(events(&mut dst, "to")?, events(&mut src, "from")?);
+    assert_eq!(events_of(&mut dst, "to")?, events_of(&mut src, "from")?);
     Ok(())
 }

@@ -1,12 +1,15 @@
 //! Options, signals, reloading, and what only an operator can repair.
 
-use testkit::{Job, TestResult, wait_until};
+use std::time::Duration;
 
-use crate::site::{PATIENCE, Site, create_queue, events, tick};
+use testkit::{Job, TestResult, create_queue, events_of, tick, wait_until};
+
+/// Longest wait for anything that has to happen.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_daemon_moves_reloads_and_stops() -> TestResult {
-    let site = Site::start()?;
+    let site = crate::site()?;
     let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
     let job = Job::new(site.path("mover.pid"));
     site.program("mover.ini -d").succeed()?;
@@ -14,7 +17,7 @@ fn a_daemon_moves_reloads_and_stops() -> TestResult {
     let arrive = |src: &mut postgres::Client, dst: &mut postgres::Client, queue: &str, n: usize| {
         wait_until("the events to arrive", PATIENCE, || {
             tick(src, "from")?;
-            Ok(events(dst, queue)?.len() == n)
+            Ok(events_of(dst, queue)?.len() == n)
         })
     };
     wait_until("the consumer to be registered", PATIENCE, || {
@@ -63,7 +66,7 @@ fn a_daemon_moves_reloads_and_stops() -> TestResult {
 
 #[test]
 fn a_lost_position_blocks_until_it_is_rewound_or_reset() -> TestResult {
-    let site = Site::start()?;
+    let site = crate::site()?;
     let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
     site.drain("mover")?;
     let put = |src: &mut postgres::Client, data: &str| -> TestResult {
@@ -85,7 +88,7 @@ fn a_lost_position_blocks_until_it_is_rewound_or_reset() -> TestResult {
     site.refused("mover.ini --once", "Lost position: batch ")?;
     site.program("mover.ini --rewind").succeed()?;
     site.drain("mover")?;
-    assert_eq!(events(&mut dst, "to")?, events(&mut src, "from")?);
+    assert_eq!(events_of(&mut dst, "to")?, events_of(&mut src, "from")?);
 
     // The source is trusted instead: what is in between is nobody's.
     dst.execute("select pgq_ext.set_last_tick('mover', 1000)", &[])?;
@@ -93,7 +96,7 @@ fn a_lost_position_blocks_until_it_is_rewound_or_reset() -> TestResult {
     site.refused("mover.ini --once", "dst has 1000")?;
     site.program("mover.ini --reset").succeed()?;
     site.drain("mover")?;
-    assert_eq!(events(&mut dst, "to")?.len(), 4);
+    assert_eq!(events_of(&mut dst, "to")?.len(), 4);
 
     // A registration that is gone is not made again at the head.
     src.batch_execute("select pgq.unregister_consumer('from', 'mover')")?;
@@ -101,7 +104,7 @@ fn a_lost_position_blocks_until_it_is_rewound_or_reset() -> TestResult {
     site.refused("mover.ini", "--rewind registers it at tick")?;
     site.program("mover.ini --rewind").succeed()?;
     site.drain("mover")?;
-    assert_eq!(events(&mut dst, "to")?, events(&mut src, "from")?);
+    assert_eq!(events_of(&mut dst, "to")?, events_of(&mut src, "from")?);
 
     site.program("mover.ini --unregister").succeed()?;
     let left = "select pgq_ext.get_last_tick('mover')";

@@ -1,35 +1,27 @@
-//! How events get into a queue, by what the role may do.
+//! How events of one queue get into another, by what the role may do there.
 
-use std::ops::ControlFlow;
-
-use pgq::QueueName;
-use pgq::batch::{Event, EventTime};
-use pgq::consumer::OpenBatch;
-use pgq::mover::Report;
 use postgres::types::Type;
 use skytools::db::{During, Text, Tx};
-use skytools::full_copy::{CopyError, FullCopy};
 use skytools::table::TableName;
 
-use crate::Error;
+use crate::batch::{Event, EventTime};
+use crate::producer::{BulkInsert, Field};
+use crate::{Error, QueueName};
 
-/// Columns of an event that move along; the target gives it an id and a transaction of its own.
-const COLUMNS: [&str; 7] = [
-    "ev_type",
-    "ev_data",
-    "ev_extra1",
-    "ev_extra2",
-    "ev_extra3",
-    "ev_extra4",
-    "ev_time",
+/// Fields of an event that move along; the target gives it an id and a transaction of its own.
+pub const FIELDS: [Field; 7] = [
+    Field::Kind,
+    Field::Data,
+    Field::Extra1,
+    Field::Extra2,
+    Field::Extra3,
+    Field::Extra4,
+    Field::Time,
 ];
 
-/// Events that are sent with one call of a function.
-const CALL_EVENTS: usize = 1000;
-
 /// How events are put in.
-#[derive(Debug)]
-pub(crate) enum Way {
+#[derive(Debug, Clone)]
+pub enum Way {
     /// COPY into the table that now takes the queue's events.
     Copy(TableName),
     /// `pgq.insert_event_raw`, which keeps the time of an event, where it runs with its owner's rights.
@@ -44,7 +36,7 @@ impl Way {
     ///
     /// # Errors
     /// The queue does not exist, or takes no events now.
-    pub(crate) fn into(tx: &mut Tx<'_>, queue: &QueueName) -> Result<Way, Error> {
+    pub fn into(tx: &mut Tx<'_>, queue: &QueueName) -> Result<Way, Error> {
         let row = tx
             .query_typed_one("select pgq.current_event_table($1)", &[(queue, Type::TEXT)])
             .during("look up the table of the queue")?;
@@ -74,7 +66,7 @@ impl Way {
     }
 
     /// What is worse about it than about the best one.
-    pub(crate) fn drawback(&self) -> Option<&'static str> {
+    pub fn drawback(&self) -> Option<&'static str> {
         match self {
             Way::Copy(_) => None,
             Way::InsertRaw => Some("events go through pgq.insert_event_raw, which is slower"),
@@ -84,83 +76,62 @@ impl Way {
             ),
         }
     }
+
+    /// Puts some events in, in their order; returns how many.
+    ///
+    /// # Errors
+    /// The target refuses.
+    pub fn insert(
+        &self,
+        target: &mut Tx<'_>,
+        queue: &QueueName,
+        events: &[Event],
+    ) -> Result<u64, Error> {
+        match self {
+            Way::Copy(table) => copy(target, table, events),
+            Way::InsertRaw => {
+                let call =
+                    "pgq.insert_event_raw($1, null, e.t, null, null, e.k, e.d, e.a, e.b, e.c, e.f)";
+                call_for_each(target, queue, call, events)
+            }
+            Way::Insert => {
+                let call = "pgq.insert_event($1, e.k, e.d, e.a, e.b, e.c, e.f)";
+                call_for_each(target, queue, call, events)
+            }
+        }
+    }
 }
 
-/// Puts the events of a batch into a queue, in their order; returns how many.
-///
-/// # Errors
-/// The source failed, or the target refuses.
-pub(crate) fn move_batch(
-    batch: &mut OpenBatch<'_>,
+fn copy(target: &mut Tx<'_>, table: &TableName, events: &[Event]) -> Result<u64, Error> {
+    let mut insert = BulkInsert::into_table(target, &table.quoted(), &FIELDS)?;
+    for event in events {
+        let time = event.time.to_string();
+        let [kind, data, extra1, extra2, extra3, extra4] = [
+            &event.kind,
+            &event.data,
+            &event.extra[0],
+            &event.extra[1],
+            &event.extra[2],
+            &event.extra[3],
+        ]
+        .map(|field| field.as_ref().map(Text::as_bytes));
+        let time = Some(time.as_bytes());
+        insert.push(&[kind, data, extra1, extra2, extra3, extra4, time])?;
+    }
+    insert.finish()
+}
+
+fn call_for_each(
     target: &mut Tx<'_>,
     queue: &QueueName,
-    way: &Way,
-    report: &mut Report,
+    call: &str,
+    events: &[Event],
 ) -> Result<u64, Error> {
-    let call = match way {
-        Way::Copy(table) => return copy(batch, target, table, report),
-        Way::InsertRaw => {
-            "pgq.insert_event_raw($1, null, e.t, null, null, e.k, e.d, e.a, e.b, e.c, e.f)"
-        }
-        Way::Insert => "pgq.insert_event($1, e.k, e.d, e.a, e.b, e.c, e.f)",
-    };
     // The rows of `unnest` come in order, and so are the calls.
     let sql = format!(
         "select count({call}) from rows from (unnest($2), unnest($3), unnest($4), unnest($5), \
          unnest($6), unnest($7), unnest($8)) e (t, k, d, a, b, c, f)"
     );
-    let mut events: Vec<Event> = Vec::new();
-    let mut sent = 0;
-    batch.for_each(|event| {
-        events.push(event);
-        if events.len() >= CALL_EVENTS {
-            sent += insert(target, queue, &sql, &events)?;
-            events.clear();
-            report.progress(sent);
-        }
-        Ok::<(), Error>(())
-    })?;
-    if !events.is_empty() {
-        sent += insert(target, queue, &sql, &events)?;
-    }
-    Ok(sent)
-}
-
-fn copy(
-    batch: &mut OpenBatch<'_>,
-    target: &mut Tx<'_>,
-    table: &TableName,
-    report: &mut Report,
-) -> Result<u64, Error> {
-    let (mut source, query) = batch.query(&COLUMNS)?;
-    let copied = FullCopy::new(table)
-        .of_query(&query)
-        .columns(&COLUMNS)
-        .run(&mut source, target, |copied| {
-            report.progress(copied.rows);
-            ControlFlow::Continue(())
-        })
-        .map_err(copy_error)?;
-    source.rollback()?;
-    batch.counted(i64::try_from(copied.rows).unwrap_or(i64::MAX));
-    Ok(copied.rows)
-}
-
-fn copy_error(error: CopyError) -> Error {
-    match error {
-        CopyError::Source(error) | CopyError::Target(error) => error.into(),
-        CopyError::ColumnCount | CopyError::Stopped => {
-            unreachable!("both sides have the same columns, and nobody stops the copy")
-        }
-    }
-}
-
-fn insert(
-    target: &mut Tx<'_>,
-    queue: &QueueName,
-    sql: &str,
-    events: &[Event],
-) -> Result<u64, Error> {
     let texts = |field: fn(&Event) -> &Option<Text>| -> Vec<Option<&Text>> {
         events.iter().map(|event| field(event).as_ref()).collect()
     };
@@ -174,7 +145,7 @@ fn insert(
     ];
     let row = target
         .query_typed_one(
-            sql,
+            &sql,
             &[
                 (queue, Type::TEXT),
                 (&times, Type::TIMESTAMPTZ_ARRAY),

@@ -1,13 +1,15 @@
 //! Whether two connections lead to the same database.
 
-use skytools::db::{DbError, During, GenericClient};
+use skytools::db::{During, GenericClient};
+
+use crate::Error;
 
 /// What tells one running database from all others.
 ///
 /// A clone of a server has the identifier of the original, and the same database numbers, but not the
 /// start time.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     system: i64,
     started_micros: i64,
     database: u32,
@@ -18,7 +20,7 @@ impl Place {
     ///
     /// # Errors
     /// The server did not answer.
-    pub(crate) fn of(db: &mut impl GenericClient) -> Result<Place, DbError> {
+    pub fn of(db: &mut impl GenericClient) -> Result<Place, Error> {
         let row = db
             .query_typed_one(
                 "select s.system_identifier, \

@@ -1,0 +1,5 @@
+//! The program on real databases.
+
+mod crash;
+mod policy;
+mod splitting;
