@@ -1703,8 +1703,8 @@ returns text as $$
 -- Parameters:
 --      i_batch_id      an open batch
 --      i_event_id      event to look for; null: all
--- Returns:  text of a SELECT of the ten event columns, made of constants so that the planner sees
---           how narrow the range of transactions is
+-- Returns:  text of a SELECT of the ten event columns, made of constants: the planner sees how narrow
+--           the range of transactions is, and nothing is looked up for each event
 -- Raises:   "batch not found"; "could not construct sql for batch ..."
 -- Reads:    pgq.subscription, pgq.tick
 -- Used by:  pgq.batch_event_sql, pgq.get_batch_cursor, pgq.event_retry, pgq.event_failed
@@ -1748,14 +1748,11 @@ begin
     foreach v_table in array v_batch.tables loop
         v_table := pgq.quote_fqname(v_table);
         v_parts := v_parts || format(
-            'select %1$s from pgq.tick cur, pgq.tick last, %2$s ev'
-            ' where cur.tick_queue = %3$s and cur.tick_id = %4$s'
-            ' and last.tick_queue = %3$s and last.tick_id = %5$s'
-            ' and ev.ev_txid >= %6$s and ev.ev_txid <= %7$s'
-            ' and pg_catalog.txid_visible_in_snapshot(ev.ev_txid, cur.tick_snapshot)'
-            ' and not pg_catalog.txid_visible_in_snapshot(ev.ev_txid, last.tick_snapshot)%8$s',
-            c_columns, v_table, v_batch.queue_id, v_batch.next_tick, v_batch.last_tick,
-            v_low, txid_snapshot_xmax(v_batch.next_snapshot), v_filter);
+            'select %s from %s ev where ev.ev_txid >= %s and ev.ev_txid <= %s'
+            ' and pg_catalog.txid_visible_in_snapshot(ev.ev_txid, %L)'
+            ' and not pg_catalog.txid_visible_in_snapshot(ev.ev_txid, %L)%s',
+            c_columns, v_table, v_low, txid_snapshot_xmax(v_batch.next_snapshot),
+            v_batch.next_snapshot, v_batch.last_snapshot, v_filter);
         if v_late <> '{}' then
             v_parts := v_parts || format('select %s from %s ev where ev.ev_txid in (%s)%s',
                                          c_columns, v_table, array_to_string(v_late, ', '), v_filter);
