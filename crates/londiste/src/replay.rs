@@ -4,11 +4,12 @@
 //! * [`mirror`]: the queue of a relay
 //! * [`state`], [`handshake`]: who applies the events of a table that is being copied
 //! * [`supervisor`]: the copy processes
-//! * [`stream`], [`chunk`], [`apply`], [`control`]: from events to statements
+//! * [`ahead`], [`stream`], [`chunk`], [`apply`], [`control`]: from events to statements
 //! * [`fkeys`], [`sequences`]: what comes beside events
 //!
 //! `copy` is built from the same parts.
 
+mod ahead;
 pub(crate) mod apply;
 pub(crate) mod attach;
 mod chunk;

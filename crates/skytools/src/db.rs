@@ -6,6 +6,7 @@ mod connect;
 mod database;
 mod deadline;
 mod error;
+mod kept;
 mod listen;
 mod session;
 mod text;
@@ -16,10 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use postgres::Row;
+
 pub use self::cancel::Canceller;
 pub use self::database::Database;
 pub(crate) use self::error::Reason;
 pub use self::error::{DbError, During};
+use self::kept::Kept;
 pub(crate) use self::listen::Heard;
 pub use self::session::{Failed, GenericClient, Session, Sql, Typed, Untyped};
 pub use self::text::{Text, TextValue};
@@ -51,6 +55,8 @@ struct SessionState {
     canceller: Canceller,
     /// A transaction could not be ended, so nothing more may be run.
     unusable: AtomicBool,
+    /// Statements that the server keeps, by their text.
+    kept: Kept,
 }
 
 impl Connection {
@@ -69,6 +75,7 @@ impl Connection {
             state: SessionState {
                 canceller: Canceller::new(&session.client, session.transport),
                 unusable: AtomicBool::new(false),
+                kept: Kept::default(),
             },
             session: Some(Session::owned(session.client, name)),
             server_version: session.server_version,
@@ -100,6 +107,20 @@ impl Connection {
     /// What cancels a statement of this connection, from another thread.
     pub fn canceller(&self) -> Canceller {
         self.state.canceller.clone()
+    }
+
+    /// Runs a statement that the server keeps, parsed and mostly planned too, while the connection
+    /// lasts; returns its rows. Not for connections through a proxy that pools transactions.
+    ///
+    /// # Errors
+    /// The server refused the statement, or the connection is gone.
+    pub fn query_kept(
+        &mut self,
+        sql: &'static str,
+        parameters: &Typed<'_>,
+    ) -> Result<Vec<Row>, Failed> {
+        let session = self.session.as_mut().expect(HELD);
+        self.state.kept.query(session, sql, parameters)
     }
 
     /// Begins a READ COMMITTED transaction.

@@ -48,6 +48,11 @@ impl Chunk {
         self.rows.len()
     }
 
+    /// Bytes that it takes, about.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len() + size_of_val(self.rows.as_slice())
+    }
+
     pub(crate) fn events(&self) -> impl Iterator<Item = EventRef<'_>> {
         self.rows.iter().map(|raw| EventRef { chunk: self, raw })
     }

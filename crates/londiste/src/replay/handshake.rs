@@ -12,7 +12,8 @@
 //! | `ok` | copy | the copy stood before that batch too, and left; replay applies it |
 //!
 //! Every batch is thus applied by exactly one of the two, whatever is killed when. Both must see the
-//! same batch boundaries, so neither may merge ticks while a table is in progress.
+//! same batch boundaries, so neither may merge ticks while a table is in progress. Replay that died with a
+//! merged batch open holds it still: it meets nobody before that one, but before the next.
 
 use pgq::TickId;
 use pgq::batch::Batch;
@@ -30,8 +31,8 @@ pub(crate) struct ReplayPlan {
     pub(crate) wait: bool,
 }
 
-/// Decides for replay. `held` is the end of the batch it holds and has not applied; `slots` is how
-/// many tables may be in progress at once.
+/// Decides for replay. `held` is the end of the batch it holds and has not applied, if it is one of a single
+/// tick; `slots` is how many tables may be in progress at once.
 pub(crate) fn replay_plan(states: &[MergeState], held: Option<TickId>, slots: usize) -> ReplayPlan {
     let mut plan = ReplayPlan::default();
     let busy = states.iter().filter(|state| state.in_progress()).count();

@@ -110,6 +110,11 @@ impl Session {
         Ok(self.database.connection()?)
     }
 
+    /// Whether [`Session::open`] gives the connection that it gave last.
+    pub(crate) fn is_open(&self) -> bool {
+        self.database.is_open()
+    }
+
     fn prepare(&mut self) -> Result<(), Error> {
         let connection = self.database.connection()?;
         connection

@@ -1,9 +1,9 @@
 //! Reads a batch on the provider and applies it in one transaction on the subscriber.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
-use pgq::EventId;
 use pgq::batch::{Batch, Event};
+use pgq::{BatchId, EventId};
 use postgres::types::Type;
 use skytools::db::{Connection, DbError, During, Tx};
 
@@ -66,16 +66,12 @@ pub(crate) fn apply_events(
     careful_from: Option<EventId>,
     control: &mut impl Control,
 ) -> Result<Counts, Error> {
-    let limits = Limits {
-        events: manner.chunk,
-        bytes: CHUNK_BYTES,
-    };
     let canceller = provider.canceller();
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
         let reader = std::thread::Builder::new()
             .name("reader".to_owned())
-            .spawn_scoped(scope, move || read(provider, batch, limits, &sender))
+            .spawn_scoped(scope, move || read(provider, batch, manner.chunk, &sender))
             .map_err(Error::Thread)?;
         let applied =
             Applier::new(manner, careful_from).apply_chunks(receiver, tx, routes, control);
@@ -91,17 +87,43 @@ pub(crate) fn apply_events(
     })
 }
 
+/// Applies events that were read before, as [`apply_events`] does.
+pub(crate) fn apply_chunks(
+    chunks: Vec<Chunk>,
+    tx: &mut Tx<'_>,
+    routes: &mut Routes,
+    manner: Manner,
+    careful_from: Option<EventId>,
+    control: &mut impl Control,
+) -> Result<Counts, Error> {
+    Applier::new(manner, careful_from).apply_chunks(chunks, tx, routes, control)
+}
+
 /// Reads the events of a batch; ends early when nobody wants them any more.
 fn read(
     provider: &mut Connection,
     batch: &Batch,
-    limits: Limits,
+    chunk: usize,
     sender: &SyncSender<Chunk>,
 ) -> Result<(), Error> {
-    let step = "read the events of the batch";
     let mut tx = provider.begin()?;
+    match read_events(&mut tx, batch.id, chunk, |chunk| sender.send(chunk).is_ok())? {
+        true => Ok(tx.commit()?),
+        false => Ok(()),
+    }
+}
+
+/// Reads the events of an open batch, in chunks of so many at most, as long as `take` wants more. False
+/// if it did not take all.
+pub(crate) fn read_events(
+    tx: &mut Tx<'_>,
+    batch: BatchId,
+    chunk: usize,
+    mut take: impl FnMut(Chunk) -> bool,
+) -> Result<bool, Error> {
+    let step = "read the events of the batch";
     let query: String = tx
-        .query_typed_one("select pgq.batch_event_sql($1)", &[(&batch.id, Type::INT8)])
+        .query_typed_one("select pgq.batch_event_sql($1)", &[(&batch, Type::INT8)])
         .during("ask for the query of the batch")?
         .get(0);
     let copy = tx
@@ -110,6 +132,10 @@ fn read(
         ))
         .during(step)?;
     let mut reader = Reader::new(copy);
+    let limits = Limits {
+        events: chunk,
+        bytes: CHUNK_BYTES,
+    };
     loop {
         let chunk = reader.next(limits).map_err(|error| match error {
             ReadError::Io(error) if error.get_ref().is_some() => {
@@ -119,20 +145,18 @@ fn read(
             ReadError::Malformed(error) => Error::Events(std::io::Error::other(error)),
         })?;
         let Some(chunk) = chunk else {
-            break;
+            return Ok(true);
         };
-        if sender.send(chunk).is_err() {
-            return Ok(());
+        if !take(chunk) {
+            return Ok(false);
         }
     }
-    drop(reader);
-    Ok(tx.commit()?)
 }
 
 impl Applier {
     fn apply_chunks(
         mut self,
-        chunks: Receiver<Chunk>,
+        chunks: impl IntoIterator<Item = Chunk>,
         tx: &mut Tx<'_>,
         routes: &mut Routes,
         control: &mut impl Control,
@@ -175,8 +199,9 @@ impl Applier {
                         counts.unknown += 1;
                     }
                     if event.kind() == Some(b"EXECUTE") {
-                        // It may have changed tables.
+                        // It may have changed tables, and what the session keeps.
                         self.forget();
+                        tx.forget_kept();
                     }
                 }
             }

@@ -15,6 +15,7 @@ use skytools::daemon::{Context, Stop, Work, Worker};
 use skytools::db::{Connection, Database, DbError, During};
 use tracing::{info, warn};
 
+use super::ahead::{self, Provider};
 use super::apply::{Route, Routes};
 use super::attach;
 use super::control::{ReplayControl, Reported, follow_registration};
@@ -41,7 +42,7 @@ const FAILURE_POLL: Duration = Duration::from_secs(1);
 pub(crate) struct Replay {
     settings: Settings,
     loop_delay: Duration,
-    provider: Session,
+    provider: Provider,
     subscriber: Session,
     attached: bool,
     /// The provider is the right one; to be looked at again after an error.
@@ -91,7 +92,7 @@ impl Replay {
             joined: false,
             settings,
             loop_delay: common.loop_delay,
-            provider,
+            provider: Provider::new(provider),
             subscriber,
             attached: false,
             copies: Supervisor::default(),
@@ -180,7 +181,7 @@ impl Replay {
 
     /// Finds the provider and the place in its queue.
     fn attach(&mut self, stop: &Stop) -> Result<(), Error> {
-        let (settings, provider) = (&self.settings, &mut self.provider);
+        let (settings, provider) = (&self.settings, self.provider.session()?);
         if !self.attached {
             self.subscriber.lock(&settings.consumer, stop)?;
         }
@@ -214,9 +215,15 @@ impl Replay {
     /// `None` if a stop was requested while waiting, or a command asks for the consumer.
     fn prepare(&mut self, batch: &Batch, stop: &Stop) -> Result<Option<Vec<Table>>, Error> {
         let mut reminder = Instant::now();
+        let mut merged = None;
         let tables = loop {
             let tables = state::tables(&mut **self.subscriber.open()?, &self.settings.queue)?;
-            let (changed, wait) = self.step(&tables, Some(batch))?;
+            // Copies take ticks one by one, and can meet only who has done the same.
+            if merged.is_none() && tables.iter().any(|table| table.state.in_progress()) {
+                merged = Some(self.is_merged(batch)?);
+            }
+            let held = (merged != Some(true)).then_some(batch);
+            let (changed, wait) = self.step(&tables, held)?;
             if changed {
                 continue;
             }
@@ -242,6 +249,23 @@ impl Replay {
             self.follow_sequences()?;
         }
         Ok(Some(tables))
+    }
+
+    /// Whether the batch is made of several ticks.
+    fn is_merged(&mut self, batch: &Batch) -> Result<bool, Error> {
+        let row = (self.provider.open()?)
+            .query_typed_one(
+                "select exists (select from pgq.tick t \
+                 join pgq.queue q on q.queue_id = t.tick_queue \
+                 where q.queue_name = $1 and t.tick_id > $2 and t.tick_id < $3)",
+                &[
+                    (&self.settings.queue, Type::TEXT),
+                    (&batch.prev_tick, Type::INT8),
+                    (&batch.tick, Type::INT8),
+                ],
+            )
+            .during("look for ticks within the batch")?;
+        Ok(row.get(0))
     }
 
     /// Applies the batch and stores its tick, in one transaction. Between its begin and its end
@@ -277,15 +301,37 @@ impl Replay {
         if careful.is_some() {
             stream::defer_constraints(&mut tx)?;
         }
-        let counts = stream::apply_events(
-            self.provider.open()?,
-            batch,
-            &mut tx,
-            &mut routes,
-            self.settings.manner,
-            careful,
-            &mut control,
-        )?;
+        let manner = self.settings.manner;
+        // While copies run, everything is done in turns; a relay reads each batch twice.
+        let may_read_ahead = self.in_progress == 0 && self.mirror.is_none();
+        let request = || ahead::Request {
+            queue: self.settings.queue.clone(),
+            consumer: self.settings.consumer.clone(),
+            after: batch.clone(),
+            chunk: manner.chunk,
+        };
+        let counts = match self.provider.take(batch).filter(|_| may_read_ahead) {
+            Some(chunks) => {
+                self.provider.read_ahead(request())?;
+                let control = &mut control;
+                stream::apply_chunks(chunks, &mut tx, &mut routes, manner, careful, control)?
+            }
+            None => {
+                let counts = stream::apply_events(
+                    self.provider.open()?,
+                    batch,
+                    &mut tx,
+                    &mut routes,
+                    manner,
+                    careful,
+                    &mut control,
+                )?;
+                if may_read_ahead {
+                    self.provider.read_ahead(request())?;
+                }
+                counts
+            }
+        };
         let ReplayControl {
             mut removed,
             gone,
@@ -381,7 +427,7 @@ impl Replay {
         } = &self.settings;
         // The lock before the batch: whoever lost it must not look at the batch of another.
         self.subscriber.open()?;
-        let Some(batch) = batch::next_batch(&mut **self.provider.open()?, queue, consumer)? else {
+        let Some(batch) = self.provider.next_batch(queue, consumer)? else {
             return self.idle(&context.stop);
         };
         let stored = position::last_tick(&mut **self.subscriber.open()?, SCHEMA, consumer)?;

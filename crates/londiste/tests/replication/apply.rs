@@ -322,6 +322,49 @@ fn many_rows_are_written_by_few_statements() -> TestResult {
 }
 
 #[test]
+fn what_changes_about_a_table_is_noticed_however_often_it_was_looked_up() -> TestResult {
+    let pair = Pair::start(SIMPLE)?;
+    let _replay = pair.replay()?;
+    pair.add(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    let (mut provider, mut subscriber) = (pair.provider()?, pair.subscriber()?);
+    provider.batch_execute("insert into t select i, 0, 'row' from generate_series(1, 100) i")?;
+    let mut applied = |change: &str| -> TestResult<i64> {
+        provider.batch_execute(change)?;
+        pair.catch_up()?;
+        assert_eq!(pair.assert_equal(ALL)?, 100);
+        statements(&mut pair.subscriber()?)
+    };
+    // Often enough for a plan to be kept.
+    for _ in 0..8 {
+        assert_eq!(applied("update t set n = n + 1")?, 1);
+    }
+    subscriber.batch_execute(
+        "create function see() returns trigger language plpgsql as 'begin return new; end'; \
+         create trigger see before update on t for each row execute function see()",
+    )?;
+    assert_eq!(
+        applied("update t set n = n + 1")?,
+        100,
+        "there is a trigger"
+    );
+    subscriber.batch_execute("drop trigger see on t")?;
+    assert_eq!(applied("update t set n = n + 1")?, 1);
+    subscriber.batch_execute("create unique index other on t (n, id)")?;
+    assert_eq!(applied("update t set n = n + 1")?, 100, "n is unique");
+    assert_eq!(applied("update t set data = n")?, 1);
+    subscriber.batch_execute("alter table t add column more int")?;
+    assert_eq!(
+        applied("alter table t add column more int; update t set more = 7")?,
+        1
+    );
+    subscriber.batch_execute("alter table t rename n to m")?;
+    let renamed = "alter table t rename n to m; update t set data = 'm'";
+    assert_eq!(applied(renamed)?, 1);
+    pair.assert_quiet()
+}
+
+#[test]
 fn every_row_has_a_statement_in_compat_mode() -> TestResult {
     let pair = Pair::with(Setting {
         schema: SIMPLE,

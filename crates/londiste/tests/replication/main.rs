@@ -1,5 +1,6 @@
 //! Replication end to end: real servers, the real programs, and whatever can happen to them.
 
+mod ahead;
 mod apply;
 mod captures;
 mod cascade;

@@ -257,3 +257,27 @@ fn a_script_waits_for_copies() -> TestResult {
     pair.assert_equal("select * from u order by id")?;
     Ok(())
 }
+
+#[test]
+fn a_script_may_have_the_session_forget_its_statements() -> TestResult {
+    let pair = Pair::start(SCHEMA)?;
+    pair.add(&["t", "u"])?;
+    let mut replay = Some(pair.replay()?);
+    pair.wait_ok(&["public.t", "public.u"])?;
+    replay.take();
+    let mut db = pair.provider()?;
+    db.batch_execute("insert into t select i, 'before' from generate_series(1, 50) i")?;
+    ok(
+        &pair,
+        "1.sql",
+        "do $$ begin execute 'deallocate all'; end $$",
+    )?;
+    db.batch_execute(
+        "insert into t select i, 'after' from generate_series(51, 100) i;
+         update t set v = v || id",
+    )?;
+    let _replay = pair.replay()?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal("select * from t order by id")?, 100);
+    pair.assert_quiet()
+}

@@ -279,6 +279,8 @@ methods! {
     Parameters fn query_typed_opt(sql: &str, parameters: &Typed<'_>) -> Option<Row>;
     /// Prepares a statement.
     Parameters fn prepare(sql: &str) -> Statement;
+    /// Prepares a statement whose parameters have these types.
+    Parameters fn prepare_typed(sql: &str, types: &[Type]) -> Statement;
     /// Begins a COPY to the server.
     Parameters fn copy_in<S>(sql: &S) -> CopyInWriter<'_>;
     /// Begins a COPY from the server.

@@ -4,9 +4,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use postgres::{Client, SimpleQueryMessage};
+use postgres::{Client, Row, SimpleQueryMessage};
 
-use super::{Canceller, DbError, During, Session, SessionState};
+use super::{Canceller, DbError, During, Failed, Session, SessionState, Typed};
 
 /// Time for a connection to answer before a rollback; then what it runs is cancelled.
 const IDLE_PATIENCE: Duration = Duration::from_secs(1);
@@ -153,6 +153,29 @@ impl<'a> Tx<'a> {
                     _ => Err(error),
                 }
             }
+        }
+    }
+
+    /// Runs a statement that the server keeps, see [`super::Connection::query_kept`]. One that was begun
+    /// on a driver's client has nowhere to keep it, and sends it each time.
+    ///
+    /// # Errors
+    /// The server refused the statement, or the connection is gone.
+    pub fn query_kept(
+        &mut self,
+        sql: &'static str,
+        parameters: &Typed<'_>,
+    ) -> Result<Vec<Row>, Failed> {
+        match self.state {
+            Some(state) => state.kept.query(&mut self.session, sql, parameters),
+            None => self.session.query_typed(sql, parameters),
+        }
+    }
+
+    /// Has the server keep statements anew: somebody else may have told it to forget them.
+    pub fn forget_kept(&mut self) {
+        if let Some(state) = self.state {
+            state.kept.forget();
         }
     }
 

@@ -1,5 +1,7 @@
 //! What may be done with the events of a table, by what the subscriber's catalogue says about it.
 
+use std::cmp::Ordering;
+
 use postgres::types::Type;
 use serde::Deserialize;
 use skytools::db::{During, Tx};
@@ -233,6 +235,20 @@ impl Column {
             Exact::No => false,
         }
     }
+
+    /// The order in which an index likely has two values.
+    pub(super) fn order(&self, a: &[u8], b: &[u8]) -> Ordering {
+        if self.exact != Exact::Integer {
+            return a.cmp(b);
+        }
+        let digits = |a: &[u8], b: &[u8]| a.len().cmp(&b.len()).then_with(|| a.cmp(b));
+        match (a.strip_prefix(b"-"), b.strip_prefix(b"-")) {
+            (None, None) => digits(a, b),
+            (Some(a), Some(b)) => digits(b, a),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+        }
+    }
 }
 
 /// Everything about some tables; `$1` are their schemas, `$2` their names.
@@ -311,7 +327,7 @@ pub(super) fn look_up(
     let schemas: Vec<&str> = tables.iter().map(|table| table.schema()).collect();
     let names: Vec<&str> = tables.iter().map(|table| table.name()).collect();
     let rows = tx
-        .query_typed(
+        .query_kept(
             LOOK_UP,
             &[(&schemas, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)],
         )
@@ -366,6 +382,19 @@ mod tests {
             identity: false,
             has_default: false,
         }
+    }
+
+    #[test]
+    fn values_are_in_the_order_of_an_index() {
+        let ordered = |exact, texts: &[&str]| {
+            let column = column(exact);
+            texts.is_sorted_by(|a, b| column.order(a.as_bytes(), b.as_bytes()).is_lt())
+        };
+        assert!(ordered(
+            Exact::Integer,
+            &["-10", "-9", "-1", "0", "2", "10"]
+        ));
+        assert!(ordered(Exact::Text, &["", "10", "2", "a"]));
     }
 
     #[test]

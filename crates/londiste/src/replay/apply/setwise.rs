@@ -1,5 +1,6 @@
 //! Statements that change many rows at once.
 
+use std::cmp::Ordering;
 use std::io::Write;
 
 use postgres::types::{ToSql, Type};
@@ -59,7 +60,10 @@ pub(super) fn apply(
     if joins {
         tx.batch_execute(BY_KEY).during("prefer indexes")?;
     }
-    for keys in portions(&net.deletes, |key| key) {
+    // In the order of the index, what is near is found near.
+    let mut deletes: Vec<&Row<'_>> = net.deletes.iter().collect();
+    deletes.sort_by(|a, b| by_key(target, a, b));
+    for keys in portions(&deletes, |key| key) {
         let expected = keys.len();
         let touched = delete(tx, table, target, keys)?;
         check(touched, expected, exact)?;
@@ -82,7 +86,8 @@ pub(super) fn apply(
             }
         }
     }
-    for (columns, updates) in &groups {
+    for (columns, updates) in &mut groups {
+        updates.sort_by(|(a, _), (b, _)| by_key(target, a, b));
         for updates in portions(updates, |update| &update.1) {
             let expected = updates.len();
             let touched = update(tx, table, target, columns, updates)?;
@@ -94,6 +99,15 @@ pub(super) fn apply(
     }
     copy_rows(tx, table, target, &net.inserts)?;
     copy_plain(tx, table, target, &net.plain_inserts)
+}
+
+/// Where a key stands in the index, beside another.
+fn by_key(target: &Target, a: &Row<'_>, b: &Row<'_>) -> Ordering {
+    let columns = a.iter().zip(b).map(|((place, a), (_, b))| {
+        let (a, b) = (a.inside(), b.inside());
+        target.columns()[*place].order(a.unwrap_or_default(), b.unwrap_or_default())
+    });
+    columns.fold(Ordering::Equal, Ordering::then)
 }
 
 fn check(touched: u64, expected: usize, exact: bool) -> Result<(), Failure> {
@@ -184,7 +198,12 @@ fn name(target: &Target, place: usize) -> String {
     String::from_utf8_lossy(target.spelled(place)).into_owned()
 }
 
-fn delete(tx: &mut Tx<'_>, table: &str, target: &Target, keys: &[Row<'_>]) -> Result<u64, DbError> {
+fn delete(
+    tx: &mut Tx<'_>,
+    table: &str,
+    target: &Target,
+    keys: &[&Row<'_>],
+) -> Result<u64, DbError> {
     let key: Vec<usize> = keys[0].iter().map(|(place, _)| *place).collect();
     let mut arrays = Arrays::new(key.len());
     for row in keys {

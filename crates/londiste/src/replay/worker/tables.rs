@@ -240,7 +240,7 @@ impl Replay {
             attach::unregister(
                 &self.settings,
                 &consumer,
-                &mut self.provider,
+                self.provider.session()?,
                 &mut self.subscriber,
             )?;
         }
