@@ -5,7 +5,13 @@ use std::path::Path;
 use testkit::{Program, TestResult};
 
 /// Programs with a configuration of their own.
-const PROGRAMS: &[&str] = &["pgqadm", "londiste", "queue_mover", "queue_splitter"];
+const PROGRAMS: &[&str] = &[
+    "pgqadm",
+    "londiste",
+    "queue_mover",
+    "queue_splitter",
+    "scriptmgr",
+];
 
 /// `key = value` and `#key = value`, but not prose.
 fn setting(line: &str) -> Option<(&str, &str)> {
