@@ -72,6 +72,8 @@ fn root_runs_jobs_as_their_user() -> TestResult {
         "{}",
         output.stderr
     );
+    // The site would end us.
+    fs::remove_file(site.path("conf/a.pid"))?;
     site.job("b", "style = refuses\n")?;
     let said = site.fail("m.ini start b")?;
     assert!(
