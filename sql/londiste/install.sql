@@ -69,6 +69,8 @@
 \ir functions/londiste.hold_last_tick.sql
 \ir functions/londiste.set_job_error.sql
 \ir functions/londiste.set_copy_progress.sql
+\ir functions/londiste.set_copy_source.sql
+\ir functions/londiste.get_copy_sources.sql
 \ir functions/londiste.note_state_change.sql
 
 -- foreign keys of the subscriber

@@ -4,10 +4,12 @@
 //! * [`transfer`]: filling the table, in one transaction
 //! * [`analysis`]: statistics of the rows
 //! * [`structure`]: indexes that are dropped meanwhile, and come back as they were
+//! * [`source`]: copying from another node than the provider
 //! * [`watch`]: breaking off when the table is not wanted any more; [`progress`]: how far it is
 
 mod analysis;
 mod progress;
+pub(crate) mod source;
 mod structure;
 mod transfer;
 mod watch;
@@ -37,10 +39,11 @@ pub(crate) fn run(job: Job<Config>, args: &Args) -> Result<(), Error> {
     let job = job.with_pidfile_suffix(&copy_pidfile_suffix(table.as_deref()));
     Ok(job.run(|job| {
         let (provider, subscriber) = replay::sessions(job, &settings)?;
+        let (home, _) = replay::sessions(job, &settings)?;
         let watch = job.config.subscriber(&job.common)?;
         let analysis = Analysis::new(job.config.subscriber(&job.common)?);
         Ok(worker::Copier::new(
-            settings, table, provider, subscriber, watch, analysis,
+            settings, table, provider, home, subscriber, watch, analysis,
         ))
     })?)
 }

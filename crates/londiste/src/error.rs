@@ -126,8 +126,8 @@ pub enum Error {
     #[error(
         "this subscriber has applied tick {applied}, and when {node} became the root it had the \
          changes up to tick {last} only: what came between exists here alone. Run \"londiste INI \
-         subscriber unregister\" and start replay, which then copies every table; on a relay run \
-         \"londiste INI provider resurrect\""
+         subscriber unregister\", name the new root in provider_db, and start replay, which then copies every \
+         table; on a relay run \"londiste INI provider resurrect\""
     )]
     LostChanges {
         /// Position of the subscriber.
@@ -150,6 +150,18 @@ pub enum Error {
         /// Its state.
         state: String,
     },
+    /// The node that a table is to be copied from is not fit for it.
+    #[error("tables cannot be copied from the node of --copy-from: {reason}")]
+    CopySource {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The schema lacks what a newer version has.
+    #[error("londiste in {side}_db is of an older version; run: londiste INI upgrade {side}")]
+    NeedsUpgrade {
+        /// Which database.
+        side: &'static str,
+    },
     /// `parallel_copies` is zero.
     #[error("parallel_copies is 0; it must be at least 1")]
     NoCopies,
@@ -165,6 +177,13 @@ pub enum Error {
     /// The provider database does not make the ticks of the queue.
     #[error("provider_db is not the root of queue {0}; only a root can be demoted")]
     NotRoot(QueueName),
+    /// A relay does not publish tables that it is subscribed to.
+    #[error(
+        "not whole on subscriber_db: {0}. As the root it would not publish them: wait until they are ok and \
+         settled, or choose another relay. With --force they are left out; then add them on the new root, \
+         and copy them again on its subscribers"
+    )]
+    NotWhole(String),
     /// Replay holds the lock of its consumer.
     #[error("replay of consumer {0} is running; stop it first")]
     NodeBusy(ConsumerName),
@@ -257,6 +276,9 @@ pub enum Error {
     /// Two options of `subscriber add` that exclude each other.
     #[error("Too many options: --expect-sync and --skip-truncate")]
     TooManyOptions,
+    /// `--expect-sync` and `--copy-from` together.
+    #[error("--expect-sync copies nothing, so --copy-from says nothing")]
+    NothingToCopy,
     /// A name on the command line cannot be read.
     #[error(transparent)]
     Name(#[from] NameError),

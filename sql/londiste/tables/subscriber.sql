@@ -70,6 +70,18 @@ create unlogged table if not exists londiste.copy_progress (
     constraint copy_progress_pkey primary key (queue_name, table_name)
 );
 
+-- Nodes that tables are copied from, where that is not the provider; a row goes when nothing of the copy is left there.
+create table if not exists londiste.copy_source (
+    queue_name          text not null,
+    table_name          text not null,
+    -- consumer of the copy at that node; null before it is registered
+    consumer_id         text,
+    -- may hold a password
+    source_dsn          text not null,
+
+    constraint copy_source_pkey primary key (queue_name, table_name)
+);
+
 create table if not exists londiste.subscriber_seq (
     nr                  serial not null,
     queue_name          text not null,

@@ -17,21 +17,27 @@ use skytools::db::{Connection, During, Tx};
 use tracing::{info, warn};
 
 use super::setup::{Setup, step};
-use crate::Error;
+use crate::replay::state::{self, MergeState, Table};
+use crate::{Error, registry};
 
 /// How often a wait looks again.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Takes the lock of replay for the rest of the command.
+/// How long replay that was told to stop may take to be gone.
+const LEAVE: Duration = Duration::from_secs(5);
+
+/// Takes the lock of replay for the rest of the command; one that is about to end is waited for.
 ///
 /// # Errors
 /// Replay runs.
-fn lock_replay(db: &mut Connection, consumer: &ConsumerName) -> Result<(), Error> {
-    if pgq::lock::try_consumer(&mut **db, "londiste", consumer)? {
-        Ok(())
-    } else {
-        Err(Error::NodeBusy(consumer.clone()))
+fn lock_replay(db: &mut Connection, consumer: &ConsumerName, stop: &Stop) -> Result<(), Error> {
+    let start = std::time::Instant::now();
+    while !pgq::lock::try_consumer(&mut **db, "londiste", consumer)? {
+        if start.elapsed() > LEAVE || stop.sleep(POLL) {
+            return Err(Error::NodeBusy(consumer.clone()));
+        }
     }
+    Ok(())
 }
 
 /// Lets nobody write into the queue any more, and waits until nobody does. When it takes too long,
@@ -79,6 +85,31 @@ fn stop_writers(
             });
         }
     }
+}
+
+/// Refuses while a table of a relay is not what the root's was at some tick: as the root it could not publish
+/// it. With `force` it is only said.
+fn need_whole(db: &mut Connection, queue: &QueueName, force: bool) -> Result<(), Error> {
+    let published = registry::provider_tables(db, queue)?;
+    let mut partial = state::tables(db, queue)?;
+    partial.retain(|table| !published.contains(&table.name));
+    let describe = |table: &Table| {
+        let state = match table.state {
+            MergeState::New => "to be copied".to_owned(),
+            MergeState::Ok => "copied a moment ago".to_owned(),
+            state => state.to_string(),
+        };
+        format!("{} ({state})", table.name)
+    };
+    if force {
+        for table in &partial {
+            warn!("not whole and not published: {}", describe(table));
+        }
+    } else if !partial.is_empty() {
+        let tables: Vec<String> = partial.iter().map(describe).collect();
+        return Err(Error::NotWhole(tables.join(", ")));
+    }
+    Ok(())
 }
 
 /// Removes a job's consumers from a provider that may be gone.

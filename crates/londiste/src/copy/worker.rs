@@ -1,5 +1,7 @@
 //! The work loop of a copy.
 
+mod place;
+
 use std::collections::HashMap;
 use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use skytools::db::{Database, During};
 use tracing::{error, info, warn};
 
 use super::analysis::Analysis;
+use super::source::Source;
 use super::transfer;
 use super::watch::{self, Watched};
 use crate::replay::apply::Route;
@@ -36,7 +39,11 @@ pub(crate) struct Copier {
     settings: Settings,
     /// Table named on the command line.
     requested: Option<String>,
+    /// Where rows and events come from.
     provider: Session,
+    /// Where replay's events come from; another node while `abroad`.
+    home: Session,
+    abroad: Option<Source>,
     subscriber: Session,
     watch: Database,
     analysis: Analysis,
@@ -74,6 +81,7 @@ impl Copier {
         settings: Settings,
         requested: Option<String>,
         provider: Session,
+        home: Session,
         subscriber: Session,
         watch: Database,
         analysis: Analysis,
@@ -82,6 +90,8 @@ impl Copier {
             settings,
             requested,
             provider,
+            home,
+            abroad: None,
             subscriber,
             watch,
             analysis,
@@ -98,7 +108,7 @@ impl Copier {
     /// Picks the table, takes the lock, and finds the place in the queue. `None` if there is
     /// nothing to do.
     fn claim(&mut self, stop: &Stop) -> Result<Option<Claim>, Error> {
-        join::redirect(&self.settings, &mut self.provider, &mut self.subscriber)?;
+        join::redirect(&self.settings, &mut self.home, &mut self.subscriber)?;
         let tables = state::tables(&mut **self.subscriber.open()?, &self.settings.queue)?;
         let table = tables.into_iter().find(|table| {
             table.state.in_progress()
@@ -111,6 +121,7 @@ impl Copier {
             info!("no table to copy");
             return Ok(None);
         };
+        self.turn_to(&table)?;
         let consumer = self.consumer_of(&table)?;
         self.subscriber.lock(&consumer, stop)?;
         let claim = Claim {
@@ -150,6 +161,9 @@ impl Copier {
     /// Makes sure that the consumer is registered before the copy takes its snapshot.
     fn attach(&mut self, claim: &Claim, table: &Table) -> Result<(), Error> {
         let queue = &self.settings.queue;
+        if let Some(source) = &mut self.abroad {
+            source.note(self.subscriber.open()?, queue, &claim.consumer)?;
+        }
         let registered =
             attach::registered_at(&mut **self.provider.open()?, queue, &claim.consumer)?;
         let in_copy = table.state == MergeState::InCopy;
@@ -261,6 +275,10 @@ impl Copier {
             )?;
             match copy_move(Some(table.state), Some(batch), self.idle, replay) {
                 CopyMove::Apply => return Ok(Prepared::Apply(table)),
+                // Replay is met at its own provider.
+                CopyMove::AskToMeet(_) if self.abroad.is_some() => {
+                    return Ok(Prepared::Apply(table));
+                }
                 CopyMove::AskToMeet(tick) => {
                     failpoint::step("copy.ask");
                     self.transition(&table, MergeState::WannaSync(tick))?;
@@ -415,6 +433,9 @@ impl Copier {
             &mut self.provider,
             &mut self.subscriber,
         )?;
+        if let Some(source) = &self.abroad {
+            source.leave(self.subscriber.open()?, &self.settings.queue)?;
+        }
         failpoint::step("copy.left");
         Ok(())
     }
@@ -442,6 +463,15 @@ impl Copier {
             return Ok(Work::More);
         }
         if table.state == MergeState::InCopy {
+            if self.is_misplaced()? {
+                info!(
+                    "replay has turned to another provider, and so does the copy of {}",
+                    table.name
+                );
+                self.claim = None;
+                self.attached = false;
+                return Ok(Work::More);
+            }
             self.copy(&table)?;
             return Ok(Work::More);
         }
@@ -465,6 +495,9 @@ impl Copier {
         let stored = position::last_tick(&mut **self.subscriber.open()?, SCHEMA, &claim.consumer)?;
         match position::check(&batch, stored) {
             Ok(Verdict::Apply) => {
+                if self.abroad.is_some() && self.go_home(&claim, &table, &batch)? {
+                    return Ok(Work::More);
+                }
                 let table = match self.prepare(&claim, &batch, &context.stop)? {
                     Prepared::Apply(table) => table,
                     Prepared::Over => return Ok(Work::More),
@@ -509,6 +542,7 @@ impl Worker for Copier {
 
     fn recover(&mut self) {
         self.provider.reset();
+        self.home.reset();
         self.subscriber.reset();
         self.watch.reset();
         self.attached = false;
@@ -516,6 +550,7 @@ impl Worker for Copier {
 
     fn between(&mut self) {
         self.provider.expire();
+        self.home.expire();
         self.subscriber.expire();
     }
 

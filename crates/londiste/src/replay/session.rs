@@ -78,6 +78,11 @@ impl Session {
         self.database.set_conninfo(conninfo);
     }
 
+    /// Where it connects to.
+    pub(crate) fn conninfo(&self) -> &ConnInfo {
+        self.database.conninfo()
+    }
+
     /// Takes the lock of the consumer, now and after every reconnect.
     ///
     /// # Errors

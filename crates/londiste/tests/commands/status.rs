@@ -216,8 +216,10 @@ fn a_copy_at_work_tells_how_far_it_is() -> TestResult {
     let text = pair.ok("status")?.stdout;
     assert!(text.contains(" rows of about 3000 ("), "{text}");
     let text = pair.ok("subscriber tables")?.stdout;
+    // The copy reports how many rows there will be when it has run for some seconds.
     assert!(
-        text.contains(" in-copy   ") && text.contains(" rows, "),
+        text.contains(" in-copy   ")
+            && (text.contains(" rows, ") || text.contains(" rows of about 3000 (")),
         "{text}"
     );
     holder.batch_execute("select pg_advisory_unlock(1)")?;

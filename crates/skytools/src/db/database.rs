@@ -106,6 +106,11 @@ impl Database {
         }
     }
 
+    /// The settings that it connects with.
+    pub fn conninfo(&self) -> &ConnInfo {
+        &self.conninfo
+    }
+
     /// Configuration key of the database.
     pub fn name(&self) -> &'static str {
         self.name

@@ -66,7 +66,7 @@ pub(in super::super) fn run(
     await_settled(args.wait, subscriber, queue, &consumer, force, stop)?;
     await_tick(args.wait, provider, queue, tick, stop)?;
     match args.no_store {
-        true => super::lock_replay(subscriber, &consumer)?,
+        true => super::lock_replay(subscriber, &consumer, stop)?,
         false => ask_replay(subscriber, &consumer, patience, stop)?,
     }
     // Replay may have come further.
@@ -145,10 +145,11 @@ fn await_tick(
     let wait = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
     let start = Instant::now();
     loop {
+        // In this order: the tick may come between the two.
+        let top = top_tick(provider, queue)?;
         if has_tick(provider, queue, tick)? {
             return Ok(());
         }
-        let top = top_tick(provider, queue)?;
         let behind = top.is_none_or(|top| top < tick);
         if !behind || start.elapsed() >= wait {
             let row = provider

@@ -8,7 +8,7 @@ use tracing::info;
 
 use super::super::Outcome;
 use super::super::setup::{Setup, step};
-use crate::replay::mirror::top_tick;
+use crate::replay::mirror::{self, top_tick};
 use crate::{Error, node};
 
 /// End the writing on the root, so that a relay can take over
@@ -57,6 +57,14 @@ pub(in super::super) fn run(
         info!("provider_db is the root of queue {queue}, and takes changes");
         return Ok(Outcome::Done);
     }
+    if !paused {
+        let force = setup.options.force;
+        let relay = setup.subscriber()?;
+        if mirror::is_relay(relay, queue)? {
+            super::need_whole(relay, queue, force)?;
+        }
+    }
+    let db = setup.provider()?;
     if !paused {
         super::stop_writers(limit, db, queue, stop)?;
         crate::failpoint::step("demote.half");

@@ -1,6 +1,7 @@
 use pgq::{ConsumerName, QueueName, admin, position};
 use postgres::types::Type;
 use skytools::app::chain;
+use skytools::daemon::Stop;
 use skytools::db::{Connection, During, Tx};
 use tracing::{error, info, warn};
 
@@ -10,11 +11,11 @@ use crate::replay::mirror::{self, GLOBAL_WATERMARK};
 use crate::{Error, node, registry};
 
 /// Makes the relay of this configuration, which is its `subscriber_db`, the root.
-pub(in super::super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
+pub(in super::super) fn run(setup: &mut Setup<'_>, stop: &Stop) -> Result<Outcome, Error> {
     super::need_relay_config(setup)?;
     let (queue, consumer, force) = (setup.queue, setup.consumer.clone(), setup.options.force);
     let db = setup.subscriber()?;
-    super::lock_replay(db, &consumer)?;
+    super::lock_replay(db, &consumer, stop)?;
     if !mirror::is_relay(db, queue)? {
         return Err(Error::NotRelay(queue.clone()));
     }
@@ -23,7 +24,8 @@ pub(in super::super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
     };
     mirror::complete(queue, stored, db)?;
     let before = node::find(db, queue)?;
-    report_unpublished(db, queue)?;
+    super::need_whole(db, queue, force)?;
+    report_triggers(db, queue)?;
     restore_fkeys(db, queue)?;
 
     let mut outcome = Outcome::Done;
@@ -100,18 +102,8 @@ fn capture(tx: &mut Tx<'_>, queue: &QueueName, force: bool) -> Result<Outcome, E
     Ok(outcome)
 }
 
-/// Says which tables the new root will not publish.
-fn report_unpublished(db: &mut Connection, queue: &QueueName) -> Result<(), Error> {
-    let published = registry::provider_tables(db, queue)?;
-    for table in registry::subscriber_tables(db, queue)? {
-        if !published.contains(&table.name) {
-            warn!(
-                "{} is not whole here ({}) and will not be published",
-                table.name,
-                table.state.as_deref().unwrap_or("never copied")
-            );
-        }
-    }
+/// Says how many triggers the new root does not have.
+fn report_triggers(db: &mut Connection, queue: &QueueName) -> Result<(), Error> {
     let pending: i64 = db
         .query_typed_one(
             "select count(*) from londiste.subscriber_pending_triggers p \

@@ -1,5 +1,6 @@
 use pgq::{ConsumerName, QueueName, TickId, admin, position};
 use postgres::types::Type;
+use skytools::daemon::Stop;
 use skytools::db::{Connection, During, Tx};
 use tracing::info;
 
@@ -20,11 +21,11 @@ const SETTINGS: [&str; 5] = [
 ];
 
 /// Gives the subscriber a queue of its own, with the provider's ticks, that begins where replay stands.
-pub(in super::super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
+pub(in super::super) fn run(setup: &mut Setup<'_>, stop: &Stop) -> Result<Outcome, Error> {
     super::need_relay_config(setup)?;
     let (queue, consumer) = (setup.queue, setup.consumer.clone());
     let (provider, subscriber) = setup.pair()?;
-    super::lock_replay(subscriber, &consumer)?;
+    super::lock_replay(subscriber, &consumer, stop)?;
     node::meet(queue, &consumer, provider, subscriber)?;
     if mirror::is_relay(subscriber, queue)? {
         info!("subscriber_db is a relay of queue {queue} already");

@@ -38,7 +38,7 @@ pub(in super::super) fn run(
     );
     let (provider, db) = setup.pair()?;
     schema::require(db, schema::Side::Provider)?;
-    super::lock_replay(db, &consumer)?;
+    super::lock_replay(db, &consumer, stop)?;
     schema::migrate(db)?;
     let (ours, theirs) = (node::find(db, queue)?, node::find(provider, queue)?);
     let (Some(ours), Some(theirs)) = (ours, theirs) else {

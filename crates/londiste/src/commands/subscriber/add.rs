@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 
+use pgq::QueueName;
 use postgres::types::Type;
 use skytools::db::{Connection, During};
 use skytools::table::TableName;
@@ -11,6 +12,7 @@ use super::super::setup::{Selection, Setup, part_failed, select, step};
 use super::create::{self, Extent};
 use super::structures;
 use crate::args::Options;
+use crate::copy::source;
 use crate::names::{self, Pattern, Relation};
 use crate::{Error, registry};
 
@@ -23,12 +25,18 @@ pub(super) struct Args {
     /// Tables: `name`, `schema.name`, or a pattern with `*` and `?`
     #[arg(value_name = "TABLE")]
     tables: Vec<String>,
+    /// Copy from another node than the provider, one that has the tables as a whole
+    #[arg(long, value_name = "DSN")]
+    copy_from: Option<String>,
 }
 
 pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> {
     let (queue, options) = (setup.queue, setup.options);
     if options.expect_sync && options.skip_truncate {
         return Err(Error::TooManyOptions);
+    }
+    if options.expect_sync && args.copy_from.is_some() {
+        return Err(Error::NothingToCopy);
     }
     setup.need_names(&args.tables)?;
 
@@ -61,9 +69,15 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
         warn!("--force used, ignoring errors");
     }
 
+    if let Some(text) = &args.copy_from {
+        let mut node = setup.database(source::typed(text)?);
+        source::check(queue, node.connection()?, setup.provider()?, &fresh)?;
+    }
+
     let db = setup.subscriber()?;
+    let from = args.copy_from.as_deref();
     for name in &fresh {
-        if let Err(failure) = one(db, queue.as_str(), name, numbers.get(name), options) {
+        if let Err(failure) = one(db, queue, name, numbers.get(name), options, from) {
             outcome = outcome.max(part_failed(name, failure)?);
         }
     }
@@ -143,10 +157,11 @@ fn named(arguments: &[String], name: &str) -> Result<bool, Error> {
 /// Adds one table, in one transaction.
 fn one(
     db: &mut Connection,
-    queue: &str,
+    queue: &QueueName,
     name: &str,
     number: Option<&i32>,
     options: &Options,
+    from: Option<&str>,
 ) -> Result<(), Error> {
     step(db, |tx| {
         if !options.expect_sync && !options.force {
@@ -161,24 +176,25 @@ fn one(
         info!("Adding {name}");
         tx.query_typed_one(
             "select londiste.subscriber_add_table($1, $2)",
-            &[(&queue, Type::TEXT), (&name, Type::TEXT)],
+            &[(queue, Type::TEXT), (&name, Type::TEXT)],
         )
         .during("add the table")?;
         if number.is_some() {
             tx.query_typed_one(
                 "select londiste.subscriber_set_provider_nr($1, $2, $3)",
                 &[
-                    (&queue, Type::TEXT),
+                    (queue, Type::TEXT),
                     (&name, Type::TEXT),
                     (&number, Type::INT4),
                 ],
             )
             .during("store the provider's number of the table")?;
         }
+        source::choose(tx, queue, name, from)?;
         if options.expect_sync {
             tx.query_typed_one(
                 "select londiste.subscriber_set_table_state($1, $2, null, 'ok')",
-                &[(&queue, Type::TEXT), (&name, Type::TEXT)],
+                &[(queue, Type::TEXT), (&name, Type::TEXT)],
             )
             .during("set the table's state")?;
             return Ok(());
@@ -191,7 +207,7 @@ fn one(
         if options.skip_truncate {
             tx.query_typed_one(
                 "select londiste.subscriber_set_skip_truncate($1, $2, true)",
-                &[(&queue, Type::TEXT), (&name, Type::TEXT)],
+                &[(queue, Type::TEXT), (&name, Type::TEXT)],
             )
             .during("keep the table's rows")?;
         }

@@ -1,7 +1,8 @@
 use pgq::ConsumerName;
 use postgres::types::Type;
+use skytools::app::chain;
 use skytools::db::{Connection, During};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::super::Outcome;
 use super::super::cascade::{belongs_to, forget_positions};
@@ -51,7 +52,17 @@ pub(super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
     )
     .during("forget the lineage")?;
 
-    let db = provider.connection()?;
+    let db = match provider.connection() {
+        Ok(db) => db,
+        Err(failure) => {
+            error!(
+                "forgotten in subscriber_db, but not unregistered: the provider's queue keeps its events until \
+                 {consumer} is unregistered there, with \"pgqadm INI unregister\": {}",
+                chain(&failure)
+            );
+            return Ok(Outcome::Failed);
+        }
+    };
     crate::schema::require(db, crate::schema::Side::Provider)?;
     let mut registered = false;
     for name in consumers(db, queue, &consumer)? {

@@ -16,6 +16,7 @@ use super::super::session::SCHEMA;
 use super::super::state::{self, Actor, MergeState, Table};
 use super::super::supervisor::Supervisor;
 use super::{Deferral, Replay};
+use crate::copy::source::{self, Source};
 use crate::{Error, failpoint};
 
 /// Pause before the start of a copy that failed is tried again; doubles …
@@ -221,6 +222,13 @@ impl Replay {
                 .iter()
                 .any(|table| table.name == name && table.state.in_progress())
         };
+        for source in source::all(self.subscriber.open()?, queue)? {
+            let needed = |table: &Table| table.name == source.table && Source::is_needed(table);
+            if tables.iter().any(needed) {
+                continue;
+            }
+            source.leave(self.subscriber.open()?, queue)?;
+        }
         let any_busy = tables.iter().any(|table| table.state.in_progress());
         let mut all_gone = true;
         for name in names {

@@ -21,11 +21,14 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// So many servers, with [`SCHEMA`].
+    /// So many servers, with [`SCHEMA`]; every other one is of the subscribers' version.
     pub(super) fn set(count: usize) -> TestResult<Stage> {
         let mut nodes = Vec::new();
-        for _ in 0..count {
-            let node = Cluster::start()?;
+        for number in 0..count {
+            let node = match number % 2 {
+                0 => Cluster::start()?,
+                _ => Cluster::builder().subscriber().start()?,
+            };
             node.create_database("shop")?.batch_execute(SCHEMA)?;
             nodes.push(node);
         }
@@ -119,6 +122,15 @@ impl Stage {
             .args(more)
             .output()?;
         Ok(output)
+    }
+
+    /// Runs `londiste NAME.ini subscriber add t u --copy-from DSN`.
+    pub(super) fn add_from(&self, name: &str, from: usize) -> TestResult<Output> {
+        let dsn = self.dsn(from);
+        Program::new("londiste", self.dir.path())
+            .args([format!("{name}.ini")])
+            .args(["subscriber", "add", "t", "u", "--copy-from", &dsn])
+            .output()
     }
 
     /// As [`Stage::change_provider`]; it must be a success.

@@ -1,0 +1,86 @@
+//! Which node a copy reads from.
+
+use pgq::admin;
+use pgq::batch::Batch;
+use tracing::info;
+
+use super::super::source::{self, Source};
+use super::{Claim, Copier};
+use crate::replay::attach;
+use crate::replay::mirror::has_tick;
+use crate::replay::state::{self, Actor, MergeState, Table};
+use crate::{Error, failpoint, node};
+
+impl Copier {
+    /// Turns to the node that the table is read from.
+    pub(super) fn turn_to(&mut self, table: &Table) -> Result<(), Error> {
+        let queue = &self.settings.queue;
+        let db = self.subscriber.open()?;
+        self.abroad = source::of(db, queue, &table.name)?.filter(|_| Source::is_needed(table));
+        let Some(source) = &self.abroad else {
+            self.provider.redirect(self.home.conninfo().clone());
+            return Ok(());
+        };
+        let conninfo = source.conninfo()?;
+        info!("{} is copied from {conninfo}", table.name);
+        let job = &self.settings.job_name;
+        self.provider.redirect(conninfo.with_application_name(job));
+        let tables = match table.state {
+            MergeState::InCopy => std::slice::from_ref(&table.name),
+            _ => &[],
+        };
+        source::check(queue, self.provider.open()?, db, tables)
+    }
+
+    /// Goes on at replay's provider, if the snapshot contains no event from `batch` on; false if it may, or the
+    /// provider is not so far.
+    pub(super) fn go_home(
+        &mut self,
+        claim: &Claim,
+        table: &Table,
+        batch: &Batch,
+    ) -> Result<bool, Error> {
+        let queue = &self.settings.queue;
+        let start = attach::tick_snapshot(&mut **self.provider.open()?, queue, batch.prev_tick)?;
+        let obsolete = match (&table.snapshot, &start) {
+            (Some(snapshot), Some(start)) => snapshot.is_covered_by(start),
+            (snapshot, _) => snapshot.is_none(),
+        };
+        let home = self.home.open()?;
+        if !obsolete || !has_tick(home, queue, batch.prev_tick)? {
+            return Ok(false);
+        }
+        // First the place there, which keeps the events, then the word that it counts.
+        admin::register_consumer_at(&mut **home, queue, &claim.consumer, batch.prev_tick)?;
+        failpoint::step("copy.registered_at_home");
+        let (actor, state) = (Actor::Copy, MergeState::CatchingUp);
+        let db = self.subscriber.open()?;
+        if !state::transition(db, queue, actor, table, state, None, |_| Ok(true))? {
+            // Somebody has given the copy up, or wants another one.
+            self.claim = None;
+            self.attached = false;
+            return Ok(true);
+        }
+        info!(
+            "{} goes on at the provider, after tick {}",
+            table.name, batch.prev_tick
+        );
+        failpoint::step("copy.at_home");
+        if let Some(source) = self.abroad.take() {
+            source.leave(self.subscriber.open()?, queue)?;
+        }
+        self.claim = None;
+        self.attached = false;
+        Ok(true)
+    }
+
+    /// Whether rows would come from a node that replay does not read from any more.
+    pub(super) fn is_misplaced(&mut self) -> Result<bool, Error> {
+        if self.abroad.is_some() {
+            return Ok(false);
+        }
+        let (queue, consumer) = (&self.settings.queue, &self.settings.consumer);
+        let (provider, subscriber) = (self.provider.open()?, self.subscriber.open()?);
+        Ok(node::meet(queue, consumer, provider, subscriber)?.moved)
+    }
+}
