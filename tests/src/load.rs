@@ -1,7 +1,7 @@
 //! Writers that keep the provider busy, and remember what they were told was committed.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use postgres::{Client, NoTls};
@@ -9,10 +9,21 @@ use testkit::{TestResult, wait_for};
 
 use crate::{Replication, TIMEOUT};
 
+/// Where writers write.
+#[derive(Debug, Clone)]
+struct Target {
+    conninfo: String,
+    /// Counts the changes of it.
+    number: u32,
+    /// The last one that may have less than was committed before.
+    behind: u32,
+}
+
 /// Concurrent writers; stopped when dropped.
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
+    target: Arc<Mutex<Target>>,
     writers: Vec<JoinHandle<TestResult<i64>>>,
 }
 
@@ -44,13 +55,33 @@ impl Load {
     /// Starts `writers` of them against the database of `conninfo`; they outlive its server.
     pub fn start(conninfo: &str, writers: i32) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
+        let target = Arc::new(Mutex::new(Target {
+            conninfo: conninfo.to_owned(),
+            number: 0,
+            behind: 0,
+        }));
         let writers = (1..=writers)
             .map(|writer| {
-                let (stop, conninfo) = (Arc::clone(&stop), conninfo.to_owned());
-                std::thread::spawn(move || write(&conninfo, writer, &stop))
+                let (stop, target) = (Arc::clone(&stop), Arc::clone(&target));
+                std::thread::spawn(move || write(&target, writer, &stop))
             })
             .collect();
-        Load { stop, writers }
+        Load {
+            stop,
+            target,
+            writers,
+        }
+    }
+
+    /// Has them write to another database from now on. `behind`: it may lack the last of what was committed, and
+    /// they go on from there.
+    pub fn redirect(&self, conninfo: &str, behind: bool) {
+        let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
+        conninfo.clone_into(&mut target.conninfo);
+        target.number += 1;
+        if behind {
+            target.behind = target.number;
+        }
     }
 
     /// Stops the writers; answers for each how many of its numbers were committed.
@@ -145,10 +176,16 @@ impl Drop for Load {
 }
 
 /// Writes until it is told to stop; answers its last committed number.
-fn write(conninfo: &str, writer: i32, stop: &AtomicBool) -> TestResult<i64> {
+fn write(target: &Mutex<Target>, writer: i32, stop: &AtomicBool) -> TestResult<i64> {
+    let current = || {
+        (target.lock())
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    };
     let mut number = 0;
+    let mut seen = 0;
     while !stop.load(Ordering::Relaxed) {
-        let mut db = connect(conninfo, stop)?;
+        let (mut db, at) = connect(current, stop)?;
         // A commit that got no answer may have happened or not; the table knows. What was
         // acknowledged must be there.
         let stored = db.query_one(
@@ -160,14 +197,15 @@ fn write(conninfo: &str, writer: i32, stop: &AtomicBool) -> TestResult<i64> {
             Err(error) if db.is_closed() || is_shutdown(&error) => continue,
             Err(error) => return Err(error.into()),
         };
-        if stored < number {
+        if stored < number && at.behind <= seen {
             return Err(format!("writer {writer} committed {number}, and {stored} is left").into());
         }
+        seen = at.number;
         number = stored;
-        while !stop.load(Ordering::Relaxed) {
+        while !stop.load(Ordering::Relaxed) && current().number == at.number {
             match transaction(&mut db, writer, number + 1) {
                 Ok(()) => number += 1,
-                Err(error) if db.is_closed() || is_shutdown(&error) => break,
+                Err(error) if db.is_closed() || is_shutdown(&error) || is_demoted(&error) => break,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -219,16 +257,15 @@ fn transaction(db: &mut Client, writer: i32, number: i64) -> Result<(), postgres
     tx.commit()
 }
 
-fn connect(conninfo: &str, stop: &AtomicBool) -> TestResult<Client> {
-    wait_for(
-        "the provider to accept a writer",
-        TIMEOUT,
-        || match Client::connect(conninfo, NoTls) {
-            Ok(db) => Ok(Some(db)),
+fn connect(current: impl Fn() -> Target, stop: &AtomicBool) -> TestResult<(Client, Target)> {
+    wait_for("the provider to accept a writer", TIMEOUT, || {
+        let target = current();
+        match Client::connect(&target.conninfo, NoTls) {
+            Ok(db) => Ok(Some((db, target))),
             Err(error) if stop.load(Ordering::Relaxed) => Err(error.into()),
             Err(_) => Ok(None),
-        },
-    )
+        }
+    })
 }
 
 /// Class 57P0x: the server is going down, was killed, or starts.
@@ -236,4 +273,11 @@ fn is_shutdown(error: &postgres::Error) -> bool {
     error
         .code()
         .is_some_and(|code| code.code().starts_with("57P0"))
+}
+
+/// The database is a root that has been demoted.
+fn is_demoted(error: &postgres::Error) -> bool {
+    error
+        .as_db_error()
+        .is_some_and(|error| error.message().contains("Insert into queue disallowed"))
 }

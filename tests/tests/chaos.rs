@@ -40,3 +40,23 @@ fn whatever_dies_and_however_the_network_fails_both_sides_end_equal() -> TestRes
     }
     Ok(())
 }
+
+#[test]
+fn whatever_dies_in_a_chain_its_nodes_end_equal() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let output = Program::new("xtask", dir.path())
+        .args([
+            "chaos",
+            "londiste",
+            "--relay",
+            "--no-build",
+            "--seed=3",
+            "--minutes=0.4",
+        ])
+        .succeed()?;
+    for table in ["ledger", "account", "item", "marker"] {
+        let equal = format!("  {table:<8} equal, ");
+        assert!(output.stdout.contains(&equal), "{}", output.stdout);
+    }
+    Ok(())
+}

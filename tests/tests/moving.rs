@@ -214,6 +214,108 @@ fn londiste_takes_over_from_built_in_replication_without_a_copy() -> TestResult 
     it.stop()
 }
 
+/// PgQ 2.1 and Londiste 2.1, and a trigger that writes events as the one of 2.1 does.
+const PGQ2: &str = include_str!("../../crates/pgq/tests/sql/fixtures/version_2.sql");
+const LONDISTE2: &str = include_str!("../../crates/londiste/tests/commands/fixtures/version_2.sql");
+const LOGTRIGA: &str = "
+    create function pgq.logtriga() returns trigger language plpgsql security definer as $$
+    declare
+        v_new   jsonb := case when tg_op <> 'DELETE' then to_jsonb(new) end;
+        v_old   jsonb := case when tg_op <> 'INSERT' then to_jsonb(old) end;
+        v_key   text := 'id=' || quote_literal(coalesce(v_old, v_new) ->> 'id');
+        v_data  text;
+    begin
+        if tg_op = 'INSERT' then
+            select format('(%s) values (%s)', string_agg(quote_ident(key), ','), string_agg(quote_nullable(value), ','))
+              into v_data from jsonb_each_text(v_new);
+        elsif tg_op = 'UPDATE' then
+            select coalesce(string_agg(quote_ident(key) || '=' || quote_nullable(value), ','), v_key) || ' where ' || v_key
+              into v_data from jsonb_each_text(v_new) where value is distinct from v_old ->> key;
+        else
+            v_data := v_key;
+        end if;
+        perform pgq.insert_event(tg_argv[0], left(tg_op, 1), v_data, tg_argv[2], null, null, null);
+        return null;
+    end $$;";
+
+/// Two databases that SkyTools 2.1 replicates between.
+const PROVIDER2: &str = "
+    select pgq.create_queue('shop.replic');
+    select pgq.register_consumer('shop.replic', 'replic');
+    create trigger \"shop.replic_logger\" after insert or update or delete on users
+        for each row execute function pgq.logtriga('shop.replic', 'kvv', 'public.users');
+    create trigger \"shop.replic_logger\" after insert or update or delete on \"Shop\".\"Order\"
+        for each row execute function pgq.logtriga('shop.replic', 'kvv', 'Shop.Order');
+    insert into londiste.provider_table (queue_name, table_name, trigger_name)
+    values ('shop.replic', 'public.users', 'shop.replic_logger'), ('shop.replic', 'Shop.Order', 'shop.replic_logger');
+    insert into londiste.provider_seq (queue_name, seq_name)
+    values ('shop.replic', 'public.users_id_seq'), ('shop.replic', 'Shop.Order_id_seq');";
+const SUBSCRIBER2: &str = "
+    drop trigger audit on users;
+    insert into londiste.subscriber_pending_triggers (table_name, trigger_name, trigger_def) values ('public.users', 'audit',
+        'create trigger audit before update on public.users for each row execute procedure public.audit()');
+    insert into londiste.subscriber_table (queue_name, table_name, merge_state)
+    values ('shop.replic', 'public.users', 'ok'), ('shop.replic', 'Shop.Order', 'ok');
+    insert into londiste.subscriber_seq (queue_name, seq_name)
+    values ('shop.replic', 'public.users_id_seq'), ('shop.replic', 'Shop.Order_id_seq');";
+
+#[test]
+fn a_replication_of_skytools_2_1_goes_on_where_it_is() -> TestResult {
+    let it = Replication::prepare()?;
+    let mut old = it.provider_db()?;
+    let mut new = it.subscriber_db()?;
+    old.batch_execute(&[SCHEMA, PGQ2, LOGTRIGA, LONDISTE2, PROVIDER2].concat())?;
+    new.batch_execute(&[SCHEMA, LONDISTE2, SUBSCRIBER2].concat())?;
+    let tick: i64 = old
+        .query_one("select max(tick_id) from pgq.tick", &[])?
+        .get(0);
+    new.execute(
+        "insert into londiste.completed values ('replic', $1)",
+        &[&tick],
+    )?;
+
+    // What was written before anything is upgraded has still to be applied.
+    let application = Application::start(&it)?;
+    it.wait("events of the old trigger", || {
+        old.execute("select pgq.ticker('shop.replic')", &[])?;
+        let sql = "select count(*) > 20 from pgq.event_template";
+        Ok(old.query_one(sql, &[])?.get(0))
+    })?;
+    let over = commands("londiste.py replic.ini -s")?;
+    assert_eq!(over.len(), 6);
+    type_all(&it, &over[1..])?;
+    type_all(&it, &["pgqadm provider_ticker.ini ticker -d"])?;
+    assert!(application.stop()? > 10, "the application was held up");
+    type_all(&it, &["pgqadm provider_ticker.ini tick shop.replic"])?;
+    wait_for_nothing_pending(&it)?;
+    assert_same(&it)?;
+
+    let captures: Vec<String> = old
+        .query(
+            "select distinct tgname::text from pg_trigger \
+             where not tgisinternal and tgname <> 'audit' \
+               and tgrelid in ('users'::regclass, '\"Shop\".\"Order\"'::regclass)",
+            &[],
+        )?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(captures, ["_londiste_shop.replic"]);
+    let log = std::fs::read_to_string(it.log("replic.log"))?;
+    assert!(!log.contains("Starting full copy"), "{log}");
+    // What 2.1 had put aside can be brought back.
+    type_all(
+        &it,
+        &["londiste replic.ini subscriber restore-triggers users audit"],
+    )?;
+    let sequences = "select last_value from users_id_seq union all select last_value from \"Shop\".\"Order_id_seq\"";
+    type_all(&it, &["londiste replic.ini -s"])?;
+    it.replay.wait_gone(TIMEOUT)?;
+    it.same(sequences)?;
+    type_all(&it, &["pgqadm provider_ticker.ini -s"])?;
+    it.ticker.wait_gone(TIMEOUT)
+}
+
 /// What Debian packages of Londiste 3.
 const LONDISTE3: &str = "
     create extension pgq; create extension pgq_node; create extension londiste;

@@ -9,25 +9,9 @@ use e2e::{Load, Replication};
 use testkit::{Cluster, Job, Proxy, Shutdown, Traffic, wait_until};
 
 use super::random::Random;
+use super::{DAMAGE, PATIENCE, WRITERS};
 use crate::Result;
 use crate::process::{Interrupt, pause};
-
-/// Patience with all that has to come to rest.
-const PATIENCE: Duration = Duration::from_secs(180);
-
-/// Concurrent writers.
-const WRITERS: i32 = 3;
-
-/// What no fault explains in the log.
-const DAMAGE: &[&str] = &[
-    "duplicate key",
-    "Lost position",
-    "panicked",
-    "cannot read event",
-    "hand-over of",
-    "copy_sync:",
-    "mirror top tick",
-];
 
 /// One step of the plan.
 #[derive(Debug, Clone, Copy)]

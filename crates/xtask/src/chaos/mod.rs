@@ -1,5 +1,7 @@
 //! `cargo xtask chaos`: kills everything at random, over and over, and looks whether anything is lost.
 
+mod cascade;
+mod chain;
 mod consumer;
 mod londiste;
 mod maintenance;
@@ -18,6 +20,23 @@ use crate::postgres_versions;
 use crate::process::{self, Interrupt};
 use crate::scratch::Scratch;
 use crate::test::target_dir;
+
+/// Patience with all that has to come to rest.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Concurrent writers of replicated tables.
+const WRITERS: i32 = 3;
+
+/// What no fault explains in the log of a replication.
+const DAMAGE: &[&str] = &[
+    "duplicate key",
+    "Lost position",
+    "panicked",
+    "cannot read event",
+    "hand-over of",
+    "copy_sync:",
+    "mirror top tick",
+];
 
 /// Kill programs and servers at random and see that nothing is lost
 ///
@@ -62,6 +81,9 @@ struct Londiste {
     /// How long to do damage
     #[arg(long, value_name = "MINUTES", default_value_t = 1.0)]
     minutes: f64,
+    /// A chain of root, relay and leaf; relay and root die for longer, and others take their places
+    #[arg(long)]
+    relay: bool,
 }
 
 /// What every series of runs can be told.
@@ -102,13 +124,20 @@ fn queue(args: &Queue) -> Result<ExitCode> {
 }
 
 fn londiste(args: &Londiste) -> Result<ExitCode> {
+    let minutes = format!("--minutes={}", args.minutes);
     let series = Series {
         common: &args.common,
         time: Duration::try_from_secs_f64(args.minutes * 60.0)?,
         programs: &["pgqadm", "londiste"],
-        again: &["londiste", &format!("--minutes={}", args.minutes)],
+        again: match args.relay {
+            true => &["londiste", &minutes, "--relay"],
+            false => &["londiste", &minutes],
+        },
     };
-    series.play(|seed, time, interrupt| londiste::Run::new(seed)?.play(time, interrupt))
+    series.play(|seed, time, interrupt| match args.relay {
+        true => cascade::Run::new(seed)?.play(time, interrupt),
+        false => londiste::Run::new(seed)?.play(time, interrupt),
+    })
 }
 
 /// Runs that follow from a row of seeds.
