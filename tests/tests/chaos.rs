@@ -51,7 +51,7 @@ fn whatever_dies_in_a_chain_its_nodes_end_equal() -> TestResult {
             "--relay",
             "--no-build",
             "--seed=3",
-            "--minutes=0.4",
+            "--minutes=0.25",
         ])
         .succeed()?;
     for table in ["ledger", "account", "item", "marker"] {
