@@ -33,7 +33,24 @@ impl Replication {
     /// # Errors
     /// A server does not start.
     pub fn prepare() -> TestResult<Replication> {
-        Replication::from(Cluster::start()?)
+        Replication::from(Cluster::start()?, Cluster::builder().subscriber().start()?)
+    }
+
+    /// As [`Replication::prepare`], with programs that go through TCP.
+    ///
+    /// # Errors
+    /// A server does not start.
+    pub fn prepare_tcp(options: &str) -> TestResult<Replication> {
+        let subscriber = Cluster::builder().subscriber().tcp().start()?;
+        let it = Replication::from(Cluster::builder().tcp().start()?, subscriber)?;
+        let [provider, subscriber] = [&it.provider, &it.subscriber].map(|side| {
+            format!(
+                "host=127.0.0.1 port={} user=postgres dbname=shop {options}",
+                side.port()
+            )
+        });
+        it.go_through(&provider, &subscriber, "sync_poll = 0.1")?;
+        Ok(it)
     }
 
     /// As [`Replication::prepare`], with a provider that can publish.
@@ -41,11 +58,11 @@ impl Replication {
     /// # Errors
     /// A server does not start.
     pub fn prepare_logical() -> TestResult<Replication> {
-        Replication::from(Cluster::builder().setting("wal_level", "logical").start()?)
+        let provider = Cluster::builder().setting("wal_level", "logical");
+        Replication::from(provider.start()?, Cluster::builder().subscriber().start()?)
     }
 
-    fn from(provider: Cluster) -> TestResult<Replication> {
-        let subscriber = Cluster::builder().subscriber().start()?;
+    fn from(provider: Cluster, subscriber: Cluster) -> TestResult<Replication> {
         provider.create_database("shop")?;
         subscriber.create_database("shop")?;
         let dir = tempfile::tempdir()?;

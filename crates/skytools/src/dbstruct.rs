@@ -16,7 +16,10 @@
 //! # }
 //! ```
 //!
-//! Not captured: foreign keys, partitioned tables, row security policies, comments, storage options,
+//! A partitioned table has its partitions as elements: their bounds, and what they inherit. What they have of
+//! their own is not captured.
+//!
+//! Not captured: foreign keys, row security policies, comments, storage options,
 //! grants on columns, statistics objects, and who granted a privilege.
 
 mod element;
@@ -79,7 +82,7 @@ pub enum StructError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// The relation is something else.
-    #[error("{0} is not an ordinary table")]
+    #[error("{0} is neither an ordinary nor a partitioned table")]
     NotATable(TableName),
     /// The relation is something else.
     #[error("{0} is not a sequence")]
@@ -110,7 +113,7 @@ pub struct TableStruct {
 }
 
 impl TableStruct {
-    /// Reads the definition of an ordinary table.
+    /// Reads the definition of a table, plain or partitioned.
     ///
     /// # Errors
     /// There is none of that name, it is something else, or the server did not answer.
@@ -120,7 +123,7 @@ impl TableStruct {
 
     /// Creates elements, in the order that they need. With a `new_name` they are made for a table of
     /// that name: indexes, and constraints that have one, get the next free number behind theirs;
-    /// sequences stay with the old table.
+    /// sequences and partitions stay with the old table.
     ///
     /// # Errors
     /// A statement failed, or a definition cannot be made into one for the new name.
@@ -199,7 +202,7 @@ impl TableStruct {
         let target = new.quoted();
         let mut renamed = element.clone();
         match &mut renamed.kind {
-            Kind::Sequence { .. } => return Ok(None),
+            Kind::Sequence { .. } | Kind::Partition { .. } => return Ok(None),
             Kind::Constraint { has_index, .. } => {
                 if *has_index {
                     renamed.name = free_name(db, new.schema(), &element.name)?;

@@ -17,7 +17,8 @@ use crate::schema::{self, Side};
 pub(crate) const SCHEMA: &str = "londiste";
 
 /// Text of values must not depend on the role's or the database's defaults; a policy must raise an
-/// error instead of hiding rows; nothing may time out that waits for the other side.
+/// error instead of hiding rows; nothing may time out that waits for the other side. A connection whose
+/// client is gone without a word must not keep its locks for hours, which is the system's default.
 const SETTINGS: &str = "\
     set standard_conforming_strings = on; \
     set datestyle = 'ISO, MDY'; \
@@ -28,7 +29,11 @@ const SETTINGS: &str = "\
     set row_security = off; \
     set statement_timeout = 0; \
     set idle_session_timeout = 0; \
-    set idle_in_transaction_session_timeout = 0";
+    set idle_in_transaction_session_timeout = 0; \
+    set tcp_keepalives_idle = 10; \
+    set tcp_keepalives_interval = 5; \
+    set tcp_keepalives_count = 3; \
+    set tcp_user_timeout = '25s'";
 
 /// The first server version that has `transaction_timeout`.
 const TRANSACTION_TIMEOUT: i32 = 170_000;

@@ -118,6 +118,51 @@ fn a_full_table_is_as_that_of_the_provider() -> TestResult {
 }
 
 #[test]
+fn partitioned_tables_are_made_with_their_partitions() -> TestResult {
+    let mut pair = Pair::installed()?;
+    pair.provider.batch_execute(
+        r#"create table p (id int, day date, v text default 'x', primary key (id, day))
+               partition by range (day);
+           create table "P 1" partition of p for values from ('2026-01-01') to ('2026-02-01');
+           create table p2 partition of p for values from ('2026-02-01') to ('2026-03-01')
+               partition by hash (id);
+           create table p2a partition of p2 for values with (modulus 2, remainder 0);
+           create table p2b partition of p2 for values with (modulus 2, remainder 1);
+           create table rest partition of p default;
+           create index "on ONLY" on p (lower(v)); alter table p add check (id > 0);
+           create table q (like p) partition by list (id); alter table q add primary key (id);
+           create table q1 partition of q for values in (1, 2), q_null partition of q default;"#
+            .replace(
+                ", q_null partition of q default",
+                "; create table q2 partition of q default",
+            )
+            .as_str(),
+    )?;
+    pair.ok("provider add p q")?;
+    pair.ok("subscriber add q --create")?;
+    pair.ok("subscriber add p --create-full")?;
+    let tree = "select concat_ws(' ', t.relid::regclass, t.parentrelid::regclass,
+                              pg_get_expr(c.relpartbound, c.oid), pg_get_partkeydef(c.oid))
+                  from unnest(array['p', 'q']::regclass[]) r, pg_partition_tree(r) t
+                  join pg_class c on c.oid = t.relid order by 1";
+    let expected = column(&mut pair.provider, tree)?;
+    assert_eq!(expected.len(), 9, "{expected:?}");
+    assert_eq!(column(&mut pair.subscriber, tree)?, expected);
+    let rest =
+        "select indexdef from pg_indexes where tablename in ('p', 'P 1', 'p2', 'p2a', 'rest', 'q1')
+                 union all
+                select pg_get_constraintdef(oid) from pg_constraint
+                 where conrelid in ('p'::regclass, 'p2b'::regclass) and contype <> 'n'
+                 order by 1";
+    let expected = column(&mut pair.provider, rest)?;
+    assert!(expected.len() > 10, "{expected:?}");
+    assert_eq!(column(&mut pair.subscriber, rest)?, expected);
+    pair.subscriber
+        .batch_execute("insert into p (id, day) values (1, '2026-02-05'), (2, '2030-01-01'); insert into q (id, day) values (7, now())")?;
+    Ok(())
+}
+
+#[test]
 fn missing_sequences_are_made() -> TestResult {
     let mut pair = published()?;
     let run = pair.run("subscriber add-seq plain")?;

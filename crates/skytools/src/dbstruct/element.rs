@@ -19,8 +19,18 @@ pub(super) enum Kind {
         /// `unlogged `, or nothing.
         persistence: &'static str,
         columns: Vec<String>,
+        /// `RANGE (day)`, of a partitioned table.
+        partition_key: Option<String>,
         /// `full` or `nothing`.
         replica_identity: Option<&'static str>,
+    },
+    /// A table that the table, or another of its partitions, is divided into.
+    Partition {
+        parent: String,
+        /// `FOR VALUES …` or `DEFAULT`.
+        bound: String,
+        /// `RANGE (day)`, if it is divided as well.
+        partition_key: Option<String>,
     },
     Sequence {
         sequence: String,
@@ -108,7 +118,7 @@ impl Firing {
 impl Element {
     pub(super) fn is_in(&self, what: Elements) -> bool {
         what.intersects(match &self.kind {
-            Kind::Table { .. } => Elements::TABLE,
+            Kind::Table { .. } | Kind::Partition { .. } => Elements::TABLE,
             Kind::Sequence { .. } => Elements::SEQUENCE,
             Kind::Default { .. } => Elements::DEFAULT,
             Kind::Constraint { primary: true, .. } => Elements::CONSTRAINT | Elements::PKEY,
@@ -129,15 +139,28 @@ impl Element {
             Kind::Table {
                 persistence,
                 columns,
+                partition_key,
                 replica_identity,
             } => {
                 let columns = columns.join(",\n    ");
-                let mut sql = format!("CREATE {persistence}TABLE {table} (\n    {columns}\n);");
+                let divided = divided(partition_key.as_deref());
+                let mut sql =
+                    format!("CREATE {persistence}TABLE {table} (\n    {columns}\n){divided};");
                 if let Some(identity) = replica_identity {
                     sql += &format!(" ALTER TABLE ONLY {table} REPLICA IDENTITY {identity};");
                 }
                 sql
             }
+            // Its name is quoted, as that of its parent.
+            Kind::Partition {
+                parent,
+                bound,
+                partition_key,
+            } => format!(
+                "CREATE TABLE {} PARTITION OF {parent} {bound}{};",
+                self.name,
+                divided(partition_key.as_deref())
+            ),
             Kind::Sequence {
                 sequence,
                 column,
@@ -212,9 +235,18 @@ impl Element {
             Kind::Trigger { .. } => format!("DROP TRIGGER {name} ON {table}"),
             Kind::Rule { .. } => format!("DROP RULE {name} ON {table}"),
             Kind::Grant { role, .. } => format!("REVOKE ALL ON {table} FROM {role};"),
-            Kind::Owner { .. } => return None,
+            // Partitions go with the table.
+            Kind::Owner { .. } | Kind::Partition { .. } => return None,
             Kind::Parent { parent } => format!("ALTER TABLE ONLY {table} NO INHERIT {parent}"),
         })
+    }
+}
+
+/// ` PARTITION BY …`, or nothing.
+fn divided(partition_key: Option<&str>) -> String {
+    match partition_key {
+        Some(key) => format!(" PARTITION BY {key}"),
+        None => String::new(),
     }
 }
 

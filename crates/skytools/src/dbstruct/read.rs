@@ -4,31 +4,33 @@ use postgres::types::Type;
 
 use super::element::{Element, Firing, Kind, Marks};
 use super::sequence::{COLUMNS, Parameters};
-use super::{StructError, TableStruct};
+use super::{StructError, TableStruct, retarget};
 use crate::db::{DbError, During, Tx};
 use crate::quote;
-use crate::table::{self, RelationKind, TableName};
+use crate::table::{self, TableName};
 
 /// Reads a table with all its elements.
 pub(super) fn table(tx: &mut Tx<'_>, table: &TableName) -> Result<TableStruct, StructError> {
     let relation = table::relation(&mut **tx, table)?;
-    if relation.kind != RelationKind::Table {
+    if !relation.kind.is_table() {
         return Err(StructError::NotATable(table.clone()));
     }
     let step = || format!("read the definition of {table}");
     // So that the server qualifies every name that it writes.
-    let path: String = tx
+    let (path, rendered): (String, String) = tx
         .query_typed_one(
             "select pg_catalog.current_setting('search_path'), \
+             pg_catalog.quote_ident($1) || '.' || pg_catalog.quote_ident($2), \
              pg_catalog.set_config('search_path', 'pg_catalog', true)",
-            &[],
+            &[(&table.schema(), Type::TEXT), (&table.name(), Type::TEXT)],
         )
-        .and_then(|row| Ok(row.try_get(0)?))
+        .and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
         .during(step())?;
     let mut reader = Reader {
         tx,
         oid: relation.oid,
         table,
+        rendered: &rendered,
         elements: Vec::new(),
         columns: Vec::new(),
     };
@@ -36,18 +38,11 @@ pub(super) fn table(tx: &mut Tx<'_>, table: &TableName) -> Result<TableStruct, S
     let Reader {
         elements, columns, ..
     } = reader;
-    let rendered: String = tx
-        .query_typed_one(
-            "select pg_catalog.quote_ident($2) || '.' || pg_catalog.quote_ident($3), \
-             pg_catalog.set_config('search_path', $1, true)",
-            &[
-                (&path, Type::TEXT),
-                (&table.schema(), Type::TEXT),
-                (&table.name(), Type::TEXT),
-            ],
-        )
-        .and_then(|row| Ok(row.try_get(0)?))
-        .during(step())?;
+    tx.query_typed_one(
+        "select pg_catalog.set_config('search_path', $1, true)",
+        &[(&path, Type::TEXT)],
+    )
+    .during(step())?;
     Ok(TableStruct {
         table: table.clone(),
         rendered,
@@ -60,6 +55,8 @@ struct Reader<'a, 'b> {
     tx: &'a mut Tx<'b>,
     oid: u32,
     table: &'a TableName,
+    /// As the server writes the name.
+    rendered: &'a str,
     elements: Vec<Element>,
     columns: Vec<String>,
 }
@@ -68,6 +65,7 @@ impl Reader<'_, '_> {
     /// Everything, in the order of creation.
     fn all(&mut self) -> Result<(), DbError> {
         self.table_and_columns()?;
+        self.partitions()?;
         self.constraints()?;
         self.indexes()?;
         self.triggers()?;
@@ -161,7 +159,9 @@ impl Reader<'_, '_> {
         let row = self
             .tx
             .query_typed_one(
-                "select relpersistence::text, relreplident::text from pg_catalog.pg_class
+                "select relpersistence::text, relreplident::text,
+                        pg_catalog.pg_get_partkeydef(oid)
+                   from pg_catalog.pg_class
                   where oid = $1",
                 &[(&self.oid, Type::OID)],
             )
@@ -176,6 +176,7 @@ impl Reader<'_, '_> {
                     _ => "",
                 },
                 columns,
+                partition_key: row.try_get(2).during(step())?,
                 replica_identity: match identity.as_str() {
                     "f" => Some("FULL"),
                     "n" => Some("NOTHING"),
@@ -186,6 +187,34 @@ impl Reader<'_, '_> {
         self.elements.append(&mut sequences);
         self.elements.append(&mut defaults);
         Ok(())
+    }
+
+    /// Those above before those below. Indexes and constraints of the table come to them when it gets
+    /// its own.
+    fn partitions(&mut self) -> Result<(), DbError> {
+        self.each(
+            "select pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname),
+                    pg_catalog.quote_ident(pn.nspname) || '.' || pg_catalog.quote_ident(p.relname),
+                    pg_catalog.pg_get_expr(c.relpartbound, c.oid),
+                    pg_catalog.pg_get_partkeydef(c.oid)
+               from pg_catalog.pg_partition_tree($1) t
+               join pg_catalog.pg_class c on c.oid = t.relid and c.relkind in ('r', 'p')
+               join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+               join pg_catalog.pg_class p on p.oid = t.parentrelid
+               join pg_catalog.pg_namespace pn on pn.oid = p.relnamespace
+              where t.level > 0
+              order by t.level, c.oid",
+            |row| {
+                Ok(Element {
+                    name: row.try_get(0)?,
+                    kind: Kind::Partition {
+                        parent: row.try_get(1)?,
+                        bound: row.try_get(2)?,
+                        partition_key: row.try_get(3)?,
+                    },
+                })
+            },
+        )
     }
 
     /// Of the kinds that stand for themselves: constraint triggers come with the triggers, NOT NULL
@@ -217,6 +246,7 @@ impl Reader<'_, '_> {
     }
 
     fn indexes(&mut self) -> Result<(), DbError> {
+        let rendered = self.rendered;
         self.each(
             "select c.relname::text, pg_catalog.pg_get_indexdef(i.indexrelid), i.indisunique,
                     n.nspname::text, i.indisclustered, i.indisreplident
@@ -229,11 +259,15 @@ impl Reader<'_, '_> {
                                    and k.contype in ('p', 'u', 'x'))
               order by i.indexrelid",
             |row| {
+                let (name, definition): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+                let unique = row.try_get(2)?;
+                // That of a partitioned table is written with ONLY, and would not come to the partitions.
+                let whole = retarget::index(&definition, &name, unique, rendered, &name, rendered);
                 Ok(Element {
-                    name: row.try_get(0)?,
+                    name,
                     kind: Kind::Index {
-                        definition: row.try_get(1)?,
-                        unique: row.try_get(2)?,
+                        definition: whole.unwrap_or(definition),
+                        unique,
                         schema: row.try_get(3)?,
                         marks: Marks {
                             clustered: row.try_get(4)?,
