@@ -4911,6 +4911,47 @@ $$ language plpgsql stable
    set lc_monetary = 'C'
    set xmlbinary = 'base64';
 
+-- pgq_gen/functions/pgq_gen.encode_signs.sql
+create or replace function pgq_gen.encode_signs(i_value text)
+returns text as $$
+-- pgq_gen.encode_signs(1): encodes a value that holds more than letters, digits and spaces.
+-- Parameters, Returns:      as for pgq_gen.encode
+-- Used by:  pgq_gen.encode
+declare
+    v_value     pg_catalog.text := i_value;
+begin
+    if v_value operator(pg_catalog.~) '[^ -~]' then
+        return pgq._urlencode(v_value);
+    end if;
+    -- The signs of the encoding first; what replaces a character holds none of the later ones. In groups, since
+    -- each call that is not needed costs more than the look for its group.
+    if v_value operator(pg_catalog.~) '[ %+]' then
+        v_value := pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(v_value,
+            '%', '%25'), '+', '%2b'), ' ', '+');
+    end if;
+    if i_value operator(pg_catalog.~) '[!-*,/]' then
+        v_value := pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+            pg_catalog.replace(v_value,
+            '!', '%21'), '"', '%22'), '#', '%23'), '$', '%24'), '&', '%26'), '''', '%27'), '(', '%28'), ')', '%29'),
+            '*', '%2a'), ',', '%2c'), '/', '%2f');
+    end if;
+    if i_value operator(pg_catalog.~) '[:-@]' then
+        v_value := pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+            pg_catalog.replace(pg_catalog.replace(v_value,
+            ':', '%3a'), ';', '%3b'), '<', '%3c'), '=', '%3d'), '>', '%3e'), '?', '%3f'), '@', '%40');
+    end if;
+    if i_value operator(pg_catalog.~) E'[\\[-^`{-~]' then
+        v_value := pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(v_value,
+            '[', '%5b'), E'\\', '%5c'), ']', '%5d'), '^', '%5e'), '`', '%60'), '{', '%7b'), '|', '%7c'), '}', '%7d'),
+            '~', '%7e');
+    end if;
+    return v_value;
+end;
+-- Without settings of its own, which would cost more than it does.
+$$ language plpgsql stable;
+
 -- pgq_gen/functions/pgq_gen.encode.sql
 create or replace function pgq_gen.encode(i_value text)
 returns text as $$
@@ -4923,23 +4964,10 @@ returns text as $$
     select case
         when i_value operator(pg_catalog.!~) '[^A-Za-z0-9_. -]'
         then pg_catalog.replace(i_value, ' ', '+')
-        -- The signs of the encoding first; what replaces a character holds none of the later ones.
-        when i_value operator(pg_catalog.!~) '[^ -~]'
-        then
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(i_value, '%', '%25'), '+', '%2b'), ' ', '+')
-            , '!', '%21'), '"', '%22'), '#', '%23'), '$', '%24'), '&', '%26'), '''', '%27')
-            , '(', '%28'), ')', '%29'), '*', '%2a'), ',', '%2c'), '/', '%2f'), ':', '%3a')
-            , ';', '%3b'), '<', '%3c'), '=', '%3d'), '>', '%3e'), '?', '%3f'), '@', '%40')
-            , '[', '%5b'), E'\\', '%5c'), ']', '%5d'), '^', '%5e'), '`', '%60'), '{', '%7b')
-            , '|', '%7c'), '}', '%7d'), '~', '%7e')
-        else pgq._urlencode(i_value)
+        else pgq_gen.encode_signs(i_value)
     end;
--- Without settings of its own, so that the planner puts its text in place of the call.
+-- Without settings of its own, so that the planner puts its text in place of the call. The text is short: each
+-- transaction prepares it for each column.
 $$ language sql stable;
 
 -- pgq_gen/functions/pgq_gen.refuse_key_update.sql
@@ -5399,6 +5427,26 @@ begin
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
+-- pgq_gen/functions/pgq_gen._is_null.sql
+create or replace function pgq_gen._is_null(i_values text[], i_type oid)
+returns text as $$
+-- pgq_gen._is_null(2): writes the condition under which a column is null.
+-- Parameters:
+--      i_values      the column in one or two rows: NEW."a", OLD."a"
+--      i_type        its type
+-- Returns:  SQL of type boolean, never null: true if it is null in all of them
+-- Used by:  pgq_gen._changed, pgq_gen._values_code
+    select case
+        -- A row whose fields are all null is not null, but "is null".
+        when t.typtype = 'c' or t.typbasetype <> 0 then
+            format('(pg_catalog.num_nulls(%s) operator(pg_catalog.=) %s)',
+                   array_to_string(i_values, ', '), cardinality(i_values))
+        else format('(%s is null)', array_to_string(i_values, ' is null and '))
+    end
+      from pg_type t
+     where t.oid = i_type;
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
 -- pgq_gen/functions/pgq_gen._changed.sql
 create or replace function pgq_gen._changed(
     i_new text, i_old text, i_type oid, i_collation oid, i_by_text boolean)
@@ -5407,16 +5455,11 @@ returns text as $$
 -- Parameters:
 --      as for pgq_gen._unchanged
 -- Returns:  SQL of type boolean, never null
--- Used by:  pgq_gen._sql_data, pgq_gen._update
-begin
-    return format('((%s) is not true and %s)',
+-- Used by:  pgq_gen._any_changed, pgq_gen._assignments
+    select format('((%s) is not true and not %s)',
                   pgq_gen._unchanged(i_new, i_old, i_type, i_collation, i_by_text),
-                  -- A row whose fields are all null is not null, but "is null".
-                  case when (select t.typtype = 'c' or t.typbasetype <> 0 from pg_type t where t.oid = i_type)
-                       then format('pg_catalog.num_nulls(%s, %s) operator(pg_catalog.<) 2', i_new, i_old)
-                       else format('(%s is not null or %s is not null)', i_new, i_old) end);
-end;
-$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+                  pgq_gen._is_null(array[i_new, i_old], i_type));
+$$ language sql stable set search_path = pg_catalog, pg_temp;
 
 -- pgq_gen/functions/pgq_gen._any_changed.sql
 create or replace function pgq_gen._any_changed(
@@ -5557,6 +5600,185 @@ begin
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
+-- pgq_gen/functions/pgq_gen._quoted.sql
+create or replace function pgq_gen._quoted(i_value text, i_type oid, i_pinned boolean)
+returns text[] as $$
+-- pgq_gen._quoted(3): how pg_catalog.format writes a column as a quoted literal.
+-- Parameters:
+--      as for pgq_gen._literal
+-- Returns:  the letter of the directive, s or L, and the argument; L writes NULL for a null
+-- Used by:  pgq_gen._values_code, pgq_gen._set_code, pgq_gen._where_code
+    select case
+        when i_pinned and pgq_gen._has_settings(i_type) then
+            array['s', format('coalesce(%s, ''NULL'')', pgq_gen._literal(i_value, i_type, true))]
+        else array['L', i_value]
+    end;
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._fill_code.sql
+create or replace function pgq_gen._fill_code(
+    i_columns text[], i_types oid[], i_heads text[], i_kinds text[], i_arguments text[], i_tails text[], i_nulls text[],
+    i_end text)
+returns text as $$
+-- pgq_gen._fill_code(8): writes the statements that fill the columns of one row into a text. They take less to
+-- prepare than an expression with a call for each column, and least if no column is null; in a transaction of one
+-- row that is most of their cost.
+-- Parameters:
+--      i_columns, i_types      the columns: NEW."a"; at least one
+--      i_heads, i_tails        what comes before and after the value of a column, as pg_catalog.format reads it
+--      i_kinds                 how pg_catalog.format writes the value: s or L
+--      i_arguments             expressions of the values
+--      i_nulls                 what stands for a column that is null, with what comes before and after it
+--      i_end                   end of the text
+-- Returns:  PL/pgSQL that sets v_data
+-- Used by:  pgq_gen._values_code, pgq_gen._row_data_code
+declare
+    -- A call takes 100 arguments at most.
+    c_most      constant integer := 90;
+    v_count     constant integer := cardinality(i_columns);
+    v_last      integer;
+    v_call      record;
+    v_counts    text[] := '{}';
+    v_whole     text[] := '{}';
+    v_partial   text[] := '{}';
+begin
+    for v_first in 1 .. v_count by c_most loop
+        v_last := least(v_first + c_most - 1, v_count);
+        select string_agg(concat(i_heads[n.n], '%', i_kinds[n.n], i_tails[n.n]), '' order by n.n) as all_shown,
+               array_agg(format('case when %s then %L else %L end',
+                                pgq_gen._is_null(array[i_columns[n.n]], i_types[n.n]), i_nulls[n.n],
+                                concat(i_heads[n.n], '%', n.n - v_first + 1, '$', i_kinds[n.n], i_tails[n.n]))
+                         order by n.n) as some_shown
+          into v_call
+          from generate_series(v_first, v_last) n (n);
+        v_counts := v_counts || format('pg_catalog.num_nulls(%s)', array_to_string(i_columns[v_first:v_last], ', '));
+        v_whole := v_whole || format('pg_catalog.format(%L, %s)',
+                                     v_call.all_shown || case when v_last = v_count then i_end else '' end,
+                                     array_to_string(i_arguments[v_first:v_last], ', '));
+        v_partial := v_partial || format('pg_catalog.format(%s, %s)',
+                                         pgq_gen._concat('', v_call.some_shown
+                                             || case when v_last = v_count and i_end <> '' then quote_literal(i_end) end),
+                                         array_to_string(i_arguments[v_first:v_last], ', '));
+    end loop;
+    return format(
+        E'        if %s operator(pg_catalog.=) 0 then\n'
+        '            v_data := %s;\n'
+        '        else\n'
+        '            v_data := %s;\n'
+        '        end if;\n',
+        array_to_string(v_counts, ' operator(pg_catalog.+) '),
+        array_to_string(v_whole, ' operator(pg_catalog.||) '),
+        array_to_string(v_partial, ' operator(pg_catalog.||) '));
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._values_code.sql
+create or replace function pgq_gen._values_code(
+    i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_pinned boolean)
+returns text as $$
+-- pgq_gen._values_code(5): writes the statements for one inserted row as the part of an INSERT behind the table.
+-- Parameters:
+--      as for pgq_gen._values
+-- Returns:  PL/pgSQL that sets v_data to what the expression of pgq_gen._values gives
+-- Used by:  pgq_gen._row_code
+declare
+    v_names     text;
+    v_parts     record;
+begin
+    select string_agg(quote_ident(c.name), ',' order by c.place) into v_names
+      from unnest(i_names, i_is_hidden) with ordinality c (name, is_hidden, place)
+     where not c.is_hidden;
+    if v_names is null then
+        return E'        v_data := ''() values ()'';\n';
+    end if;
+    select array_agg(c.value order by c.place) as columns, array_agg(c.type order by c.place) as types,
+           array_agg(c.head order by c.place) as heads, array_agg(c.piece[1] order by c.place) as kinds,
+           array_agg(c.piece[2] order by c.place) as arguments
+      into v_parts
+      from (select c.place, c.type, pgq_gen._column(i_row, c.name) as value,
+                   case row_number() over (order by c.place)
+                       when 1 then concat('(', v_names, ') values (') else ',' end as head,
+                   pgq_gen._quoted(pgq_gen._column(i_row, c.name), c.type, i_pinned) as piece
+              from unnest(i_names, i_types, i_is_hidden) with ordinality c (name, type, is_hidden, place)
+             where not c.is_hidden) c;
+    return pgq_gen._fill_code(
+        v_parts.columns, v_parts.types,
+        (select array_agg(replace(h.head, '%', '%%') order by h.place)
+           from unnest(v_parts.heads) with ordinality h (head, place)),
+        v_parts.kinds, v_parts.arguments, null,
+        (select array_agg(replace(h.head, '%', '%%') || 'null' order by h.place)
+           from unnest(v_parts.heads) with ordinality h (head, place)),
+        ')');
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._set_code.sql
+create or replace function pgq_gen._set_code(
+    i_names text[], i_types oid[], i_collations oid[], i_is_left boolean[], i_by_text boolean, i_pinned boolean)
+returns text as $$
+-- pgq_gen._set_code(6): writes the statements that tell what an UPDATE changed in one row. Of a column that did not
+-- change only the comparison is prepared: in a transaction of one row an expression over all columns costs more
+-- than all the rest.
+-- Parameters:
+--      as for pgq_gen._assignments
+-- Returns:  PL/pgSQL that adds to v_data: ,a='1',b=NULL
+-- Used by:  pgq_gen._row_code
+declare
+    v_code  text := '';
+    v_new   text;
+    v_old   text;
+    v_piece text[];
+begin
+    for i in 1 .. cardinality(i_names) loop
+        continue when i_is_left[i];
+        v_new := pgq_gen._column('NEW', i_names[i]);
+        v_old := pgq_gen._column('OLD', i_names[i]);
+        v_piece := pgq_gen._quoted(v_new, i_types[i], i_pinned);
+        v_code := v_code || format(
+            E'        if %s then\n'
+            '        elsif not %s then\n'
+            '            v_data := pg_catalog.format(%L, v_data, %s);\n'
+            '        end if;\n',
+            pgq_gen._unchanged(v_new, v_old, i_types[i], i_collations[i], i_by_text),
+            pgq_gen._is_null(array[v_new, v_old], i_types[i]),
+            format('%%s,%s=%%%s', replace(quote_ident(i_names[i]), '%', '%%'), v_piece[1]), v_piece[2]);
+    end loop;
+    return v_code;
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._where_code.sql
+create or replace function pgq_gen._where_code(
+    i_before text, i_names text[], i_types oid[], i_is_key boolean[], i_pinned boolean)
+returns text as $$
+-- pgq_gen._where_code(5): writes the expression for the condition that finds one old row by its key.
+-- Parameters:
+--      i_before      expression of what an UPDATE sets, to come before it; null: nothing
+--      i_names, i_types, i_is_key, i_pinned       as for pgq_gen._where
+-- Returns:  SQL of type text: a='1' and b='2'; or b='3' where a='1' and b='2'
+-- Used by:  pgq_gen._row_code
+declare
+    v_format    text := case when i_before is null then '' else '%s where ' end;
+    v_arguments text[] := array_remove(array[i_before], null);
+    v_and       text := '';
+    v_piece     text[];
+begin
+    if cardinality(array_positions(i_is_key, true)) > 90 then
+        return pgq_gen._concat(' where ', array_remove(
+            array[i_before, pgq_gen._where('OLD', i_names, i_types, i_is_key, i_pinned)], null));
+    end if;
+    for i in 1 .. cardinality(i_names) loop
+        if i_is_key[i] then
+            v_piece := pgq_gen._quoted(pgq_gen._column('OLD', i_names[i]), i_types[i], i_pinned);
+            v_format := concat(v_format, v_and, replace(quote_ident(i_names[i]), '%', '%%'), '=%', v_piece[1]);
+            v_arguments := v_arguments || v_piece[2];
+            v_and := ' and ';
+        end if;
+    end loop;
+    return format('pg_catalog.format(%L, %s)', v_format, array_to_string(v_arguments, ', '));
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
 -- pgq_gen/functions/pgq_gen._row_data.sql
 create or replace function pgq_gen._row_data(
     i_format text, i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_minimal boolean)
@@ -5593,6 +5815,52 @@ begin
         return '''{}''';
     end if;
     return pgq_gen._concat('', v_parts || quote_literal('}'));
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._row_data_code.sql
+create or replace function pgq_gen._row_data_code(
+    i_format text, i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_minimal boolean)
+returns text as $$
+-- pgq_gen._row_data_code(6): writes the statements for one whole row.
+-- Parameters:
+--      as for pgq_gen._row_data
+-- Returns:  PL/pgSQL that sets v_data to what the expression of pgq_gen._row_data gives
+-- Used by:  pgq_gen._row_code
+declare
+    -- Types whose text is the value.
+    c_plain     constant oid[] := '{int2,int4,int8,oid,numeric,uuid}'::regtype[]::oid[];
+    v_is_json   constant boolean := i_format = 'json';
+    v_parts     record;
+begin
+    select array_agg(c.value order by c.place) as columns, array_agg(c.type order by c.place) as types,
+           array_agg(replace(c.head || c.before, '%', '%%') order by c.place) as heads,
+           array_agg(c.quote order by c.place) as tails,
+           array_agg(replace(c.head || c.after_null, '%', '%%') order by c.place) as nulls,
+           array_agg(case when c.is_plain then c.value
+                          when v_is_json then pgq_gen._json(c.value, c.type)
+                          else pgq_gen._encoded(c.value, c.type, i_minimal) end order by c.place) as arguments
+      into v_parts
+      from (select c.place, c.type, c.value, c.is_plain, q.quote,
+                   concat(case when c.is_first then case when v_is_json then '{' end
+                               when v_is_json then ',' else '&' end,
+                          case when v_is_json then to_json(c.name)::text else pgq._urlencode(c.name) end) as head,
+                   concat(case when v_is_json then ':' else '=' end, q.quote) as before,
+                   case when v_is_json then ':null' else '' end as after_null
+              from (select c.place, c.name, c.type, pgq_gen._column(i_row, c.name) as value,
+                           c.type = any (c_plain) as is_plain,
+                           row_number() over (order by c.place) = 1 as is_first
+                      from unnest(i_names, i_types, i_is_hidden) with ordinality c (name, type, is_hidden, place)
+                     where not c.is_hidden) c,
+                   lateral (select case when v_is_json and c.type = any ('{oid,numeric,uuid}'::regtype[]::oid[])
+                                        then '"' else '' end as quote) q) c;
+    if v_parts.columns is null then
+        return format(E'        v_data := %s;\n',
+                      pgq_gen._row_data(i_format, i_row, i_names, i_types, i_is_hidden, i_minimal));
+    end if;
+    return pgq_gen._fill_code(
+        v_parts.columns, v_parts.types, v_parts.heads, array_fill('s'::text, array[cardinality(v_parts.columns)]),
+        v_parts.arguments, v_parts.tails, v_parts.nulls, case when v_is_json then '}' else '' end);
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
@@ -5633,7 +5901,7 @@ returns text as $$
 declare
     v_is_sql    boolean := i_options.format = 'sql';
     v_keyless   boolean := (true = any (i_columns.is_key)) is not true;
-    v_changed   text;
+    v_same      text;
     v_hidden    text;
     v_data      text;
     v_where     text;
@@ -5646,7 +5914,7 @@ begin
         v_key_check := E'        raise exception ''Update/Delete on table without pkey'';\n';
         v_where := '''''';
     elsif v_is_sql then
-        v_where := pgq_gen._where('OLD', i_columns.names, i_columns.types, i_columns.is_key, i_options.pinned);
+        v_where := pgq_gen._where_code(null, i_columns.names, i_columns.types, i_columns.is_key, i_options.pinned);
         if i_options.keys is not null or i_options.kinds is not null then
             v_key_check := format(E'        if %s then\n'
                                   '            raise exception ''logtriga: Unexpected NULL key value'';\n'
@@ -5655,49 +5923,56 @@ begin
     end if;
 
     if v_is_sql then
-        v_insert := format(E'        v_data := %s;\n',
-            pgq_gen._values('NEW', i_columns.names, i_columns.types, i_columns.is_hidden, i_options.pinned));
+        v_insert := pgq_gen._values_code('NEW', i_columns.names, i_columns.types, i_columns.is_hidden, i_options.pinned);
         v_delete := format(E'        v_data := %s;\n', v_where);
     else
-        v_insert := format(E'        v_data := %s;\n',
-            pgq_gen._row_data(i_options.format, 'NEW', i_columns.names, i_columns.types, i_columns.is_hidden,
-                              i_options.minimal));
-        v_delete := format(E'        v_data := %s;\n',
-            pgq_gen._row_data(i_options.format, 'OLD', i_columns.names, i_columns.types, i_columns.is_hidden,
-                              i_options.minimal));
+        v_insert := pgq_gen._row_data_code(i_options.format, 'NEW', i_columns.names, i_columns.types,
+                                           i_columns.is_hidden, i_options.minimal);
+        v_delete := pgq_gen._row_data_code(i_options.format, 'OLD', i_columns.names, i_columns.types,
+                                           i_columns.is_hidden, i_options.minimal);
     end if;
 
     v_update := '';
     if not i_options.key_updates and not v_keyless then
-        v_changed := pgq_gen._any_changed('NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
-                                          i_columns.is_key, i_options.by_text);
-        v_update := format(E'        if %s then\n'
-                           '            raise exception ''primary key update not allowed'';\n'
-                           '        end if;\n', v_changed);
+        select string_agg(pgq_gen._unchanged(pgq_gen._column('NEW', c.name), pgq_gen._column('OLD', c.name),
+                                             c.type, c.collation_id, i_options.by_text),
+                          ' and ' order by c.place)
+          into v_same
+          from unnest(i_columns.names, i_columns.types, i_columns.collations, i_columns.is_key)
+               with ordinality c (name, type, collation_id, is_key, place)
+         where c.is_key;
+        v_update := format(
+            E'        if %s then\n'
+            '        elsif %s then\n'
+            '            raise exception ''primary key update not allowed'';\n'
+            '        end if;\n',
+            v_same,
+            pgq_gen._any_changed('NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
+                                 i_columns.is_key, i_options.by_text));
     end if;
     v_hidden := pgq_gen._any_changed('NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
                                      i_columns.is_hidden, i_options.by_text);
     if v_is_sql then
-        v_update := v_update || format(
-            E'        v_data := %s;\n'
-            '        if v_data operator(pg_catalog.=) '''' then\n',
-            pgq_gen._assignments(
-                'NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
-                -- A key that may not change has not changed.
-                pgq_gen._either(i_columns.is_hidden,
-                                case when i_options.key_updates then null else i_columns.is_key end),
-                i_options.by_text, i_options.pinned));
+        v_update := v_update
+            || pgq_gen._set_code(
+                   i_columns.names, i_columns.types, i_columns.collations,
+                   -- A key that may not change has not changed.
+                   pgq_gen._either(i_columns.is_hidden,
+                                   case when i_options.key_updates then null else i_columns.is_key end),
+                   i_options.by_text, i_options.pinned)
+            || E'        if v_data is null then\n';
         if v_hidden is not null then
             v_update := v_update || format(E'            if %s then\n                %s\n            end if;\n',
                                            v_hidden, i_skip);
         end if;
         -- Without a change the first key column is set to itself.
         v_update := v_update || format(
-            E'            v_data := %s;\n        end if;\n'
-            '        v_data := pg_catalog.concat(v_data, '' where '', %s);\n',
-            pgq_gen._where('OLD', i_columns.names, i_columns.types, pgq_gen._first(i_columns.is_key),
-                           i_options.pinned),
-            v_where);
+            E'            v_data := pg_catalog.concat('','', %s);\n        end if;\n'
+            '        v_data := %s;\n',
+            pgq_gen._where_code(null, i_columns.names, i_columns.types, pgq_gen._first(i_columns.is_key),
+                                i_options.pinned),
+            pgq_gen._where_code('pg_catalog.substr(v_data, 2)', i_columns.names, i_columns.types, i_columns.is_key,
+                                i_options.pinned));
     else
         if i_options.ignored is not null and v_hidden is not null then
             v_data := pgq_gen._any_changed(
@@ -6050,6 +6325,7 @@ declare
     v_fields    text[];
     v_skip      text;
     v_allow     text;
+    v_guard     text;
     v_slow      text;
     v_code      text;
     v_override  text := '';
@@ -6095,6 +6371,26 @@ begin
             '        return null;', i_format, pgq_gen._argv(i_args));
     end if;
 
+    if v_is_builder then
+        -- Rows of another type would bring code of its owner along, a cast for example.
+        v_guard := format(
+            E'%L::pg_catalog.oid operator(pg_catalog.=) pg_catalog.pg_typeof(NEW)::pg_catalog.oid\n'
+            '       and TG_ARGV operator(pg_catalog.=) %L::pg_catalog.text[]',
+            (select c.reltype from pg_class c where c.oid = i_table), pgq_gen._argv(i_args));
+    else
+        -- Attached to another table, whose types are another's.
+        v_guard := format(
+            E'%L::pg_catalog.oid operator(pg_catalog.=) %s\n'
+            '       and pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.<>) ''local''',
+            case when v_name is null then pg_partition_root(i_table)::oid else i_table end,
+            case when v_name is null then 'pg_catalog.pg_partition_root(TG_RELID)::pg_catalog.oid' else 'TG_RELID' end);
+        v_slow := format(
+            E'if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
+            '            %s\n'
+            '        end if;\n'
+            '        %s', v_allow, v_slow);
+    end if;
+
     if v_options.deny then
         v_code := v_slow;
         if v_is_builder then
@@ -6135,7 +6431,6 @@ begin
                regexp_replace(quote_ident(v_options.queue_name), '[[:cntrl:]]', ' ', 'g')),
         E'declare\n'
         '    v_table     pg_catalog.int4;\n'
-        '    v_relation  pg_catalog.oid;\n'
         '    v_type      pg_catalog.text;\n'
         '    v_data      pg_catalog.text;\n'
         '    v_extra1    pg_catalog.text;\n'
@@ -6149,35 +6444,21 @@ begin
         '    v_pair      pg_catalog.record;\n'
         '    v_plain     pg_catalog.bool;\n'
         'begin\n',
-        case when v_is_builder then format(
-                 -- Rows of another type would bring code of its owner along, a cast for example.
-                 E'    if TG_ARGV operator(pg_catalog.<>) %L::pg_catalog.text[]\n'
-                 '       or pg_catalog.pg_typeof(NEW)::pg_catalog.oid operator(pg_catalog.<>) %L::pg_catalog.oid then\n'
-                 '        return null;\n    end if;\n',
-                 pgq_gen._argv(i_args), (select c.reltype from pg_class c where c.oid = i_table))
-             else format(
-                 E'    if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
-                 '        %s\n'
-                 '    end if;\n', v_allow) end,
         case when v_invoker then E'    perform pgq_gen.check_writer();\n' end,
         -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
-        format(E'    select case when q.queue_disable_insert or q.queue_per_tx_limit is not null then -1'
-               ' else q.queue_cur_table end, %1$L::pg_catalog.oid\n'
-               '      into v_table, v_relation\n'
-               '      from pgq.queue q\n'
-               '     where q.queue_id operator(pg_catalog.=) %2$s\n'
-               '       and q.queue_name operator(pg_catalog.=) %3$L\n'
-               '       and pgq_gen.shape_ok(%1$L::pg_catalog.oid, %4$L);\n'
-               '    if v_table is null or v_table operator(pg_catalog.<) 0%6$s then\n'
-               '        %5$s\n'
+        format(E'    if %1$s\n'
+               '       and pgq_gen.shape_ok(%2$L::pg_catalog.oid, %3$L) then\n'
+               '        select q.queue_cur_table into v_table\n'
+               '          from pgq.queue q\n'
+               '         where q.queue_id operator(pg_catalog.=) %4$s\n'
+               '           and q.queue_name operator(pg_catalog.=) %5$L\n'
+               '           and not q.queue_disable_insert\n'
+               '           and q.queue_per_tx_limit is null;\n'
+               '    end if;\n'
+               '    if v_table is null then\n'
+               '        %6$s\n'
                '    end if;\n',
-               i_table, v_queue.queue_id, v_options.queue_name, pgq_gen.shape(i_table), v_slow,
-               -- Attached to another table, whose types are another's.
-               case when v_is_builder then ''
-                    when v_name is not null then
-                        format(' or TG_RELID operator(pg_catalog.<>) %L::pg_catalog.oid', i_table)
-                    else format(' or (pg_catalog.pg_partition_root(TG_RELID)::pg_catalog.oid operator(pg_catalog.=)'
-                                ' %L::pg_catalog.oid) is not true', pg_partition_root(i_table)::oid) end),
+               v_guard, i_table, pgq_gen.shape(i_table), v_queue.queue_id, v_options.queue_name, v_slow),
         case when strpos(v_code, 'v_plain') > 0 then
                  E'    v_plain := pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO''\n'
                  '        and pg_catalog.current_setting(''extra_float_digits'')::pg_catalog.int4 operator(pg_catalog.>) 0;\n' end,
@@ -6644,6 +6925,7 @@ grant execute on function
     pgq_gen.shape_ok(oid, text),
     pgq_gen.pinned_text(anyelement),
     pgq_gen.encode(text),
+    pgq_gen.encode_signs(text),
     pgq_gen.refuse_key_update(),
     pgq_gen.refuse_null_key(),
     pgq_gen.check_writer()

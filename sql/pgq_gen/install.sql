@@ -4,6 +4,7 @@
 \ir functions/pgq_gen.shape.sql
 \ir functions/pgq_gen.shape_ok.sql
 \ir functions/pgq_gen.pinned_text.sql
+\ir functions/pgq_gen.encode_signs.sql
 \ir functions/pgq_gen.encode.sql
 \ir functions/pgq_gen.refuse_key_update.sql
 \ir functions/pgq_gen.refuse_null_key.sql
@@ -23,6 +24,7 @@
 \ir functions/pgq_gen._encoded.sql
 \ir functions/pgq_gen._json.sql
 \ir functions/pgq_gen._unchanged.sql
+\ir functions/pgq_gen._is_null.sql
 \ir functions/pgq_gen._changed.sql
 \ir functions/pgq_gen._any_changed.sql
 \ir functions/pgq_gen._any_null.sql
@@ -30,7 +32,13 @@
 \ir functions/pgq_gen._values.sql
 \ir functions/pgq_gen._assignments.sql
 \ir functions/pgq_gen._where.sql
+\ir functions/pgq_gen._quoted.sql
+\ir functions/pgq_gen._fill_code.sql
+\ir functions/pgq_gen._values_code.sql
+\ir functions/pgq_gen._set_code.sql
+\ir functions/pgq_gen._where_code.sql
 \ir functions/pgq_gen._row_data.sql
+\ir functions/pgq_gen._row_data_code.sql
 \ir functions/pgq_gen._type.sql
 \ir functions/pgq_gen._row_code.sql
 \ir functions/pgq_gen._override_code.sql

@@ -5,13 +5,8 @@ returns text as $$
 -- Parameters:
 --      as for pgq_gen._unchanged
 -- Returns:  SQL of type boolean, never null
--- Used by:  pgq_gen._sql_data, pgq_gen._update
-begin
-    return format('((%s) is not true and %s)',
+-- Used by:  pgq_gen._any_changed, pgq_gen._assignments
+    select format('((%s) is not true and not %s)',
                   pgq_gen._unchanged(i_new, i_old, i_type, i_collation, i_by_text),
-                  -- A row whose fields are all null is not null, but "is null".
-                  case when (select t.typtype = 'c' or t.typbasetype <> 0 from pg_type t where t.oid = i_type)
-                       then format('pg_catalog.num_nulls(%s, %s) operator(pg_catalog.<) 2', i_new, i_old)
-                       else format('(%s is not null or %s is not null)', i_new, i_old) end);
-end;
-$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+                  pgq_gen._is_null(array[i_new, i_old], i_type));
+$$ language sql stable set search_path = pg_catalog, pg_temp;

@@ -25,6 +25,7 @@ declare
     v_fields    text[];
     v_skip      text;
     v_allow     text;
+    v_guard     text;
     v_slow      text;
     v_code      text;
     v_override  text := '';
@@ -70,6 +71,26 @@ begin
             '        return null;', i_format, pgq_gen._argv(i_args));
     end if;
 
+    if v_is_builder then
+        -- Rows of another type would bring code of its owner along, a cast for example.
+        v_guard := format(
+            E'%L::pg_catalog.oid operator(pg_catalog.=) pg_catalog.pg_typeof(NEW)::pg_catalog.oid\n'
+            '       and TG_ARGV operator(pg_catalog.=) %L::pg_catalog.text[]',
+            (select c.reltype from pg_class c where c.oid = i_table), pgq_gen._argv(i_args));
+    else
+        -- Attached to another table, whose types are another's.
+        v_guard := format(
+            E'%L::pg_catalog.oid operator(pg_catalog.=) %s\n'
+            '       and pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.<>) ''local''',
+            case when v_name is null then pg_partition_root(i_table)::oid else i_table end,
+            case when v_name is null then 'pg_catalog.pg_partition_root(TG_RELID)::pg_catalog.oid' else 'TG_RELID' end);
+        v_slow := format(
+            E'if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
+            '            %s\n'
+            '        end if;\n'
+            '        %s', v_allow, v_slow);
+    end if;
+
     if v_options.deny then
         v_code := v_slow;
         if v_is_builder then
@@ -110,7 +131,6 @@ begin
                regexp_replace(quote_ident(v_options.queue_name), '[[:cntrl:]]', ' ', 'g')),
         E'declare\n'
         '    v_table     pg_catalog.int4;\n'
-        '    v_relation  pg_catalog.oid;\n'
         '    v_type      pg_catalog.text;\n'
         '    v_data      pg_catalog.text;\n'
         '    v_extra1    pg_catalog.text;\n'
@@ -124,35 +144,21 @@ begin
         '    v_pair      pg_catalog.record;\n'
         '    v_plain     pg_catalog.bool;\n'
         'begin\n',
-        case when v_is_builder then format(
-                 -- Rows of another type would bring code of its owner along, a cast for example.
-                 E'    if TG_ARGV operator(pg_catalog.<>) %L::pg_catalog.text[]\n'
-                 '       or pg_catalog.pg_typeof(NEW)::pg_catalog.oid operator(pg_catalog.<>) %L::pg_catalog.oid then\n'
-                 '        return null;\n    end if;\n',
-                 pgq_gen._argv(i_args), (select c.reltype from pg_class c where c.oid = i_table))
-             else format(
-                 E'    if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
-                 '        %s\n'
-                 '    end if;\n', v_allow) end,
         case when v_invoker then E'    perform pgq_gen.check_writer();\n' end,
         -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
-        format(E'    select case when q.queue_disable_insert or q.queue_per_tx_limit is not null then -1'
-               ' else q.queue_cur_table end, %1$L::pg_catalog.oid\n'
-               '      into v_table, v_relation\n'
-               '      from pgq.queue q\n'
-               '     where q.queue_id operator(pg_catalog.=) %2$s\n'
-               '       and q.queue_name operator(pg_catalog.=) %3$L\n'
-               '       and pgq_gen.shape_ok(%1$L::pg_catalog.oid, %4$L);\n'
-               '    if v_table is null or v_table operator(pg_catalog.<) 0%6$s then\n'
-               '        %5$s\n'
+        format(E'    if %1$s\n'
+               '       and pgq_gen.shape_ok(%2$L::pg_catalog.oid, %3$L) then\n'
+               '        select q.queue_cur_table into v_table\n'
+               '          from pgq.queue q\n'
+               '         where q.queue_id operator(pg_catalog.=) %4$s\n'
+               '           and q.queue_name operator(pg_catalog.=) %5$L\n'
+               '           and not q.queue_disable_insert\n'
+               '           and q.queue_per_tx_limit is null;\n'
+               '    end if;\n'
+               '    if v_table is null then\n'
+               '        %6$s\n'
                '    end if;\n',
-               i_table, v_queue.queue_id, v_options.queue_name, pgq_gen.shape(i_table), v_slow,
-               -- Attached to another table, whose types are another's.
-               case when v_is_builder then ''
-                    when v_name is not null then
-                        format(' or TG_RELID operator(pg_catalog.<>) %L::pg_catalog.oid', i_table)
-                    else format(' or (pg_catalog.pg_partition_root(TG_RELID)::pg_catalog.oid operator(pg_catalog.=)'
-                                ' %L::pg_catalog.oid) is not true', pg_partition_root(i_table)::oid) end),
+               v_guard, i_table, pgq_gen.shape(i_table), v_queue.queue_id, v_options.queue_name, v_slow),
         case when strpos(v_code, 'v_plain') > 0 then
                  E'    v_plain := pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO''\n'
                  '        and pg_catalog.current_setting(''extra_float_digits'')::pg_catalog.int4 operator(pg_catalog.>) 0;\n' end,

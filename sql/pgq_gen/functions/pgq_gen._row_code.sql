@@ -12,7 +12,7 @@ returns text as $$
 declare
     v_is_sql    boolean := i_options.format = 'sql';
     v_keyless   boolean := (true = any (i_columns.is_key)) is not true;
-    v_changed   text;
+    v_same      text;
     v_hidden    text;
     v_data      text;
     v_where     text;
@@ -25,7 +25,7 @@ begin
         v_key_check := E'        raise exception ''Update/Delete on table without pkey'';\n';
         v_where := '''''';
     elsif v_is_sql then
-        v_where := pgq_gen._where('OLD', i_columns.names, i_columns.types, i_columns.is_key, i_options.pinned);
+        v_where := pgq_gen._where_code(null, i_columns.names, i_columns.types, i_columns.is_key, i_options.pinned);
         if i_options.keys is not null or i_options.kinds is not null then
             v_key_check := format(E'        if %s then\n'
                                   '            raise exception ''logtriga: Unexpected NULL key value'';\n'
@@ -34,49 +34,56 @@ begin
     end if;
 
     if v_is_sql then
-        v_insert := format(E'        v_data := %s;\n',
-            pgq_gen._values('NEW', i_columns.names, i_columns.types, i_columns.is_hidden, i_options.pinned));
+        v_insert := pgq_gen._values_code('NEW', i_columns.names, i_columns.types, i_columns.is_hidden, i_options.pinned);
         v_delete := format(E'        v_data := %s;\n', v_where);
     else
-        v_insert := format(E'        v_data := %s;\n',
-            pgq_gen._row_data(i_options.format, 'NEW', i_columns.names, i_columns.types, i_columns.is_hidden,
-                              i_options.minimal));
-        v_delete := format(E'        v_data := %s;\n',
-            pgq_gen._row_data(i_options.format, 'OLD', i_columns.names, i_columns.types, i_columns.is_hidden,
-                              i_options.minimal));
+        v_insert := pgq_gen._row_data_code(i_options.format, 'NEW', i_columns.names, i_columns.types,
+                                           i_columns.is_hidden, i_options.minimal);
+        v_delete := pgq_gen._row_data_code(i_options.format, 'OLD', i_columns.names, i_columns.types,
+                                           i_columns.is_hidden, i_options.minimal);
     end if;
 
     v_update := '';
     if not i_options.key_updates and not v_keyless then
-        v_changed := pgq_gen._any_changed('NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
-                                          i_columns.is_key, i_options.by_text);
-        v_update := format(E'        if %s then\n'
-                           '            raise exception ''primary key update not allowed'';\n'
-                           '        end if;\n', v_changed);
+        select string_agg(pgq_gen._unchanged(pgq_gen._column('NEW', c.name), pgq_gen._column('OLD', c.name),
+                                             c.type, c.collation_id, i_options.by_text),
+                          ' and ' order by c.place)
+          into v_same
+          from unnest(i_columns.names, i_columns.types, i_columns.collations, i_columns.is_key)
+               with ordinality c (name, type, collation_id, is_key, place)
+         where c.is_key;
+        v_update := format(
+            E'        if %s then\n'
+            '        elsif %s then\n'
+            '            raise exception ''primary key update not allowed'';\n'
+            '        end if;\n',
+            v_same,
+            pgq_gen._any_changed('NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
+                                 i_columns.is_key, i_options.by_text));
     end if;
     v_hidden := pgq_gen._any_changed('NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
                                      i_columns.is_hidden, i_options.by_text);
     if v_is_sql then
-        v_update := v_update || format(
-            E'        v_data := %s;\n'
-            '        if v_data operator(pg_catalog.=) '''' then\n',
-            pgq_gen._assignments(
-                'NEW', 'OLD', i_columns.names, i_columns.types, i_columns.collations,
-                -- A key that may not change has not changed.
-                pgq_gen._either(i_columns.is_hidden,
-                                case when i_options.key_updates then null else i_columns.is_key end),
-                i_options.by_text, i_options.pinned));
+        v_update := v_update
+            || pgq_gen._set_code(
+                   i_columns.names, i_columns.types, i_columns.collations,
+                   -- A key that may not change has not changed.
+                   pgq_gen._either(i_columns.is_hidden,
+                                   case when i_options.key_updates then null else i_columns.is_key end),
+                   i_options.by_text, i_options.pinned)
+            || E'        if v_data is null then\n';
         if v_hidden is not null then
             v_update := v_update || format(E'            if %s then\n                %s\n            end if;\n',
                                            v_hidden, i_skip);
         end if;
         -- Without a change the first key column is set to itself.
         v_update := v_update || format(
-            E'            v_data := %s;\n        end if;\n'
-            '        v_data := pg_catalog.concat(v_data, '' where '', %s);\n',
-            pgq_gen._where('OLD', i_columns.names, i_columns.types, pgq_gen._first(i_columns.is_key),
-                           i_options.pinned),
-            v_where);
+            E'            v_data := pg_catalog.concat('','', %s);\n        end if;\n'
+            '        v_data := %s;\n',
+            pgq_gen._where_code(null, i_columns.names, i_columns.types, pgq_gen._first(i_columns.is_key),
+                                i_options.pinned),
+            pgq_gen._where_code('pg_catalog.substr(v_data, 2)', i_columns.names, i_columns.types, i_columns.is_key,
+                                i_options.pinned));
     else
         if i_options.ignored is not null and v_hidden is not null then
             v_data := pgq_gen._any_changed(

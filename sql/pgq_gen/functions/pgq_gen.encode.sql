@@ -9,21 +9,8 @@ returns text as $$
     select case
         when i_value operator(pg_catalog.!~) '[^A-Za-z0-9_. -]'
         then pg_catalog.replace(i_value, ' ', '+')
-        -- The signs of the encoding first; what replaces a character holds none of the later ones.
-        when i_value operator(pg_catalog.!~) '[^ -~]'
-        then
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(i_value, '%', '%25'), '+', '%2b'), ' ', '+')
-            , '!', '%21'), '"', '%22'), '#', '%23'), '$', '%24'), '&', '%26'), '''', '%27')
-            , '(', '%28'), ')', '%29'), '*', '%2a'), ',', '%2c'), '/', '%2f'), ':', '%3a')
-            , ';', '%3b'), '<', '%3c'), '=', '%3d'), '>', '%3e'), '?', '%3f'), '@', '%40')
-            , '[', '%5b'), E'\\', '%5c'), ']', '%5d'), '^', '%5e'), '`', '%60'), '{', '%7b')
-            , '|', '%7c'), '}', '%7d'), '~', '%7e')
-        else pgq._urlencode(i_value)
+        else pgq_gen.encode_signs(i_value)
     end;
--- Without settings of its own, so that the planner puts its text in place of the call.
+-- Without settings of its own, so that the planner puts its text in place of the call. The text is short: each
+-- transaction prepares it for each column.
 $$ language sql stable;
