@@ -233,6 +233,52 @@ fn a_key_may_have_more_columns_than_a_function_has_arguments() -> TestResult {
 }
 
 #[test]
+fn a_row_may_have_more_columns_than_a_function_has_arguments() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    db.batch_execute(
+        "do $$ begin
+            execute 'create table many (k int primary key, ' || (
+                select string_agg(format('%I %s', '%c' || i, case i % 3 when 0 then 'int' when 1 then 'text' else 'date' end), ', ')
+                  from generate_series(1, 250) i) || ')';
+         end $$",
+    )?;
+    for (format, function) in [
+        ("sql", "sqltriga"),
+        ("urlenc", "logutriga"),
+        ("json", "jsontriga"),
+    ] {
+        db.batch_execute(&format!(
+            r#"truncate many;
+             truncate pgq.event_template;
+             select pgq.create_capture('many', 'one', '{format}', 'row', array['q']);
+             create trigger two after insert or update or delete on many
+                 for each row execute function pgq.{function}('q');
+             -- Columns without a value, all with one, and some.
+             insert into many (k) values (1);
+             do $$ begin
+                 execute 'insert into many select 2, ' || (
+                     select string_agg(case i % 3 when 0 then i::text when 1 then quote_literal('%1$s & ' || i) else 'current_date' end, ', ')
+                       from generate_series(1, 250) i);
+             end $$;
+             insert into many select 3, m."%c1" from many m where k = 2;
+             update many set "%c90" = null, "%c91" = 'z', "%c250" = 'w';
+             update many set "%c90" = null;
+             delete from many;
+             drop trigger two on many"#
+        ))?;
+        let wrong = row(
+            &mut db,
+            // An update that changes nothing repeats whole rows.
+            "select count(*) filter (where n % 2 <> 0) from (
+                select count(*) as n from pgq.event_template group by ev_type, ev_data, ev_extra1) e",
+        )?;
+        let events = row(&mut db, "select count(*) from pgq.event_template")?;
+        assert_eq!([wrong, events], ["0", "24"], "{format}");
+    }
+    Ok(())
+}
+
+#[test]
 fn maintenance_warns_of_a_table_that_cannot_be_captured_by_statements_any_more() -> TestResult {
     let (cluster, mut db) = queue_and_table()?;
     db.batch_execute(
