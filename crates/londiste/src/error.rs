@@ -184,6 +184,11 @@ pub enum Error {
          and copy them again on its subscribers"
     )]
     NotWhole(String),
+    /// The provider is a relay that copies the table itself.
+    #[error(
+        "{0} is not whole on the relay that it is to be copied from; the copy begins when it is"
+    )]
+    PartialThere(String),
     /// Replay holds the lock of its consumer.
     #[error("replay of consumer {0} is running; stop it first")]
     NodeBusy(ConsumerName),

@@ -57,7 +57,7 @@ pub(crate) fn copy_table(
     };
     truncate(&mut target, &name, table.skip_truncate)?;
 
-    let (snapshot, copied) = transfer(provider, &mut target, &name, progress)?;
+    let (snapshot, copied) = transfer(provider, &mut target, queue, &name, progress)?;
     info!(
         "{name}: copy finished: {} bytes, {} rows",
         copied.bytes, copied.rows
@@ -140,6 +140,7 @@ fn truncate(target: &mut Tx<'_>, name: &TableName, skip: bool) -> Result<(), DbE
 fn transfer(
     provider: &mut Connection,
     target: &mut Tx<'_>,
+    queue: &QueueName,
     name: &TableName,
     progress: &Progress,
 ) -> Result<(Snapshot, Copied), Error> {
@@ -160,6 +161,18 @@ fn transfer(
         table: name.to_string(),
         source,
     })?;
+    // Rows of a relay that copies the table itself are ahead of its events.
+    let partial: Option<bool> = source
+        .query_typed_one(
+            "select londiste.link_dest($1) = $1 and not exists ( \
+                 select from londiste.provider_table where queue_name = $1 and table_name = $2)",
+            &[(queue, Type::TEXT), (&name.to_string(), Type::TEXT)],
+        )
+        .during(format!("look whether {name} is whole on the provider"))?
+        .get(0);
+    if partial == Some(true) {
+        return Err(Error::PartialThere(name.to_string()));
+    }
     let columns = common_columns(&mut source, target, name)?;
     let mut copy = FullCopy::new(name).columns(&columns);
     if table::relation(&mut *source, name)?.kind == RelationKind::PartitionedTable {
