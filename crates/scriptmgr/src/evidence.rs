@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Pid;
 use skytools::pidfile::lock_path;
 
+use crate::account::Account;
 use crate::job::Job;
 use crate::service::program_of;
 
@@ -56,10 +57,15 @@ impl Suspect {
         })
     }
 
+    /// Whether it runs as a user.
+    pub(crate) fn is_of(&self, account: &Account) -> bool {
+        self.uid == account.uid
+    }
+
     /// Judges whether it is `job`, whose pidfile is `path`; `configs` are the names of all jobs' files.
     pub(crate) fn judge(&self, job: &Job, path: &Path, configs: &HashSet<Box<OsStr>>) -> Verdict {
         if let Some(account) = &job.service.account
-            && account.uid != self.uid
+            && !self.is_of(account)
         {
             return Verdict::Other(format!("it is not of user {}", account.name));
         }

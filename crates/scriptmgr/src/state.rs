@@ -76,6 +76,12 @@ impl Look {
             Err(error) => unknown = Some(chain(&error)),
         }
         let holder = self.holders.get_or_init(Holders::find).of(path);
+        // Whoever may write beside the pidfile may link the lock of somebody else there.
+        let may_be = |pid: &Pid| match &job.service.account {
+            Some(account) => Suspect::read(*pid).is_some_and(|suspect| suspect.is_of(account)),
+            None => true,
+        };
+        let holder = holder.filter(may_be);
         match (holder, unknown) {
             (Some(pid), _) => State::Running(Target::new(pid)),
             (None, Some(problem)) => State::Unknown(problem),

@@ -34,7 +34,7 @@ pub(super) fn signal<'a>(
     signal: Signal,
     action: &str,
 ) -> (Vec<(&'a Job, Target)>, bool) {
-    let mut signalled = Vec::new();
+    let mut signalled: Vec<(&'a Job, Target)> = Vec::new();
     let mut all_well = true;
     for job in jobs {
         let name = &job.name;
@@ -49,6 +49,10 @@ pub(super) fn signal<'a>(
                 error!("cannot tell whether job {name} runs: {problem}");
                 all_well = false;
             }
+            State::Running(target) if is_among(&signalled, &target) => {
+                // A second signal within a second would end it at once.
+                warn!("job {name} is process {} of another job", target.pid());
+            }
             State::Running(target) => {
                 info!("{action} job {name}");
                 match ending::signal(job, &target, signal) {
@@ -59,4 +63,9 @@ pub(super) fn signal<'a>(
         }
     }
     (signalled, all_well)
+}
+
+/// Whether a process is that of one of the jobs.
+fn is_among(jobs: &[(&Job, Target)], target: &Target) -> bool {
+    jobs.iter().any(|(_, other)| other.pid() == target.pid())
 }

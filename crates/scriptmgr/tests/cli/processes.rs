@@ -66,3 +66,22 @@ fn a_program_of_any_kind_is_a_job() -> TestResult {
     assert_eq!(site.run("m.ini status a")?.stdout, " STOPPED  [worker] a\n");
     Ok(())
 }
+
+#[test]
+fn two_jobs_of_one_process_are_signalled_once() -> TestResult {
+    let site = Site::new()?;
+    site.manager("[worker]\nscript = ../worker.sh\n[other]\nscript = ../worker.sh\n")?;
+    site.write(
+        "conf/a.ini",
+        "[DEFAULT]\npidfile = a.pid\n[worker]\njob_name = a\n[other]\njob_name = c\n",
+    )?;
+    site.succeed("m.ini start a")?;
+    let said = site.succeed("m.ini reload a c")?.stderr;
+    assert!(said.contains("WARNING job c is process"), "{said}");
+    testkit::wait_until("the reload", LONG, || {
+        Ok(!site.read("conf/reloads").is_empty())
+    })?;
+    site.succeed("m.ini stop -a")?;
+    assert_eq!(site.read("conf/reloads"), "reloaded\n");
+    Ok(())
+}
