@@ -5752,7 +5752,8 @@ declare
     v_and       text := '';
     v_piece     text[];
 begin
-    if cardinality(array_positions(i_is_key, true)) > 90 then
+    -- A call takes 100 arguments at most; a table without a key has no updates to write.
+    if coalesce(cardinality(array_positions(i_is_key, true)), 0) not between 1 and 90 then
         return pgq_gen._concat(' where ', array_remove(
             array[i_before, pgq_gen._where('OLD', i_names, i_types, i_is_key, i_pinned)], null));
     end if;

@@ -230,13 +230,12 @@ fn a_copy_at_work_tells_how_far_it_is() -> TestResult {
 #[test]
 fn a_replay_that_pauses_after_an_error_is_not_taken_for_one_that_is_gone() -> TestResult {
     let mut pair = published()?;
+    let _ticker = pair.ticker()?;
     pair.configure("exception_sleep = 600")?;
     let _replay = pair.start("replay")?;
-    wait_until("replay to run", PATIENCE, || {
-        Ok(status(&pair)?["subscriber"]["replay_runs"] == true)
-    })?;
+    pair.ok("subscriber wait-sync --timeout 60")?;
     pair.provider
-        .batch_execute("select pgq.unregister_consumer('replic', 'replic')")?;
+        .batch_execute("alter table users add extra int; insert into users values (1, 'x', 2)")?;
     wait_until("replay to pause", PATIENCE, || {
         let found = messages(&status(&pair)?);
         Ok(found.iter().any(|line| {
