@@ -222,12 +222,16 @@ impl Replay {
                 .iter()
                 .any(|table| table.name == name && table.state.in_progress())
         };
-        for source in source::all(self.subscriber.open()?, queue)? {
-            let needed = |table: &Table| table.name == source.table && Source::is_needed(table);
-            if tables.iter().any(needed) {
-                continue;
+        let sources = source::all(self.subscriber.open()?, queue)?;
+        if !sources.is_empty() {
+            // Looked at after the sources: the list that was given may lack a table that was added since.
+            let now = state::tables(&mut **self.subscriber.open()?, queue)?;
+            for source in sources {
+                let needed = |table: &Table| table.name == source.table && Source::is_needed(table);
+                if !now.iter().any(needed) {
+                    source.leave(self.subscriber.open()?, queue)?;
+                }
             }
-            source.leave(self.subscriber.open()?, queue)?;
         }
         let any_busy = tables.iter().any(|table| table.state.in_progress());
         let mut all_gone = true;
