@@ -5214,7 +5214,7 @@ returns boolean as $$
 --      i_type      type of a column
 -- Returns:  true for dates and times, floats, bytea, money, types of extensions, and whatever holds one
 -- Reads:    pg_type, pg_attribute, pg_range
--- Used by:  pgq_gen._text
+-- Used by:  pgq_gen._text, pgq_gen._literal, pgq_gen._quoted
 declare
     v_type  record;
 begin
@@ -5260,7 +5260,7 @@ returns text as $$
 --      i_pinned      whether the text must not depend on the session; the code around then declares
 --                    v_plain, true while DateStyle is ISO and floats keep all digits
 -- Returns:  SQL of type text: what the output function of the type writes, null for a null
--- Used by:  pgq_gen._literal, pgq_gen._encoded, pgq_gen._json
+-- Used by:  pgq_gen._literal, pgq_gen._encoded, pgq_gen._json, pgq_gen._override_code
 declare
     v_text  text;
 begin
@@ -5307,7 +5307,7 @@ returns text as $$
 -- Parameters:
 --      i_value, i_type, i_pinned      as for pgq_gen._text
 -- Returns:  SQL of type text, null for a null
--- Used by:  pgq_gen._sql_data
+-- Used by:  pgq_gen._quoted, pgq_gen._values, pgq_gen._assignments, pgq_gen._where
 begin
     return case
         when i_type = 'boolean'::regtype then
@@ -5337,7 +5337,7 @@ returns text as $$
 --      i_value, i_type      as for pgq_gen._text
 --      i_minimal            encode only what a reader needs: % + & =
 -- Returns:  SQL of type text, null for a null
--- Used by:  pgq_gen._row_data
+-- Used by:  pgq_gen._row_data, pgq_gen._row_data_code
 declare
     v_text  text := pgq_gen._text(i_value, i_type, false);
 begin
@@ -5370,7 +5370,7 @@ returns text as $$
 --      i_value, i_type      as for pgq_gen._text
 -- Returns:  SQL of type text, null for a null. Integers are numbers, booleans themselves, dates and
 --           times in ISO format; every other type, and a domain over any, is a string
--- Used by:  pgq_gen._row_data
+-- Used by:  pgq_gen._row_data, pgq_gen._row_data_code
 begin
     return case
         when i_type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) then
@@ -5398,7 +5398,7 @@ returns text as $$
 --      i_type, i_collation      of the column
 --      i_by_text                whether equal values that read differently have changed
 -- Returns:  SQL of type boolean: true if unchanged, false or null if changed
--- Used by:  pgq_gen._changed
+-- Used by:  pgq_gen._changed, pgq_gen._row_code, pgq_gen._set_code
 declare
     v_equal     text := pgq_gen._equality(i_type, i_new, i_old);
     v_same_text text := format('pg_catalog.concat(%s) collate pg_catalog."C" operator(pg_catalog.=)'
@@ -5435,7 +5435,7 @@ returns text as $$
 --      i_values      the column in one or two rows: NEW."a", OLD."a"
 --      i_type        its type
 -- Returns:  SQL of type boolean, never null: true if it is null in all of them
--- Used by:  pgq_gen._changed, pgq_gen._values_code
+-- Used by:  pgq_gen._changed, pgq_gen._set_code, pgq_gen._fill_code
     select case
         -- A row whose fields are all null is not null, but "is null".
         when t.typtype = 'c' or t.typbasetype <> 0 then
@@ -5504,7 +5504,7 @@ returns text as $$
 --      i_separator      between two of them; empty: nothing
 --      i_parts          expressions of type text
 -- Returns:  SQL of type text, an empty text if all are null
--- Used by:  pgq_gen._sql_data, pgq_gen._row_data
+-- Used by:  pgq_gen, where it writes code
 declare
     v_parts text := array_to_string(i_parts, ', ');
 begin
@@ -5529,7 +5529,7 @@ returns text as $$
 --      i_names, i_types, i_is_hidden      columns in table order
 --      i_pinned        as for pgq_gen._text
 -- Returns:  SQL of type text: (a,b) values ('1',null)
--- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+-- Used by:  pgq_gen._statement_code
 declare
     v_columns   text[] := '{}';
     v_values    text[] := '{}';
@@ -5558,7 +5558,7 @@ returns text as $$
 --      i_by_text       as for pgq_gen._unchanged
 --      i_pinned        as for pgq_gen._text
 -- Returns:  SQL of type text: a='1',b=NULL; an empty text if nothing changed
--- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+-- Used by:  pgq_gen._statement_code
 declare
     v_parts text[] := '{}';
     v_new   text;
@@ -5585,7 +5585,7 @@ returns text as $$
 --      i_names, i_types, i_is_key       columns in table order
 --      i_pinned                         as for pgq_gen._text
 -- Returns:  SQL of type text: a='1' and b='2'; no key value is null where it is used
--- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+-- Used by:  pgq_gen._where_code, pgq_gen._statement_code
 declare
     v_parts text[] := '{}';
 begin
@@ -5682,33 +5682,27 @@ returns text as $$
 -- Returns:  PL/pgSQL that sets v_data to what the expression of pgq_gen._values gives
 -- Used by:  pgq_gen._row_code
 declare
-    v_names     text;
+    v_head      text;
     v_parts     record;
 begin
-    select string_agg(quote_ident(c.name), ',' order by c.place) into v_names
+    select replace(string_agg(quote_ident(c.name), ',' order by c.place), '%', '%%') into v_head
       from unnest(i_names, i_is_hidden) with ordinality c (name, is_hidden, place)
      where not c.is_hidden;
-    if v_names is null then
+    if v_head is null then
         return E'        v_data := ''() values ()'';\n';
     end if;
+    v_head := concat('(', v_head, ') values (');
     select array_agg(c.value order by c.place) as columns, array_agg(c.type order by c.place) as types,
-           array_agg(c.head order by c.place) as heads, array_agg(c.piece[1] order by c.place) as kinds,
-           array_agg(c.piece[2] order by c.place) as arguments
+           array_agg(c.head order by c.place) as heads, array_agg(c.head || 'null' order by c.place) as nulls,
+           array_agg(c.piece[1] order by c.place) as kinds, array_agg(c.piece[2] order by c.place) as arguments
       into v_parts
       from (select c.place, c.type, pgq_gen._column(i_row, c.name) as value,
-                   case row_number() over (order by c.place)
-                       when 1 then concat('(', v_names, ') values (') else ',' end as head,
+                   case row_number() over (order by c.place) when 1 then v_head else ',' end as head,
                    pgq_gen._quoted(pgq_gen._column(i_row, c.name), c.type, i_pinned) as piece
               from unnest(i_names, i_types, i_is_hidden) with ordinality c (name, type, is_hidden, place)
              where not c.is_hidden) c;
-    return pgq_gen._fill_code(
-        v_parts.columns, v_parts.types,
-        (select array_agg(replace(h.head, '%', '%%') order by h.place)
-           from unnest(v_parts.heads) with ordinality h (head, place)),
-        v_parts.kinds, v_parts.arguments, null,
-        (select array_agg(replace(h.head, '%', '%%') || 'null' order by h.place)
-           from unnest(v_parts.heads) with ordinality h (head, place)),
-        ')');
+    return pgq_gen._fill_code(v_parts.columns, v_parts.types, v_parts.heads, v_parts.kinds, v_parts.arguments, null,
+                              v_parts.nulls, ')');
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
@@ -5791,7 +5785,7 @@ returns text as $$
 --      i_names, i_types, i_is_hidden      columns in table order
 --      i_minimal       as for pgq_gen._encoded
 -- Returns:  SQL of type text
--- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+-- Used by:  pgq_gen._row_code, pgq_gen._row_data_code, pgq_gen._statement_code
 declare
     v_parts     text[] := '{}';
     v_column    text;

@@ -9,7 +9,7 @@ returns text as $$
 --      i_by_text       as for pgq_gen._unchanged
 --      i_pinned        as for pgq_gen._text
 -- Returns:  SQL of type text: a='1',b=NULL; an empty text if nothing changed
--- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+-- Used by:  pgq_gen._statement_code
 declare
     v_parts text[] := '{}';
     v_new   text;

@@ -5,7 +5,7 @@ returns text as $$
 --      i_separator      between two of them; empty: nothing
 --      i_parts          expressions of type text
 -- Returns:  SQL of type text, an empty text if all are null
--- Used by:  pgq_gen._sql_data, pgq_gen._row_data
+-- Used by:  pgq_gen, where it writes code
 declare
     v_parts text := array_to_string(i_parts, ', ');
 begin

@@ -5,7 +5,7 @@ returns text as $$
 --      i_value, i_type      as for pgq_gen._text
 --      i_minimal            encode only what a reader needs: % + & =
 -- Returns:  SQL of type text, null for a null
--- Used by:  pgq_gen._row_data
+-- Used by:  pgq_gen._row_data, pgq_gen._row_data_code
 declare
     v_text  text := pgq_gen._text(i_value, i_type, false);
 begin

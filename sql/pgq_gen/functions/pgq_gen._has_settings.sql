@@ -5,7 +5,7 @@ returns boolean as $$
 --      i_type      type of a column
 -- Returns:  true for dates and times, floats, bytea, money, types of extensions, and whatever holds one
 -- Reads:    pg_type, pg_attribute, pg_range
--- Used by:  pgq_gen._text
+-- Used by:  pgq_gen._text, pgq_gen._literal, pgq_gen._quoted
 declare
     v_type  record;
 begin

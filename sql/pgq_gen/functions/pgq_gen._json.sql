@@ -5,7 +5,7 @@ returns text as $$
 --      i_value, i_type      as for pgq_gen._text
 -- Returns:  SQL of type text, null for a null. Integers are numbers, booleans themselves, dates and
 --           times in ISO format; every other type, and a domain over any, is a string
--- Used by:  pgq_gen._row_data
+-- Used by:  pgq_gen._row_data, pgq_gen._row_data_code
 begin
     return case
         when i_type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype) then

@@ -4,7 +4,7 @@ returns text as $$
 -- Parameters:
 --      i_value, i_type, i_pinned      as for pgq_gen._text
 -- Returns:  SQL of type text, null for a null
--- Used by:  pgq_gen._sql_data
+-- Used by:  pgq_gen._quoted, pgq_gen._values, pgq_gen._assignments, pgq_gen._where
 begin
     return case
         when i_type = 'boolean'::regtype then

@@ -8,7 +8,7 @@ returns text as $$
 --      i_names, i_types, i_is_hidden      columns in table order
 --      i_minimal       as for pgq_gen._encoded
 -- Returns:  SQL of type text
--- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+-- Used by:  pgq_gen._row_code, pgq_gen._row_data_code, pgq_gen._statement_code
 declare
     v_parts     text[] := '{}';
     v_column    text;

@@ -7,7 +7,7 @@ returns text as $$
 --      i_pinned      whether the text must not depend on the session; the code around then declares
 --                    v_plain, true while DateStyle is ISO and floats keep all digits
 -- Returns:  SQL of type text: what the output function of the type writes, null for a null
--- Used by:  pgq_gen._literal, pgq_gen._encoded, pgq_gen._json
+-- Used by:  pgq_gen._literal, pgq_gen._encoded, pgq_gen._json, pgq_gen._override_code
 declare
     v_text  text;
 begin

@@ -7,7 +7,7 @@ returns text as $$
 --      i_names, i_types, i_is_hidden      columns in table order
 --      i_pinned        as for pgq_gen._text
 -- Returns:  SQL of type text: (a,b) values ('1',null)
--- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+-- Used by:  pgq_gen._statement_code
 declare
     v_columns   text[] := '{}';
     v_values    text[] := '{}';

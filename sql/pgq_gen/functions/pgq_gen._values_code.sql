@@ -7,32 +7,26 @@ returns text as $$
 -- Returns:  PL/pgSQL that sets v_data to what the expression of pgq_gen._values gives
 -- Used by:  pgq_gen._row_code
 declare
-    v_names     text;
+    v_head      text;
     v_parts     record;
 begin
-    select string_agg(quote_ident(c.name), ',' order by c.place) into v_names
+    select replace(string_agg(quote_ident(c.name), ',' order by c.place), '%', '%%') into v_head
       from unnest(i_names, i_is_hidden) with ordinality c (name, is_hidden, place)
      where not c.is_hidden;
-    if v_names is null then
+    if v_head is null then
         return E'        v_data := ''() values ()'';\n';
     end if;
+    v_head := concat('(', v_head, ') values (');
     select array_agg(c.value order by c.place) as columns, array_agg(c.type order by c.place) as types,
-           array_agg(c.head order by c.place) as heads, array_agg(c.piece[1] order by c.place) as kinds,
-           array_agg(c.piece[2] order by c.place) as arguments
+           array_agg(c.head order by c.place) as heads, array_agg(c.head || 'null' order by c.place) as nulls,
+           array_agg(c.piece[1] order by c.place) as kinds, array_agg(c.piece[2] order by c.place) as arguments
       into v_parts
       from (select c.place, c.type, pgq_gen._column(i_row, c.name) as value,
-                   case row_number() over (order by c.place)
-                       when 1 then concat('(', v_names, ') values (') else ',' end as head,
+                   case row_number() over (order by c.place) when 1 then v_head else ',' end as head,
                    pgq_gen._quoted(pgq_gen._column(i_row, c.name), c.type, i_pinned) as piece
               from unnest(i_names, i_types, i_is_hidden) with ordinality c (name, type, is_hidden, place)
              where not c.is_hidden) c;
-    return pgq_gen._fill_code(
-        v_parts.columns, v_parts.types,
-        (select array_agg(replace(h.head, '%', '%%') order by h.place)
-           from unnest(v_parts.heads) with ordinality h (head, place)),
-        v_parts.kinds, v_parts.arguments, null,
-        (select array_agg(replace(h.head, '%', '%%') || 'null' order by h.place)
-           from unnest(v_parts.heads) with ordinality h (head, place)),
-        ')');
+    return pgq_gen._fill_code(v_parts.columns, v_parts.types, v_parts.heads, v_parts.kinds, v_parts.arguments, null,
+                              v_parts.nulls, ')');
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;

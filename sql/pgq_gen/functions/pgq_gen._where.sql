@@ -6,7 +6,7 @@ returns text as $$
 --      i_names, i_types, i_is_key       columns in table order
 --      i_pinned                         as for pgq_gen._text
 -- Returns:  SQL of type text: a='1' and b='2'; no key value is null where it is used
--- Used by:  pgq_gen._row_code, pgq_gen._statement_code
+-- Used by:  pgq_gen._where_code, pgq_gen._statement_code
 declare
     v_parts text[] := '{}';
 begin
