@@ -14,8 +14,9 @@ use tracing::info;
 
 use super::progress::Progress;
 use super::structure;
+use crate::replay::mirror;
 use crate::replay::state::{self, Actor, MergeState, Table};
-use crate::{Error, failpoint};
+use crate::{Error, failpoint, registry};
 
 /// From so many rows on, indexes are built when the rows are there.
 const SMALL: i64 = 1000;
@@ -161,16 +162,10 @@ fn transfer(
         table: name.to_string(),
         source,
     })?;
-    // Rows of a relay that copies the table itself are ahead of its events.
-    let partial: Option<bool> = source
-        .query_typed_one(
-            "select londiste.link_dest($1) = $1 and not exists ( \
-                 select from londiste.provider_table where queue_name = $1 and table_name = $2)",
-            &[(queue, Type::TEXT), (&name.to_string(), Type::TEXT)],
-        )
-        .during(format!("look whether {name} is whole on the provider"))?
-        .get(0);
-    if partial == Some(true) {
+    // Such a relay's rows are ahead of its events.
+    if mirror::is_relay(&mut source, queue)?
+        && !registry::provider_tables(&mut source, queue)?.contains(&name.to_string())
+    {
         return Err(Error::PartialThere(name.to_string()));
     }
     let columns = common_columns(&mut source, target, name)?;

@@ -122,6 +122,48 @@ fn a_leaf_is_not_compared_with_a_relay_that_has_more_than_its_ticks() -> TestRes
 }
 
 #[cfg(feature = "failpoints")]
+#[test]
+fn a_leaf_waits_for_a_relay_that_copies_the_table_itself() -> TestResult {
+    let (stage, mut ticker) = Stage::with_root(3)?;
+    let insert = "insert into t select i, i, 'x' from generate_series";
+    stage.db(0)?.batch_execute(&format!("{insert}(1, 20) i"))?;
+    let mut relay = stage.relay("relay", 0, 1)?;
+    stage.job("leaf", 1, 2, "")?;
+    stage.run("leaf", "subscriber install")?;
+    stage.run("leaf", "subscriber add t u")?;
+    relay.kill()?;
+    ticker.kill()?;
+    // Rows that the relay copies before it has their events.
+    stage.run("relay", "subscriber resync t")?;
+    stage.db(0)?.batch_execute(&format!("{insert}(21, 30) i"))?;
+    let held = stage.path("held");
+    let _relay = stage
+        .replay_program("relay")
+        .env(
+            "FAILPOINTS",
+            format!("copy.copied=return(hold:{})", held.display()),
+        )
+        .spawn()?;
+    wait_until("the relay's copy", PATIENCE, || Ok(held.exists()))
+        .map_err(|error| stage.explain("relay", error.to_string()))?;
+    let _leaf = stage.replay("leaf")?;
+    wait_until("the leaf's attempt", PATIENCE, || {
+        let log = stage.log("leaf");
+        Ok(log.contains("public.t is not whole on the relay")
+            || log.contains("public.t: copy finished"))
+    })
+    .map_err(|error| stage.explain("leaf", error.to_string()))?;
+    std::fs::remove_file(&held)?;
+    let _ticker = stage.ticker(0)?;
+    for (name, node) in [("relay", 1), ("leaf", 2)] {
+        stage.wait_ok(name, node)?;
+        stage.catch_up(name, 0, node)?;
+        assert_eq!(stage.assert_equal(0, node)?, 30);
+    }
+    Ok(())
+}
+
+#[cfg(feature = "failpoints")]
 /// Kills the relay's replay once at a step, under load, with a leaf behind it.
 fn survives_death_at(step: &str) -> TestResult {
     let (stage, _ticker) = Stage::with_root(3)?;
