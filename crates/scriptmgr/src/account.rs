@@ -46,34 +46,36 @@ impl Account {
     pub(crate) fn way(&self) -> Way<'_> {
         let own = rustix::process::geteuid();
         if own.as_raw() == self.uid {
-            Way::Already
-        } else if own.is_root() && find_program("runuser").is_some() {
-            Way::Runuser(self)
-        } else {
-            Way::Sudo(self)
+            return Way::Already;
+        }
+        match find_program("runuser").filter(|_| own.is_root()) {
+            Some(program) => Way::Runuser(self, program),
+            None => Way::Sudo(self),
         }
     }
 }
 
 /// A way to run something as another user.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Way<'a> {
     /// It is the user that runs us.
     Already,
-    /// As root, without asking anybody.
-    Runuser(&'a Account),
+    /// As root, without asking anybody, by this program: cron looks for it in too few places.
+    Runuser(&'a Account, PathBuf),
     /// As the rules of sudo allow.
     Sudo(&'a Account),
 }
 
 impl Way<'_> {
     /// The text that a shell runs so that another one, of this user, runs `text`.
-    pub(crate) fn wrap(self, text: OsString) -> OsString {
+    pub(crate) fn wrap(&self, text: OsString) -> OsString {
         let mut line = OsString::new();
         match self {
             Way::Already => {}
-            Way::Runuser(account) => {
-                line.push("exec runuser -u ");
+            Way::Runuser(account, program) => {
+                line.push("exec ");
+                line.push(shell::quote(program));
+                line.push(" -u ");
                 line.push(shell::quote(&account.name));
                 line.push(" -- sh -c ");
                 line.push(shell::quote(text));
@@ -96,10 +98,10 @@ impl Way<'_> {
     }
 
     /// The variables that differ from ours; sudo sets them itself.
-    pub(crate) fn environment(self) -> Vec<(&'static str, OsString)> {
+    pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
         match self {
             Way::Already | Way::Sudo(_) => Vec::new(),
-            Way::Runuser(account) => vec![
+            Way::Runuser(account, _) => vec![
                 ("HOME", account.home.clone().into()),
                 ("USER", account.name.clone().into()),
                 ("LOGNAME", account.name.clone().into()),
