@@ -33,7 +33,7 @@ pub(crate) struct Suspect {
     /// Effective user.
     uid: u32,
     /// Command line; empty if the process has none, as those of the kernel.
-    words: Vec<OsString>,
+    args: Vec<OsString>,
     directory: Option<PathBuf>,
 }
 
@@ -45,14 +45,12 @@ impl Suspect {
         let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
         let uid = uids.split_whitespace().nth(1)?.parse().ok()?;
         let line = fs::read(place.join("cmdline")).ok()?;
-        let words = line.split(|byte| *byte == 0 || byte.is_ascii_whitespace());
-        let words = words.filter(|word| !word.is_empty());
+        let args = line.split(|byte| *byte == 0);
+        let args = args.filter(|arg| !arg.is_empty());
         Some(Suspect {
             pid,
             uid,
-            words: words
-                .map(|word| OsString::from_vec(word.to_vec()))
-                .collect(),
+            args: args.map(|arg| OsString::from_vec(arg.to_vec())).collect(),
             directory: fs::read_link(place.join("cwd")).ok(),
         })
     }
@@ -78,16 +76,14 @@ impl Suspect {
         if holds(self.pid, &lock) {
             return Verdict::Job;
         }
-        let mut names = self.words.iter().map(|word| Path::new(word).file_name());
-        let config = job.config.file_name();
-        if names.any(|name| name.is_some() && name == config) {
+        let files = self.files(configs);
+        if files
+            .iter()
+            .any(|name| Some(*name) == job.config.file_name())
+        {
             return Verdict::Job;
         }
-        let mut names = self
-            .words
-            .iter()
-            .filter_map(|word| Path::new(word).file_name());
-        if let Some(other) = names.find(|name| configs.contains(*name)) {
+        if let Some(other) = files.first() {
             return Verdict::Other(format!("it is that of {}", other.display()));
         }
         let is_job = match job.service.is_own {
@@ -97,8 +93,29 @@ impl Suspect {
         };
         match is_job {
             true => Verdict::Job,
-            false => Verdict::Other(format!("it is `{}`", self.command())),
+            false => {
+                let shown: String = self.command().chars().take(100).collect();
+                Verdict::Other(format!("it is `{shown}`"))
+            }
         }
+    }
+
+    /// Those of the `configs` that its command line names.
+    fn files(&self, configs: &HashSet<Box<OsStr>>) -> Vec<&OsStr> {
+        let config = |text| {
+            let name = Path::new(text).file_name();
+            name.filter(|name| configs.contains(*name))
+        };
+        // The name of a file may have blanks, and so has the title of a process.
+        let of_arg = |arg| match config(arg) {
+            Some(name) => vec![name],
+            None => words(arg).filter_map(config).collect(),
+        };
+        self.args
+            .iter()
+            .map(OsString::as_os_str)
+            .flat_map(of_arg)
+            .collect()
     }
 
     /// Whether its command line names the job, its service or its program, or what the service says it
@@ -106,10 +123,11 @@ impl Suspect {
     fn is_named_for(&self, job: &Job) -> bool {
         let script = job.service.script.to_string_lossy();
         let names = [&job.name, &job.service.name, program_of(&script)];
-        let mut words = self.words.iter().map(|word| bare(word));
+        let names = names.map(|name| bare(OsStr::new(name)));
+        let mut words = self.args.iter().flat_map(|arg| words(arg)).map(bare);
         let process = job.service.process.as_deref();
         process.is_some_and(|text| self.command().contains(text))
-            || words.any(|word| names.iter().any(|name| bare(OsStr::new(name)) == word))
+            || words.any(|word| !word.is_empty() && names.contains(&word))
     }
 
     /// Whether it runs in the directory of the job; one that many run in says nothing.
@@ -119,17 +137,18 @@ impl Suspect {
     }
 
     fn command(&self) -> String {
-        let words: Vec<_> = self
-            .words
-            .iter()
-            .map(|word| word.to_string_lossy())
-            .collect();
-        let mut line: String = words.join(" ").chars().take(100).collect();
-        if line.is_empty() {
-            line.push_str("[kernel]");
+        let args: Vec<_> = self.args.iter().map(|arg| arg.to_string_lossy()).collect();
+        match args.is_empty() {
+            true => "[kernel]".to_owned(),
+            false => args.join(" "),
         }
-        line
     }
+}
+
+/// The words of an argument.
+fn words(arg: &OsStr) -> impl Iterator<Item = &OsStr> {
+    let words = arg.as_bytes().split(u8::is_ascii_whitespace);
+    words.filter(|word| !word.is_empty()).map(OsStr::from_bytes)
 }
 
 /// A word without directories, what programs put around names in their titles, and an extension.

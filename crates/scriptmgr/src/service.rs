@@ -119,7 +119,12 @@ fn read(settings: &Settings, name: &str) -> Result<Service, String> {
         sections.contains(&name) || sections.contains(&plain)
     });
     let mut args = keys.args;
-    let script = match (keys.script.filter(|script| !script.is_empty()), known) {
+    let script = keys.script.filter(|script| !script.is_empty());
+    let is_own = match &script {
+        Some(script) => OWN.iter().any(|(own, _, _)| *own == program_of(script)),
+        None => known.is_some(),
+    };
+    let script = match (script, known) {
         (Some(script), _) => expand_script(&script),
         (None, _) if keys.disabled => OsString::new(),
         (None, Some((program, _, command))) => {
@@ -138,10 +143,9 @@ fn read(settings: &Settings, name: &str) -> Result<Service, String> {
     let cwd = expand_home(&keys.cwd);
     let cwd = std::path::absolute(&cwd)
         .map_err(|error| format!("cwd '{}' is no directory: {error}", keys.cwd))?;
-    let program = program_of(&script.to_string_lossy()).to_owned();
     Ok(Service {
         name: name.to_owned(),
-        is_own: OWN.iter().any(|(own, _, _)| *own == program),
+        is_own,
         script,
         args: args.unwrap_or_default(),
         cwd,
