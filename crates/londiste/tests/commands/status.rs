@@ -249,6 +249,32 @@ fn a_replay_that_pauses_after_an_error_is_not_taken_for_one_that_is_gone() -> Te
 }
 
 #[test]
+fn who_has_lost_its_registration_is_told_to_stop_first_if_it_runs() -> TestResult {
+    let mut pair = published()?;
+    let _ticker = pair.ticker()?;
+    let replay = pair.start("replay")?;
+    pair.ok("subscriber wait-sync --timeout 60")?;
+    pair.provider
+        .batch_execute("select pgq.unregister_consumer('replic', 'replic')")?;
+    let advice = |pair: &Pair| -> TestResult<String> {
+        let lost = "error: consumer replic is not registered on the queue any more -> ";
+        let found = messages(&status(pair)?);
+        let line = found.iter().find_map(|line| line.strip_prefix(lost));
+        Ok(line.ok_or_else(|| format!("{found:?}"))?.to_owned())
+    };
+    let running = advice(&pair)?;
+    assert!(running.contains("replay -s, and replay -d"), "{running}");
+    drop(replay);
+    wait_until("replay to be gone", PATIENCE, || {
+        Ok(!advice(&pair)?.contains("replay -s"))
+    })?;
+    let _replay = pair.start("replay")?;
+    wait_until("the registration", PATIENCE, || {
+        Ok(status(&pair)?["problems"] == serde_json::json!([]))
+    })
+}
+
+#[test]
 fn a_side_without_the_schema_is_told_how_to_get_it() -> TestResult {
     let pair = Pair::empty()?;
     let found = messages(&status(&pair)?);

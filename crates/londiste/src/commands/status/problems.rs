@@ -220,7 +220,12 @@ fn of_both(
             None if subscriber.position.is_some() => finder.command(
                 Severity::Error,
                 format!("consumer {consumer} is not registered on the queue any more"),
-                "replay -d, which registers it at its position or says what is lost",
+                match subscriber.replay_runs {
+                    true => {
+                        "replay -s, and replay -d when it has ended: it registers at its position or says what is lost"
+                    }
+                    false => "replay -d, which registers it at its position or says what is lost",
+                },
             ),
             None => finder.command(
                 Severity::Error,
@@ -230,7 +235,11 @@ fn of_both(
             Some(info) => {
                 let after = info.next_tick.max(info.last_tick);
                 if let Some(message) = lost(subscriber.position, provider.tick_before, after) {
-                    finder.command(Severity::Error, message, "--rewind");
+                    let advice = match subscriber.replay_runs {
+                        true => "replay -s, and --rewind when it has ended",
+                        false => "--rewind",
+                    };
+                    finder.command(Severity::Error, message, advice);
                 }
                 if let Some(lag) = info.lag_seconds
                     && lag > LAG
