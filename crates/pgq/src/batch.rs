@@ -158,34 +158,10 @@ pub fn next_batch_like(
     consumer: &ConsumerName,
     wish: &BatchWish,
 ) -> Result<Option<Batch>, Error> {
-    next_batch_like_from(CUSTOM, db, queue, consumer, wish)
-}
-
-/// As [`next_batch_like`], without waiting for the disk as [`next_batch_soon`].
-///
-/// # Errors
-/// As [`next_batch_like`].
-pub fn next_batch_like_soon(
-    db: &mut impl GenericClient,
-    queue: &QueueName,
-    consumer: &ConsumerName,
-    wish: &BatchWish,
-) -> Result<Option<Batch>, Error> {
-    next_batch_like_from(&format!("{SOON}, {CUSTOM}"), db, queue, consumer, wish)
-}
-
-const CUSTOM: &str = "pgq.next_batch_custom($1, $2, $3::interval, $4, $5::interval)";
-
-fn next_batch_like_from(
-    from: &str,
-    db: &mut impl GenericClient,
-    queue: &QueueName,
-    consumer: &ConsumerName,
-    wish: &BatchWish,
-) -> Result<Option<Batch>, Error> {
     let row = db
         .query_typed_one(
-            &format!("select batch_id, prev_tick_id, cur_tick_id from {from}"),
+            "select batch_id, prev_tick_id, cur_tick_id \
+             from pgq.next_batch_custom($1, $2, $3::interval, $4, $5::interval)",
             &[
                 (queue, Type::TEXT),
                 (consumer, Type::TEXT),

@@ -131,10 +131,11 @@ impl Provider {
     ) -> Result<Option<Batch>, Error> {
         self.open()?;
         let merged = self.ahead.as_ref().is_some_and(|ahead| ahead.merged);
-        let provider = self.open()?;
+        let provider = self.idle_session().open()?;
         if merged {
+            // On disk before it is applied: after a crash its ticks would come one by one.
             let wish = merged_wish();
-            let batch = batch::next_batch_like_soon(&mut **provider, queue, consumer, &wish)?;
+            let batch = batch::next_batch_like(&mut **provider, queue, consumer, &wish)?;
             if batch.is_some() {
                 return Ok(batch);
             }

@@ -188,10 +188,8 @@ fn stopped() -> TestResult<Pair> {
     Ok(pair)
 }
 
-#[test]
-fn who_is_far_behind_takes_several_ticks_at_once() -> TestResult {
-    let pair = stopped()?;
-    let mut provider = pair.provider()?;
+/// Six ticks of 12,000 events.
+fn backlog(provider: &mut Client) -> TestResult {
     for batch in 0..6 {
         provider.batch_execute(&format!(
             "insert into free select i, 'x' from generate_series({batch} * 12000 + 1, \
@@ -200,15 +198,32 @@ fn who_is_far_behind_takes_several_ticks_at_once() -> TestResult {
         // One that is forced looks like thousands of events more.
         provider.batch_execute("select pgq.ticker('q')")?;
     }
-    let _replay = pair.replay()?;
+    Ok(())
+}
+
+fn applied(subscriber: &mut Client) -> TestResult<i64> {
+    Ok(subscriber
+        .query_one("select count(*) from free", &[])?
+        .get(0))
+}
+
+fn wait_backlog(pair: &Pair) -> TestResult {
+    let mut subscriber = pair.subscriber()?;
     wait_until("all rows to arrive", PATIENCE, || {
-        let applied = pair
-            .subscriber()?
-            .query_one("select count(*) from free", &[])?;
-        Ok(applied.get::<_, i64>(0) == 72_000)
+        Ok(applied(&mut subscriber)? == 72_000)
     })
     .map_err(|error| pair.explain(error))?;
     pair.assert_equal(FREE)?;
+    Ok(())
+}
+
+#[test]
+fn who_is_far_behind_takes_several_ticks_at_once() -> TestResult {
+    let pair = stopped()?;
+    let mut provider = pair.provider()?;
+    backlog(&mut provider)?;
+    let _replay = pair.replay()?;
+    wait_backlog(&pair)?;
     let log = pair.log()?;
     let batches: Vec<&str> = (log.lines())
         .filter_map(|line| line.split_once("{count: ")?.1.split(',').next())
@@ -221,6 +236,40 @@ fn who_is_far_behind_takes_several_ticks_at_once() -> TestResult {
         "in the end there is not much left"
     );
     pair.assert_quiet()
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_crash_of_the_provider_leaves_a_batch_of_several_ticks_as_it_was() -> TestResult {
+    let mut pair = stopped()?;
+    backlog(&mut pair.provider()?)?;
+    // What does not wait for the disk is not there for a while.
+    pair.provider
+        .append_conf("wal_writer_delay = 10s\nautovacuum = off")?;
+    pair.provider.reload()?;
+    let dir = pair.path("hold");
+    std::fs::create_dir(&dir)?;
+    let held = dir.join("held");
+    let failpoints = format!("replay.committed=return(hold:{})", held.display());
+    let _replay = (pair.replay_program())
+        .env("FAILPOINTS", failpoints)
+        .spawn()?;
+    let mut subscriber = pair.subscriber()?;
+    let mut before = 0;
+    loop {
+        wait_until("a batch to be committed", PATIENCE, || Ok(held.exists()))
+            .map_err(|error| pair.explain(error))?;
+        let now = applied(&mut subscriber)?;
+        if now - before > 12_000 {
+            break;
+        }
+        before = now;
+        std::fs::remove_file(&held)?;
+    }
+    pair.provider.restart(testkit::Shutdown::Immediate)?;
+    // Nothing is held from now on.
+    std::fs::remove_dir_all(&dir)?;
+    wait_backlog(&pair)
 }
 
 #[test]
