@@ -15,7 +15,9 @@ use skytools::snapshot::Snapshot;
 /// Registers replay's consumer if it is new, and makes sure that a position is stored.
 ///
 /// When the registration is new but the subscriber has a position and tables that rely on it, the
-/// registration was lost: it is made again at that position.
+/// registration was lost: it is made again at that position. With `again`, for a replay that has been
+/// attached before, a consumer without registration and position stays as it is: that is the work of
+/// `subscriber unregister --force`.
 ///
 /// # Errors
 /// The registration was lost and the tick of the position is gone from the queue.
@@ -23,6 +25,7 @@ pub(crate) fn attach(
     settings: &Settings,
     provider: &mut Session,
     subscriber: &mut Session,
+    again: bool,
 ) -> Result<(), Error> {
     let Settings {
         queue, consumer, ..
@@ -33,6 +36,9 @@ pub(crate) fn attach(
             // Hand-overs compare positions, so there has to be one from the start.
             position::set_last_tick(&mut **subscriber.open()?, SCHEMA, consumer, Some(tick))?;
         }
+        return Ok(());
+    }
+    if again && stored.is_none() {
         return Ok(());
     }
     let tables = state::tables(&mut **subscriber.open()?, queue)?;

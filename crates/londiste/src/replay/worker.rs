@@ -189,9 +189,7 @@ impl Replay {
         mirror::check_role(self.mirror.is_some(), self.subscriber.open()?, queue)?;
         self.stored_provider = node::provider_text(self.subscriber.open()?, queue)?;
         join::join(settings, provider, &mut self.subscriber)?;
-        if !self.attached {
-            attach::attach(settings, provider, &mut self.subscriber)?;
-        }
+        attach::attach(settings, provider, &mut self.subscriber, self.attached)?;
         if let Some(mirror) = &mut self.mirror {
             let (provider, subscriber) = (provider.open()?, self.subscriber.open()?);
             let stored = position::last_tick(&mut **subscriber, SCHEMA, &settings.consumer)?;

@@ -637,7 +637,15 @@ fn a_registration_that_was_lost_is_made_again_where_it_stood() -> TestResult {
     let _replay = pair.replay()?;
     pair.catch_up()?;
     assert_eq!(pair.assert_equal(ALL)?, 1);
-    pair.wait_log("the consumer was not registered any more")
+    pair.wait_log("the consumer was not registered any more")?;
+
+    // Also by a replay that runs.
+    provider.batch_execute(
+        "select pgq.unregister_consumer('q', 'replay'); insert into t values (2, 'x')",
+    )?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 2);
+    Ok(())
 }
 
 #[test]

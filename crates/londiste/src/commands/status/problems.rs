@@ -217,21 +217,7 @@ fn of_both(
 ) {
     if provider.queue.is_some() {
         match &provider.consumer {
-            None if subscriber.position.is_some() => finder.command(
-                Severity::Error,
-                format!("consumer {consumer} is not registered on the queue any more"),
-                match subscriber.replay_runs {
-                    true => {
-                        "replay -s, and replay -d when it has ended: it registers at its position or says what is lost"
-                    }
-                    false => "replay -d, which registers it at its position or says what is lost",
-                },
-            ),
-            None => finder.command(
-                Severity::Error,
-                format!("consumer {consumer} is not registered on the queue"),
-                "replay -d",
-            ),
+            None => unregistered(finder, consumer, subscriber),
             Some(info) => {
                 let after = info.next_tick.max(info.last_tick);
                 if let Some(message) = lost(subscriber.position, provider.tick_before, after) {
@@ -273,6 +259,30 @@ fn of_both(
             format!("{} is subscribed, and not published", table.table),
             &format!("provider add {0}; or: subscriber remove {0}", table.table),
         );
+    }
+}
+
+/// The consumer is not registered: what replay makes of that, and whether it has to be started for it.
+fn unregistered(finder: &mut Finder<'_>, consumer: &ConsumerName, subscriber: &Subscriber) {
+    let runs = subscriber.replay_runs || subscriber.replay_pid.is_some();
+    let message = format!("consumer {consumer} is not registered on the queue");
+    match (subscriber.position, runs) {
+        (Some(_), true) => finder.add(
+            Severity::Error,
+            format!("{message} any more"),
+            "replay registers it at its position when it tries again, or stops and says what is lost",
+        ),
+        (Some(_), false) => finder.command(
+            Severity::Error,
+            format!("{message} any more"),
+            "replay -d, which registers it at its position or says what is lost",
+        ),
+        (None, true) => finder.command(
+            Severity::Error,
+            message,
+            "replay -s, and replay -d when it has ended",
+        ),
+        (None, false) => finder.command(Severity::Error, message, "replay -d"),
     }
 }
 
