@@ -1,15 +1,19 @@
-//! Advisory locks: one ticker per database, one process per consumer.
+//! Advisory locks: one ticker per database, one process per consumer, one maker of partitions.
 
 use std::time::Duration;
 
 use postgres::error::SqlState;
 use postgres::types::Type;
-use skytools::db::{Connection, During, GenericClient};
+use skytools::db::{Connection, DbError, During, GenericClient};
+use skytools::table::TableName;
 
 use crate::{ConsumerName, Error};
 
 /// First key of consumers; the second is a hash of `SCHEMA.CONSUMER`.
 const CONSUMER: i32 = i32::from_be_bytes(*b"pgqC");
+
+/// First key of who makes partitions; the second is a hash of `SCHEMA.PARENT`.
+const PARTITIONS: i32 = i32::from_be_bytes(*b"pgqP");
 
 /// First key of the ticker; the second is 0.
 const TICKER: i32 = i32::from_be_bytes(*b"pgqD");
@@ -164,6 +168,23 @@ pub fn wait_consumer(
         ],
     )
     .during("wait for the lock of the consumer")?;
+    Ok(())
+}
+
+/// Waits until nobody else makes partitions of the parent, and keeps others from it to the end of the
+/// transaction.
+///
+/// # Errors
+/// The statement failed.
+pub(crate) fn wait_partitions(
+    db: &mut impl GenericClient,
+    parent: &TableName,
+) -> Result<(), DbError> {
+    db.execute_typed(
+        "select pg_advisory_xact_lock($1, hashtext($2))",
+        &[(&PARTITIONS, Type::INT4), (&parent.to_string(), Type::TEXT)],
+    )
+    .during("wait for who makes partitions")?;
     Ok(())
 }
 

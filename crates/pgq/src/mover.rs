@@ -47,6 +47,7 @@
 
 mod args;
 mod config;
+pub mod partition;
 mod place;
 pub mod queue;
 mod report;
@@ -118,6 +119,23 @@ pub trait Mover: Sized {
         target: &mut Tx<'_>,
         report: &mut Report,
     ) -> Result<(), Self::Error>;
+
+    /// Whether `apply` broke off because something was not prepared, and `prepare` knows what by now: the
+    /// transaction is undone then, and both steps are gone through again.
+    fn is_unprepared(error: &Self::Error) -> bool {
+        let _ = error;
+        false
+    }
+
+    /// Looks after the target between two batches, outside of any transaction. What it fails with is
+    /// logged, and the work goes on.
+    ///
+    /// # Errors
+    /// Something could not be done.
+    fn maintain(&mut self, target: &mut Connection) -> Result<(), Self::Error> {
+        let _ = target;
+        Ok(())
+    }
 
     /// Forgets what it knows of the target, after a failed round.
     fn forget(&mut self) {}

@@ -45,6 +45,11 @@ impl<'a> Record<'a> {
             .find_map(|(column, value)| (column == name).then_some(value))
     }
 
+    /// Value of the column in this place, counted from 0; `None` for NULL, and where there is no column.
+    pub fn value_at(&self, place: usize) -> Option<&[u8]> {
+        self.columns.get(place)?.1.as_deref()
+    }
+
     /// Takes a column out, with its value.
     pub fn remove(&mut self, name: &[u8]) -> Option<(Name<'a>, Value<'a>)> {
         let place = self

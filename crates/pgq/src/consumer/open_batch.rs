@@ -30,6 +30,13 @@ pub trait BatchWork {
     /// # Errors
     /// Nothing is applied then, and the batch comes again.
     fn apply(&mut self, batch: &mut OpenBatch<'_>, target: &mut Tx<'_>) -> Result<(), Self::Error>;
+
+    /// Whether `apply` broke off because something was not prepared, and `prepare` knows what by now: the
+    /// transaction is undone then, and both steps are gone through again.
+    fn is_unprepared(&self, error: &Self::Error) -> bool {
+        let _ = error;
+        false
+    }
 }
 
 /// A batch that a consumer has open, and the connection to read it with.

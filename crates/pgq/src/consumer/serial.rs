@@ -126,7 +126,14 @@ impl SerialConsumer {
                 prepared = true;
                 continue;
             }
-            work.apply(&mut open, &mut dst)?;
+            match work.apply(&mut open, &mut dst) {
+                Err(error) if work.is_unprepared(&error) => {
+                    dst.rollback().map_err(Error::from)?;
+                    prepared = false;
+                    continue;
+                }
+                applied => applied?,
+            }
             if !position::advance(&mut *dst, &schema, &consumer, stored, batch.tick)? {
                 return Err(Error::Overtaken(consumer).into());
             }
@@ -159,13 +166,22 @@ impl SerialConsumer {
             return Ok(None);
         };
         let mut open = OpenBatch::new(source, &batch);
-        let Some((mut dst, _)) = enter(target, &batch)? else {
-            return Ok(None);
-        };
-        work.prepare(&mut open, &mut dst)?;
-        work.apply(&mut open, &mut dst)?;
-        dst.rollback().map_err(Error::from)?;
-        Ok(Some(batch))
+        loop {
+            let Some((mut dst, _)) = enter(target, &batch)? else {
+                return Ok(None);
+            };
+            work.prepare(&mut open, &mut dst)?;
+            let applied = work.apply(&mut open, &mut dst);
+            if !applied
+                .as_ref()
+                .is_err_and(|error| work.is_unprepared(error))
+            {
+                applied?;
+                dst.rollback().map_err(Error::from)?;
+                return Ok(Some(batch));
+            }
+            dst.rollback().map_err(Error::from)?;
+        }
     }
 
     /// Makes sure that this process has the consumer, and that it is registered.

@@ -51,6 +51,11 @@ impl Report {
         &mut self.targets[place].1
     }
 
+    /// Forgets what was applied: it was undone, and comes again.
+    pub(super) fn restart(&mut self) {
+        self.targets.clear();
+    }
+
     /// How many rows or events were put in so far, over all.
     pub fn inserted(&self) -> u64 {
         self.targets.iter().map(|(_, counts)| counts.inserted).sum()

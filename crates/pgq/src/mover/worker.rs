@@ -1,8 +1,10 @@
 use std::time::Duration;
 
+use skytools::app::chain;
 use skytools::config::{Both, CommonConfig};
 use skytools::daemon::{Context, Stop, Work, Worker};
 use skytools::db::{Database, Tx};
+use tracing::warn;
 
 use super::{Mover, MoverConfig, Report};
 use crate::batch::Batch;
@@ -95,9 +97,14 @@ impl<M: Mover> BatchWork for Round<'_, M> {
     }
 
     fn apply(&mut self, batch: &mut OpenBatch<'_>, target: &mut Tx<'_>) -> Result<(), M::Error> {
+        self.report.restart();
         self.mover.apply(batch, target, self.report)?;
         self.lag_seconds = Some(batch.info()?.lag_seconds);
         Ok(())
+    }
+
+    fn is_unprepared(&self, error: &M::Error) -> bool {
+        M::is_unprepared(error)
     }
 }
 
@@ -114,6 +121,10 @@ impl<M: Mover> Worker for Runner<M> {
             lag_seconds: None,
         };
         let work = self.consumer.work_on(context, &mut round)?;
+        let (_, target) = self.consumer.connections(&context.stop)?;
+        if let Err(error) = round.mover.maintain(target) {
+            warn!("{}", chain(&error));
+        }
         if let Some(lag) = round.lag_seconds {
             report.count(&mut context.stats);
             context.stats.put("lag", lag);
