@@ -6,6 +6,7 @@
 \ir tables/pgq_ext.completed_batch.sql
 \ir tables/pgq_ext.completed_event.sql
 \ir tables/pgq_ext.partial_batch.sql
+\ir tables/pgq_ext.bad_event.sql
 
 \ir grants/keep.sql
 \ir functions/pgq_ext.version.sql

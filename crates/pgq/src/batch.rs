@@ -19,6 +19,7 @@
 //! ```
 
 mod read;
+mod stream;
 
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ use postgres::types::Type;
 use skytools::db::{During, GenericClient};
 
 pub use self::read::{Event, EventCursor, EventTime, events};
+pub use self::stream::EventText;
+pub(crate) use self::stream::stream;
 use crate::{BatchId, ConsumerName, Error, EventId, QueueName, TickId};
 
 /// A consumer's open batch: what committed between two ticks.

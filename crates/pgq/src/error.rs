@@ -90,6 +90,36 @@ pub enum Error {
     /// Events could not be sent; the server's reason may follow when the copy ends.
     #[error("cannot copy events into the queue")]
     Copy(#[source] std::io::Error),
+    /// The server has sent something else than an event.
+    #[error("the source has sent an event that cannot be read")]
+    UnreadableEvent,
+    /// An encoding that no database can have.
+    #[error("source_encoding: {0} is no encoding of a database")]
+    UnknownEncoding(String),
+    /// An event that cannot be applied, and nobody has said that it may be left out.
+    #[error("event {event} cannot be applied: {reason}; see bad_event")]
+    BadEvent {
+        /// The event.
+        event: EventId,
+        /// Why not.
+        reason: String,
+    },
+    /// The table for events that cannot be applied is not there, or is another one.
+    #[error(
+        "dst_db has no table {table} for events that cannot be applied{}",
+        if .missing.is_empty() { String::new() } else { format!(" with {}", .missing) }
+    )]
+    NoQuarantine {
+        /// The table.
+        table: String,
+        /// Columns that it lacks, if it is there.
+        missing: String,
+    },
+    /// The role may not write to the table for events that cannot be applied.
+    #[error(
+        "the role may not insert into {0}, the table of dst_db for events that cannot be applied"
+    )]
+    NoQuarantineRights(String),
     /// The database has no schema of PgQ.
     #[error("PgQ is not installed in this database")]
     NoSchema,

@@ -51,6 +51,7 @@ pub mod partition;
 mod place;
 pub mod queue;
 mod report;
+pub mod row;
 mod run;
 mod worker;
 

@@ -112,6 +112,17 @@ pub enum Error {
     /// A column without a name.
     #[error("row event with a column that has no name")]
     EmptyName,
+    /// Text that is not of the encoding it should be of.
+    #[error("{what} is not valid {encoding}")]
+    Encoding {
+        /// Which text: `column NAME` for example.
+        what: String,
+        /// The encoding, as the server names it.
+        encoding: String,
+    },
+    /// A zero byte, which text of the server cannot hold.
+    #[error("column {0} holds a zero byte")]
+    ZeroByte(String),
 }
 
 impl<'a> RowEvent<'a> {
@@ -124,37 +135,28 @@ impl<'a> RowEvent<'a> {
     /// # Errors
     /// It is a row event, but malformed.
     pub fn parse(fields: Fields<'a>, strings: Strings) -> Result<Option<RowEvent<'a>>, Error> {
-        let Some(kind) = fields.kind else {
-            return Ok(None);
-        };
-        if kind.starts_with(b"{\"") {
-            return json_event(kind, fields);
-        }
-        let (letter, keys) = match kind {
-            b"R" => {
+        let (op, partial_op) = match Head::of(fields) {
+            Head::Other => return Ok(None),
+            Head::Json => return json_event(fields),
+            Head::Truncate => {
                 return Ok(Some(RowEvent::new(
                     Op::Truncate,
                     Format::Partial,
                     fields.extra1,
                 )));
             }
-            [letter] => (letter, None),
-            [letter, b':', keys @ ..] => (letter, Some(keys)),
-            _ => return Ok(None),
+            Head::UrlEncoded { op, keys } => {
+                let row = urlencode::decode(fields.data.ok_or(Error::NoData)?)?;
+                let event = RowEvent::new(op, Format::UrlEncoded, fields.extra1);
+                return Ok(Some(event.with_row(row, key_names(keys))?));
+            }
+            Head::Partial(op) => match op {
+                Op::Insert => (op, partial::Op::Insert),
+                Op::Update => (op, partial::Op::Update),
+                Op::Delete | Op::Truncate => (op, partial::Op::Delete),
+            },
         };
-        let (op, partial_op) = match letter {
-            b'I' => (Op::Insert, partial::Op::Insert),
-            b'U' => (Op::Update, partial::Op::Update),
-            b'D' => (Op::Delete, partial::Op::Delete),
-            _ => return Ok(None),
-        };
-        let data = fields.data.ok_or(Error::NoData)?;
-        if let Some(keys) = keys.or_else(|| old_key_list(fields.extra2, data)) {
-            let row = urlencode::decode(data)?;
-            let event = RowEvent::new(op, Format::UrlEncoded, fields.extra1);
-            return Ok(Some(event.with_row(row, key_names(keys))?));
-        }
-        let row = partial::parse(partial_op, data, strings)?;
+        let row = partial::parse(partial_op, fields.data.ok_or(Error::NoData)?, strings)?;
         Ok(Some(RowEvent {
             keys: row.keys,
             values: row.values,
@@ -162,7 +164,7 @@ impl<'a> RowEvent<'a> {
         }))
     }
 
-    fn new(op: Op, format: Format, table: Option<&'a [u8]>) -> RowEvent<'a> {
+    pub(crate) fn new(op: Op, format: Format, table: Option<&'a [u8]>) -> RowEvent<'a> {
         RowEvent {
             op,
             format,
@@ -173,7 +175,7 @@ impl<'a> RowEvent<'a> {
     }
 
     /// Splits a whole row into keys, in the order of the list, and other columns.
-    fn with_row<'k>(
+    pub(crate) fn with_row<'k>(
         mut self,
         row: Record<'a>,
         key_list: impl IntoIterator<Item = &'k [u8]>,
@@ -220,21 +222,66 @@ impl<'a> RowEvent<'a> {
     }
 }
 
+/// What the type of an event says, before its data is looked at.
+pub(crate) enum Head<'a> {
+    /// No row event.
+    Other,
+    /// Perhaps one, in JSON.
+    Json,
+    Truncate,
+    Partial(Op),
+    /// With the key list, as it is written.
+    UrlEncoded {
+        op: Op,
+        keys: &'a [u8],
+    },
+}
+
+impl<'a> Head<'a> {
+    pub(crate) fn of(fields: Fields<'a>) -> Head<'a> {
+        let Some(kind) = fields.kind else {
+            return Head::Other;
+        };
+        let (letter, keys) = match kind {
+            b"R" => return Head::Truncate,
+            [letter] => (letter, None),
+            [letter, b':', keys @ ..] => (letter, Some(keys)),
+            _ if kind.starts_with(b"{\"") => return Head::Json,
+            _ => return Head::Other,
+        };
+        let op = match letter {
+            b'I' => Op::Insert,
+            b'U' => Op::Update,
+            b'D' => Op::Delete,
+            _ => return Head::Other,
+        };
+        match keys.or_else(|| old_key_list(fields.extra2, fields.data.unwrap_or_default())) {
+            Some(keys) => Head::UrlEncoded { op, keys },
+            None => Head::Partial(op),
+        }
+    }
+}
+
 /// The names of a key list: raw, between commas.
-fn key_names(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn key_names(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|&byte| byte == b',')
         .map(<[u8]>::trim_ascii)
         .filter(|name| !name.is_empty())
 }
 
+/// `ev_extra2`, if it can be a key list: not the image of a row.
+pub(crate) fn key_list(extra2: &[u8]) -> Option<&[u8]> {
+    let is_list = !extra2.is_empty() && !extra2.iter().any(|byte| b"=&".contains(byte));
+    is_list.then_some(extra2)
+}
+
 /// The key list in `ev_extra2`, as the trigger before 2.1.5 wrote it; a bare letter and partial SQL
 /// with a backup of the old row looks similar.
 fn old_key_list<'a>(extra2: Option<&'a [u8]>, data: &[u8]) -> Option<&'a [u8]> {
-    let is_list = |list: &&[u8]| !list.is_empty() && !list.iter().any(|byte| b"=&".contains(byte));
     let is_encoded = data
         .iter()
         .all(|byte| byte.is_ascii_alphanumeric() || b"._-+%&=".contains(byte));
-    extra2.filter(is_list).filter(|_| is_encoded)
+    extra2.and_then(key_list).filter(|_| is_encoded)
 }
 
 /// `ev_type` of `jsontriga`.
@@ -245,8 +292,8 @@ struct JsonType<'a> {
     pkey: Option<Vec<String>>,
 }
 
-fn json_event<'a>(kind: &[u8], fields: Fields<'a>) -> Result<Option<RowEvent<'a>>, Error> {
-    let kind: JsonType<'_> = serde_json::from_slice(kind)?;
+pub(crate) fn json_event(fields: Fields<'_>) -> Result<Option<RowEvent<'_>>, Error> {
+    let kind: JsonType<'_> = serde_json::from_slice(fields.kind.unwrap_or_default())?;
     let op = match kind.op.as_deref() {
         Some("INSERT") => Op::Insert,
         Some("UPDATE") => Op::Update,
@@ -261,13 +308,18 @@ fn json_event<'a>(kind: &[u8], fields: Fields<'a>) -> Result<Option<RowEvent<'a>
     if op == Op::Truncate {
         return Ok(Some(event));
     }
-    let data = fields.data.ok_or(Error::NoData)?;
-    let JsonRow(row) = serde_json::from_slice(data)?;
+    let row = json_row(fields.data.ok_or(Error::NoData)?)?;
     let keys = kind.pkey.unwrap_or_default();
     let keys = keys.iter().map(|name| name.trim().as_bytes());
     Ok(Some(
         event.with_row(row, keys.filter(|name| !name.is_empty()))?,
     ))
+}
+
+/// The columns of a row in JSON.
+pub(crate) fn json_row(text: &[u8]) -> Result<Record<'_>, Error> {
+    let JsonRow(row) = serde_json::from_slice(text)?;
+    Ok(row)
 }
 
 /// `ev_data` of `jsontriga`: values as text, numbers exactly as written.

@@ -12,6 +12,7 @@ const PROGRESS: Duration = Duration::from_secs(10);
 pub struct Report {
     targets: Vec<(String, Counts)>,
     created: Vec<String>,
+    noted: Vec<(&'static str, u64)>,
     told: Instant,
 }
 
@@ -26,6 +27,8 @@ pub struct Counts {
     pub deleted: u64,
     /// Events that were not applied, for a reason that the configuration gives.
     pub skipped: u64,
+    /// Events that cannot be applied and were put aside.
+    pub quarantined: u64,
 }
 
 impl Default for Report {
@@ -33,6 +36,7 @@ impl Default for Report {
         Report {
             targets: Vec::new(),
             created: Vec::new(),
+            noted: Vec::new(),
             told: Instant::now(),
         }
     }
@@ -54,6 +58,7 @@ impl Report {
     /// Forgets what was applied: it was undone, and comes again.
     pub(super) fn restart(&mut self) {
         self.targets.clear();
+        self.noted.clear();
     }
 
     /// How many rows or events were put in so far, over all.
@@ -64,6 +69,14 @@ impl Report {
     /// Notes a table or queue that was made.
     pub fn created(&mut self, target: &str) {
         self.created.push(target.to_owned());
+    }
+
+    /// Adds to a number of the program's own, for the line of statistics.
+    pub fn add(&mut self, key: &'static str, number: u64) {
+        match self.noted.iter_mut().find(|(noted, _)| *noted == key) {
+            Some((_, sum)) => *sum += number,
+            None => self.noted.push((key, number)),
+        }
     }
 
     /// Says now and then in the log how far a long batch is.
@@ -82,8 +95,12 @@ impl Report {
             ("updated", sum(|counts| counts.updated)),
             ("deleted", sum(|counts| counts.deleted)),
             ("skipped", sum(|counts| counts.skipped)),
+            ("quarantined", sum(|counts| counts.quarantined)),
             ("created", self.created.len() as u64),
-        ] {
+        ]
+        .into_iter()
+        .chain(self.noted.iter().copied())
+        {
             if number > 0 {
                 stats.put(key, i64::try_from(number).unwrap_or(i64::MAX));
             }
@@ -101,15 +118,18 @@ impl fmt::Display for Counts {
             updated,
             deleted,
             skipped,
+            quarantined,
         } = self;
         write!(
             f,
             "{inserted} inserted, {updated} updated, {deleted} deleted"
         )?;
-        match skipped {
-            0 => Ok(()),
-            skipped => write!(f, ", {skipped} skipped"),
+        for (events, what) in [(skipped, "skipped"), (quarantined, "put aside")] {
+            if *events > 0 {
+                write!(f, ", {events} {what}")?;
+            }
         }
+        Ok(())
     }
 }
 
@@ -137,14 +157,20 @@ mod tests {
         report.of("public.a").inserted += 2;
         report.of("public.b").inserted += 1;
         report.of("public.a").skipped += 4;
+        report.of("public.b").quarantined += 1;
+        report.add("null_keys", 1);
+        report.add("null_keys", 2);
         let mut stats = Stats::default();
         report.count(&mut stats);
-        assert_eq!(stats.to_string(), "{inserted: 3, skipped: 4, created: 1}");
+        assert_eq!(
+            stats.to_string(),
+            "{inserted: 3, skipped: 4, quarantined: 1, created: 1, null_keys: 3}"
+        );
         assert_eq!(
             report.to_string(),
             "public.b: created\n\
              public.a: 2 inserted, 0 updated, 0 deleted, 4 skipped\n\
-             public.b: 1 inserted, 0 updated, 0 deleted\n"
+             public.b: 1 inserted, 0 updated, 0 deleted, 1 put aside\n"
         );
     }
 }

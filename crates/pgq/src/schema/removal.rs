@@ -19,6 +19,8 @@ pub struct Contents {
     pub consumers: Vec<String>,
     /// Consumers of queues in other databases that remember here what they applied.
     pub positions: Vec<String>,
+    /// Consumers with events that they could not apply and put aside here: `CONSUMER on QUEUE`.
+    pub bad_events: Vec<String>,
 }
 
 impl Contents {
@@ -68,7 +70,8 @@ pub fn contents(db: &mut impl GenericClient) -> Result<Contents, DbError> {
     };
     let present = texts(
         "look for tables",
-        "select t.name from unnest(array['pgq.subscription', 'pgq_ext.completed_tick']) t (name) \
+        "select t.name from unnest(array['pgq.subscription', 'pgq_ext.completed_tick', \
+                                           'pgq_ext.bad_event']) t (name) \
          where to_regclass(t.name) is not null",
     )?;
     if present.iter().any(|table| table == "pgq.subscription") {
@@ -88,6 +91,12 @@ pub fn contents(db: &mut impl GenericClient) -> Result<Contents, DbError> {
             "select consumer_id from pgq_ext.completed_tick \
              union select consumer_id from pgq_ext.completed_batch \
              union select consumer_id from pgq_ext.completed_event order by 1",
+        )?;
+    }
+    if present.iter().any(|table| table == "pgq_ext.bad_event") {
+        contents.bad_events = texts(
+            "look for events that were put aside",
+            "select distinct format('%s on %s', consumer, queue) from pgq_ext.bad_event order by 1",
         )?;
     }
     Ok(contents)

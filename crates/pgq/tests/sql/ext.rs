@@ -41,7 +41,7 @@ fn both_forms_remember_batches_events_and_ticks() -> TestResult {
             );
         }
     }
-    assert_eq!(row(&mut db, "select pgq_ext.version()")?, "3.1");
+    assert_eq!(row(&mut db, "select pgq_ext.version()")?, "3.2");
     assert_eq!(row(&mut db, "select pgq_ext.upgrade_schema()")?, "0");
     Ok(())
 }

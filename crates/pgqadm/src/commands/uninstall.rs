@@ -12,6 +12,7 @@ pub(crate) fn run(db: &mut Connection, force: bool) -> Result<(), Error> {
         ("view", &contents.dependents),
         ("consumer", &contents.consumers),
         ("position of", &contents.positions),
+        ("events put aside by", &contents.bad_events),
     ] {
         for name in names {
             match force {

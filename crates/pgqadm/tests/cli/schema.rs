@@ -45,14 +45,14 @@ fn upgrade_brings_version_2_up_to_date_once_and_never_goes_back() -> TestResult 
             "INFO pgq is installed",
             "INFO pgq_ext is installed",
             "WARNING pgq is of version 2.1.8, older than 3.6.0; to upgrade it: pgqadm INI upgrade",
-            "WARNING pgq_ext is of version unknown, older than 3.1; to upgrade it: pgqadm INI upgrade",
+            "WARNING pgq_ext is of version unknown, older than 3.2; to upgrade it: pgqadm INI upgrade",
         ]
     );
     assert_eq!(
         said(&site, &["upgrade"])?,
         [
             "INFO Upgrading pgq from 2.1.8 to 3.6.0",
-            "INFO Upgrading pgq_ext from unknown to 3.1",
+            "INFO Upgrading pgq_ext from unknown to 3.2",
         ]
     );
     assert_eq!(
@@ -107,7 +107,9 @@ fn uninstall_names_what_would_be_missed_and_takes_it_when_forced() -> TestResult
         "create table t (id int primary key);
          create trigger capture after insert on t for each row execute function pgq.sqltriga('q');
          create view mine as select * from pgq.queue;
-         select pgq_ext.set_last_tick('elsewhere', 1)",
+         select pgq_ext.set_last_tick('elsewhere', 1);
+         insert into pgq_ext.bad_event (consumer, queue, ev_id, ev_time, reason)
+         values ('mover', 'far', 1, now(), 'x'), ('mover', 'far', 2, now(), 'y')",
     )?;
     let error = site.fail(&["t.ini", "uninstall"])?;
     for line in [
@@ -115,6 +117,7 @@ fn uninstall_names_what_would_be_missed_and_takes_it_when_forced() -> TestResult
         "In use: view mine",
         "In use: consumer c on q",
         "In use: position of elsewhere",
+        "In use: events put aside by mover on far",
         "to remove it all the same: pgqadm INI uninstall --force",
     ] {
         assert!(error.contains(line), "{line}: {error}");
@@ -127,6 +130,7 @@ fn uninstall_names_what_would_be_missed_and_takes_it_when_forced() -> TestResult
             "INFO Dropping view mine",
             "INFO Dropping consumer c on q",
             "INFO Dropping position of elsewhere",
+            "INFO Dropping events put aside by mover on far",
             "INFO Uninstalling PgQ",
         ]
     );

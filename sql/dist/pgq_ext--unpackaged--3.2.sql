@@ -163,6 +163,25 @@ create table if not exists pgq_ext.partial_batch (
     constraint partial_batch_pkey primary key (consumer_id, subconsumer_id)
 );
 
+-- pgq_ext/tables/pgq_ext.bad_event.sql
+-- Events that a consumer could not apply and put aside, with the reason; a person decides what becomes of them.
+create table if not exists pgq_ext.bad_event (
+    consumer        text not null,
+    queue           text not null,
+    ev_id           bigint not null,
+    ev_time         timestamptz not null,
+    ev_type         text,
+    ev_data         text,
+    ev_extra1       text,
+    ev_extra2       text,
+    ev_extra3       text,
+    ev_extra4       text,
+    reason          text not null,
+    logged_at       timestamptz not null default now()
+);
+
+create index if not exists bad_event_idx on pgq_ext.bad_event (consumer, queue, ev_id);
+
 -- pgq_ext/grants/keep.sql
 -- Where version 2 let everybody use pgq_ext, everybody may go on. An explicit privilege of everybody, where
 -- new functions have an implied one, tells grants.sql so.
@@ -190,7 +209,7 @@ returns text as $$
 -- Used by:  installers
 begin
     -- The only line of this form in the schema: installers scan for it.
-    return '3.1';
+    return '3.2';
 end;
 $$ language plpgsql;
 
@@ -458,8 +477,9 @@ returns integer as $$
 $$ language sql;
 
 -- pgq_ext/grants.sql
--- The tables are for the functions alone. Who writes to the target may say how far it got: pgq_writer, or
--- everybody where version 2 was.
+-- The tables are for the functions alone, but for that of events that are put aside. Who writes to the target may
+-- say how far it got, and put events aside: pgq_writer, or everybody where version 2 was. These events may hold
+-- anything, so only pgq_admin may read and remove them.
 do $$
 declare
     v_open      boolean := exists (
@@ -482,6 +502,13 @@ begin
         execute 'grant execute on function ' || v_function.signature || ' to pgq_writer'
                 || case when v_function.harmless or v_open then ', public' else '' end;
     end loop;
+    if pg_has_role((select relowner from pg_class where oid = 'pgq_ext.bad_event'::regclass), 'usage') then
+        if not v_open then
+            revoke all on pgq_ext.bad_event from public;
+        end if;
+        execute 'grant insert on pgq_ext.bad_event to pgq_writer' || case when v_open then ', public' else '' end;
+        grant select, delete on pgq_ext.bad_event to pgq_admin;
+    end if;
 end
 $$;
 
