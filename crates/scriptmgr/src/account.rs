@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::shell;
+use skytools::shell;
 
 /// An account of the system.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 use skytools::daemon::Stop;
 use skytools::pidfile::{self, Status};
+use skytools::shell;
 use tracing::{error, info, warn};
 
+use crate::Config;
 use crate::account::Way;
 use crate::ending::{PAUSE, Target};
 use crate::job::Job;
-use crate::{Config, shell};
 
 /// Between two looks whether a program has gone to the background.
 const BLINK: Duration = Duration::from_millis(10);

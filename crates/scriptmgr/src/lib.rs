@@ -19,7 +19,6 @@ mod job;
 mod launch;
 mod pattern;
 mod service;
-mod shell;
 mod state;
 
 use std::process::ExitCode;

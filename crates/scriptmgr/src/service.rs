@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use skytools::app::{chain, expand_home};
 use skytools::config::{ConfigError, Settings};
+use skytools::shell;
 
 use crate::Error;
 use crate::account::Account;
-use crate::shell;
 
 /// Programs of this toolkit, the sections that they read, and what has to be said for them to run as
 /// jobs.

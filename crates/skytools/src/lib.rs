@@ -1,7 +1,7 @@
 //! What every SkyTools program shares: process glue and PostgreSQL helpers. Knows nothing of queues.
 //!
-//! * a program: [`app`], [`config`] over [`ini`] and TOML, [`daemon`], [`pidfile`], [`process`], [`log`],
-//!   [`stats`]
+//! * a program: [`app`], [`config`] over [`ini`] and TOML, [`daemon`], [`pidfile`], [`process`], [`shell`],
+//!   [`log`], [`stats`]; [`failpoint`]: places where tests stop one
 //! * a connection: [`conninfo`], [`tls`], [`db`]
 //! * text the server understands: [`quote`], [`copy`], [`mod@array`], [`urlencode`], [`sql`], [`partial`];
 //!   a row of any of these is a [`record`], and becomes a [`statement`]
@@ -16,6 +16,7 @@ pub mod copy;
 pub mod daemon;
 pub mod db;
 pub mod dbstruct;
+pub mod failpoint;
 pub mod full_copy;
 pub mod ini;
 pub mod install;
@@ -25,6 +26,7 @@ pub mod pidfile;
 pub mod process;
 pub mod quote;
 pub mod record;
+pub mod shell;
 mod skylog;
 pub mod snapshot;
 pub mod sql;

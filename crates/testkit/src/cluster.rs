@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,6 +12,7 @@ use postgres::{Client, NoTls};
 use tempfile::TempDir;
 
 use crate::installation;
+use crate::owner::Owner;
 use crate::watcher::Watcher;
 use crate::{SUBSCRIBER_BINDIR_VARIABLE, Server, TestResult, find_server, server_in, wait_until};
 
@@ -47,13 +48,6 @@ pub struct ClusterBuilder {
     tcp: bool,
     parent: Option<PathBuf>,
     subscriber: bool,
-}
-
-/// User that the server runs as; PostgreSQL refuses to run as root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Owner {
-    uid: u32,
-    gid: u32,
 }
 
 impl ClusterBuilder {
@@ -383,18 +377,17 @@ impl Cluster {
         command
     }
 
+    /// The user that the server runs as.
+    pub fn owner(&self) -> Owner {
+        self.owner
+    }
+
     /// Name of the user that the server runs as.
     ///
     /// # Errors
     /// The user has no name.
     pub fn owner_name(&self) -> TestResult<String> {
-        let uid = self.owner.uid.to_string();
-        let users = fs::read_to_string("/etc/passwd")?;
-        let name = users.lines().find_map(|line| {
-            let fields: Vec<&str> = line.split(':').collect();
-            (fields.get(2) == Some(&uid.as_str())).then(|| fields[0].to_owned())
-        });
-        name.ok_or_else(|| format!("user {uid} has no name").into())
+        self.owner.name()
     }
 
     /// Whether the server listens on TCP too.
@@ -409,50 +402,6 @@ impl Drop for Cluster {
             // The directory goes away next, so a clean shutdown has no use.
             let _ = self.stop(Shutdown::Immediate);
         }
-    }
-}
-
-impl Owner {
-    /// The caller, or for root the user `postgres`, or `nobody`.
-    fn choose() -> TestResult<Owner> {
-        let uid = rustix::process::geteuid();
-        if !uid.is_root() {
-            return Ok(Owner {
-                uid: uid.as_raw(),
-                gid: rustix::process::getegid().as_raw(),
-            });
-        }
-        let users = fs::read_to_string("/etc/passwd")?;
-        for name in ["postgres", "nobody"] {
-            let Some(line) = users
-                .lines()
-                .find(|line| line.split(':').next() == Some(name))
-            else {
-                continue;
-            };
-            let fields: Vec<&str> = line.split(':').collect();
-            if let [_, _, uid, gid, ..] = fields[..] {
-                return Ok(Owner {
-                    uid: uid.parse()?,
-                    gid: gid.parse()?,
-                });
-            }
-        }
-        Err("running as root, and there is no user postgres or nobody to run the server as".into())
-    }
-
-    fn apply(self, command: &mut Command) {
-        if rustix::process::geteuid().is_root() {
-            command.uid(self.uid).gid(self.gid);
-        }
-        command.current_dir("/");
-    }
-
-    fn give(self, path: &Path) -> std::io::Result<()> {
-        if rustix::process::geteuid().is_root() {
-            chown(path, Some(self.uid), Some(self.gid))?;
-        }
-        Ok(())
     }
 }
 

@@ -20,11 +20,13 @@ mod compare;
 mod installation;
 mod job;
 mod mover_site;
+mod owner;
 mod page;
 mod pooler;
 mod program;
 mod proxy;
 mod server;
+mod sshd;
 mod watcher;
 
 use std::time::{Duration, Instant};
@@ -33,11 +35,13 @@ pub use cluster::{Cluster, ClusterBuilder, Shutdown};
 pub use compare::{Comparison, compare};
 pub use job::{Job, log_problems};
 pub use mover_site::{MoverSite, create_queue, events_of, tick};
+pub use owner::Owner;
 pub use page::run_page;
 pub use pooler::Pooler;
 pub use program::{Output, Program, Running, bin};
 pub use proxy::{Proxy, Traffic};
 pub use server::{BINDIR_VARIABLE, SUBSCRIBER_BINDIR_VARIABLE, Server, find_server, server_in};
+pub use sshd::Sshd;
 
 /// Error of a test or of its set-up.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::owner::Owner;
 use crate::{TestResult, wait_for};
 
 /// Path of a program of the workspace, built beside the running test.
@@ -43,7 +44,12 @@ pub struct Output {
 impl Program {
     /// A program of the workspace, run in `dir`, without the caller's `PG*` variables.
     pub fn new(name: &str, dir: &Path) -> Program {
-        let mut command = Command::new(bin(name));
+        Program::at(&bin(name), dir)
+    }
+
+    /// A program anywhere, run as [`Program::new`] does.
+    pub fn at(path: &Path, dir: &Path) -> Program {
+        let mut command = Command::new(path);
         command.current_dir(dir).stdin(Stdio::null());
         for (variable, _) in std::env::vars_os() {
             if variable.to_string_lossy().starts_with("PG") {
@@ -58,6 +64,22 @@ impl Program {
     pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Program {
         self.command.args(args);
         self
+    }
+
+    /// Runs it as another user.
+    #[must_use]
+    pub fn owned_by(mut self, owner: Owner) -> Program {
+        owner.run_as(&mut self.command);
+        self
+    }
+
+    /// Gives it a file to read.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn input(mut self, path: &Path) -> TestResult<Program> {
+        self.command.stdin(File::open(path)?);
+        Ok(self)
     }
 
     /// Sets an environment variable.

@@ -14,6 +14,8 @@ pub(crate) enum Need {
     Pgbench,
     Rsync,
     Ssh,
+    /// The ssh server, started by tests with a configuration of its own.
+    Sshd,
     /// A connection pooler, which takes statements apart from their sessions.
     PgBouncer,
     /// `npm` and `node`, to fetch other versions of PostgreSQL.
@@ -29,6 +31,7 @@ struct Manager {
     server: &'static [&'static str],
     rsync: &'static str,
     ssh: &'static str,
+    sshd: &'static str,
     pgbouncer: &'static str,
     npm: &'static str,
 }
@@ -41,6 +44,7 @@ const MANAGERS: [Manager; 3] = [
         server: &["postgresql"],
         rsync: "rsync",
         ssh: "openssh-client",
+        sshd: "openssh-server",
         pgbouncer: "pgbouncer",
         npm: "npm",
     },
@@ -51,6 +55,7 @@ const MANAGERS: [Manager; 3] = [
         server: &["postgresql-server", "postgresql-contrib"],
         rsync: "rsync",
         ssh: "openssh-clients",
+        sshd: "openssh-server",
         pgbouncer: "pgbouncer",
         npm: "npm",
     },
@@ -61,6 +66,7 @@ const MANAGERS: [Manager; 3] = [
         server: &["postgresql", "postgresql-contrib"],
         rsync: "rsync",
         ssh: "openssh-client",
+        sshd: "openssh-server",
         pgbouncer: "pgbouncer",
         npm: "npm",
     },
@@ -77,11 +83,9 @@ impl Need {
             Need::Npm => ["npm", "node"]
                 .iter()
                 .all(|program| process::in_path(program).is_some()),
-            Need::PgBouncer => {
-                // A directory that only root has in its path.
-                process::in_path("pgbouncer").is_some()
-                    || std::path::Path::new("/usr/sbin/pgbouncer").is_file()
-            }
+            // In a directory that only root has in its path.
+            Need::Sshd => is_program("sshd"),
+            Need::PgBouncer => is_program("pgbouncer"),
         }
     }
 
@@ -91,10 +95,16 @@ impl Need {
             Need::Pgbench => "pgbench",
             Need::Rsync => "rsync",
             Need::Ssh => "ssh",
+            Need::Sshd => "sshd",
             Need::PgBouncer => "PgBouncer",
             Need::Npm => "npm",
         }
     }
+}
+
+/// Whether there is a program of the system's administrator.
+fn is_program(name: &str) -> bool {
+    process::in_path(name).is_some() || std::path::Path::new("/usr/sbin").join(name).is_file()
 }
 
 /// Makes sure that all of `needs` are there: installs what is missing where that is allowed, and
@@ -209,6 +219,7 @@ fn packages(manager: &Manager, missing: &[Need]) -> Vec<&'static str> {
             Need::Server | Need::Pgbench => manager.server,
             Need::Rsync => &[manager.rsync],
             Need::Ssh => &[manager.ssh],
+            Need::Sshd => &[manager.sshd],
             Need::PgBouncer => &[manager.pgbouncer],
             Need::Npm => &[manager.npm],
         };

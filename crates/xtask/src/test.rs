@@ -15,7 +15,7 @@ use crate::scratch::Scratch;
 
 /// Run the whole suite and say how many tests passed
 ///
-/// Installs the PostgreSQL server programs, rsync, ssh and PgBouncer if they are missing, and on Debian the
+/// Installs the PostgreSQL server programs, rsync, ssh, sshd and PgBouncer if they are missing, and on Debian the
 /// extension of PgQ 3. Uses cargo-nextest if it is installed, `cargo test` otherwise.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -89,7 +89,7 @@ struct Count {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
-    let mut needs = vec![Need::Rsync, Need::Ssh, Need::PgBouncer];
+    let mut needs = vec![Need::Rsync, Need::Ssh, Need::Sshd, Need::PgBouncer];
     let fixed = args
         .pg_bindir
         .as_deref()

@@ -1,0 +1,259 @@
+//! A base backup: the master copies itself to the slave while it runs.
+//!
+//! Nothing is a set before it is whole: files go to a directory of another name, which becomes the newest set
+//! in one step once the WAL that it needs is in the archive. Whatever fails before leaves the sets as they
+//! were, and the server forgets the backup when the connection ends.
+
+mod copy;
+mod preflight;
+pub(crate) mod receive;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdin};
+
+use jiff::Timestamp;
+use postgres::types::PgLsn;
+use serde::{Deserialize, Serialize};
+use skytools::daemon::Stop;
+use skytools::db::{Connection, During};
+use skytools::failpoint;
+use tracing::{info, warn};
+
+use crate::Error;
+use crate::args::Options;
+use crate::config::MasterConfig;
+use crate::names::Segment;
+use crate::sets::{Info, State};
+use crate::slave::Slave;
+use preflight::Master;
+
+/// As in SkyTools.
+const LABEL: &str = "FullBackup";
+
+/// What the slave gets when the copy is done.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Finished {
+    pub(crate) info: Info,
+    /// `backup_label`, as the server has it.
+    pub(crate) backup_label: String,
+    /// `tablespace_map`, likewise; empty if there is none.
+    pub(crate) tablespace_map: String,
+}
+
+/// Makes a base backup.
+///
+/// # Errors
+/// There is none then, and the older ones are as they were.
+pub(crate) fn run(config: &MasterConfig, options: &Options, stop: &Stop) -> Result<(), Error> {
+    let slave = Slave::new(config)?;
+    let mut db = Connection::open("master_db", config.need_db()?)?;
+    let master = preflight::check(&mut db, config, options.force)?;
+    if options.not_really {
+        return show(config, &slave, &master);
+    }
+    let lock = Lock::take(&slave, options.force)?;
+    info!("Backup lock obtained.");
+    let made = make(config, &slave, &lock, &mut db, &master, stop);
+    // Ends the server's side, if it has not ended.
+    drop(db);
+    lock.release();
+    info!("Backup lock released.");
+    match made {
+        Ok(name) => {
+            info!(set = %name, "Full backup successful");
+            if let Err(error) = slave.run(&["xpurgewals"], None) {
+                warn!("WAL is not purged: {}", skytools::app::chain(&error));
+            }
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!("Full backup failed");
+            Err(error)
+        }
+    }
+}
+
+fn show(config: &MasterConfig, slave: &Slave, master: &Master) -> Result<(), Error> {
+    let text = format!(
+        "would take the backup lock on {name}, start a backup, copy {} ({} bytes) to {}.inprogress, \
+         wait for its WAL, make it the newest set, and purge WAL\n",
+        config.data.display(),
+        master.bytes,
+        config.full_backup,
+        name = slave.name(),
+    );
+    Ok(skytools::app::output(text)?)
+}
+
+fn make(
+    config: &MasterConfig,
+    slave: &Slave,
+    lock: &Lock,
+    db: &mut Connection,
+    master: &Master,
+    stop: &Stop,
+) -> Result<String, Error> {
+    let (start, mut info) = start(config, db, master)?;
+    info!(start_lsn = %info.start_lsn, "Executed SQL: pg_backup_start");
+    failpoint::step("backup.started");
+    let announced = serde_json::to_vec(&info).map_err(std::io::Error::from)?;
+    let path = slave.run(&["xbackup-begin", &lock.id], Some(&announced))?;
+    let target = slave.place(path.trim_end_matches('\n'));
+    failpoint::step("backup.begun");
+    copy::data(config, slave, &target, stop)?;
+    info.tablespaces = copy::tablespaces(config, slave, &target, db, stop)?;
+    copy::control_file(config, slave, &target, stop)?;
+    failpoint::step("backup.copied");
+    let (stop_lsn, backup_label, tablespace_map) = finish(db)?;
+    info!(%stop_lsn, "Executed SQL: pg_backup_stop");
+    failpoint::step("backup.stopped");
+    // A segment ends with its last byte.
+    let last = PgLsn::from(u64::from(stop_lsn).saturating_sub(1));
+    info.stop_wal = Some(Segment::at(info.timeline, last, master.segment_size).to_string());
+    info.stop_lsn = Some(stop_lsn.to_string());
+    info.stop_time = Some(now(db)?);
+    info.state = State::WaitingWal;
+    info!(segment = %start, "First useful WAL file");
+    if let Some(place) = &config.config_backup {
+        copy::config_files(config, slave, place, stop)?;
+        info!("Backing up config files");
+    }
+    let finished = Finished {
+        info,
+        backup_label,
+        tablespace_map,
+    };
+    let finished = serde_json::to_vec(&finished).map_err(std::io::Error::from)?;
+    let wait = config.wal_timeout.as_secs().to_string();
+    let set = slave.run(&["xbackup-commit", &lock.id, &wait], Some(&finished))?;
+    failpoint::step("backup.committed");
+    Ok(set.trim().to_owned())
+}
+
+/// Starts the backup on the server; the first segment it needs.
+fn start(
+    config: &MasterConfig,
+    db: &mut Connection,
+    master: &Master,
+) -> Result<(Segment, Info), Error> {
+    db.batch_execute(
+        "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; \
+         set idle_session_timeout = 0",
+    )
+    .during("prepare the session")?;
+    let fast = config.fast_checkpoint;
+    let sql = match db.server_version() >= 150_000 {
+        true => "select pg_backup_start($1, $2)",
+        false => "select pg_start_backup($1, $2, false)",
+    };
+    let start_time = now(db)?;
+    let start_lsn: PgLsn = db
+        .query_one(sql, &[&LABEL, &fast])
+        .during("start the backup")?
+        .get(0);
+    let timeline: i32 = db
+        .query_one("select timeline_id from pg_control_checkpoint()", &[])
+        .during("ask for the timeline")?
+        .get(0);
+    let timeline = timeline.cast_unsigned();
+    let start = Segment::at(timeline, start_lsn, master.segment_size);
+    let id = format!("{}-{:016x}", compact(&start_time), master.system_identifier);
+    let info = Info {
+        format: 1,
+        id,
+        state: State::Copying,
+        label: LABEL.to_owned(),
+        method: "rsync".to_owned(),
+        pg_version: master.version.clone(),
+        system_identifier: master.system_identifier.to_string(),
+        timeline,
+        wal_segment_size: master.segment_size.bytes(),
+        start_lsn: start_lsn.to_string(),
+        start_wal: start.to_string(),
+        start_time,
+        stop_lsn: None,
+        stop_wal: None,
+        stop_time: None,
+        min_recovery_lsn: None,
+        bytes: master.bytes,
+        files: 0,
+        tablespaces: Vec::new(),
+        keep: false,
+        verified_at: None,
+        walmgr_version: env!("CARGO_PKG_VERSION").to_owned(),
+        more: serde_json::Map::new(),
+    };
+    Ok((start, info))
+}
+
+/// Ends the backup on the server. It does not wait for WAL there: cancelled, it would lose the label.
+fn finish(db: &mut Connection) -> Result<(PgLsn, String, String), Error> {
+    let sql = match db.server_version() >= 150_000 {
+        true => "select lsn, labelfile, spcmapfile from pg_backup_stop(false)",
+        false => "select lsn, labelfile, spcmapfile from pg_stop_backup(false, false)",
+    };
+    let row = db.query_one(sql, &[]).during("end the backup")?;
+    Ok((
+        row.get(0),
+        row.get(1),
+        row.get::<_, Option<String>>(2).unwrap_or_default(),
+    ))
+}
+
+/// The master's clock.
+fn now(db: &mut Connection) -> Result<String, Error> {
+    let sql =
+        "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')";
+    Ok(db.query_one(sql, &[]).during("ask for the time")?.get(0))
+}
+
+/// `20261122T055032Z`
+fn compact(time: &str) -> String {
+    match time.is_empty() {
+        true => Timestamp::now().to_string(),
+        false => time.replace(['-', ':'], ""),
+    }
+}
+
+/// The backup lock, held by a process on the slave as long as its input is open.
+struct Lock {
+    id: String,
+    holder: Child,
+    input: ChildStdin,
+}
+
+impl Lock {
+    fn take(slave: &Slave, force: bool) -> Result<Lock, Error> {
+        let mut args = vec!["xlock", "--hold"];
+        if force {
+            args.push("--force");
+        }
+        let (mut holder, input) = slave.start(&args)?;
+        let mut line = String::new();
+        if let Some(output) = holder.stdout.take() {
+            BufReader::new(output).read_line(&mut line)?;
+        }
+        match line.trim_end().strip_prefix("locked ") {
+            Some(id) => Ok(Lock {
+                id: id.to_owned(),
+                holder,
+                input,
+            }),
+            None => {
+                drop(input);
+                let status = holder.wait()?;
+                Err(Error::Program {
+                    what: slave.what(&args),
+                    problem: slave.ending(status, &line),
+                })
+            }
+        }
+    }
+
+    fn release(mut self) {
+        drop(self.input);
+        if let Err(error) = self.holder.wait() {
+            warn!(%error, "cannot wait for the end of the lock");
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Copying with rsync.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use skytools::daemon::Stop;
+use skytools::db::{Connection, During};
+use skytools::failpoint;
+use tracing::{debug, info};
+
+use crate::Error;
+use crate::config::MasterConfig;
+use crate::place::Place;
+use crate::sets::TablespaceInfo;
+use crate::slave::Slave;
+
+/// "Some files vanished": what is dropped during a backup.
+const VANISHED: i32 = 24;
+
+/// Directories whose content is of the running server alone.
+const EMPTY: [&str; 7] = [
+    "pg_replslot",
+    "pg_dynshmem",
+    "pg_notify",
+    "pg_serial",
+    "pg_snapshots",
+    "pg_stat_tmp",
+    "pg_subtrans",
+];
+
+/// Files at the top that are of the running server, or of an earlier backup.
+const LEFT_OUT: [&str; 15] = [
+    "postmaster.pid",
+    "postmaster.opts",
+    "backup_label",
+    "backup_label.old",
+    "tablespace_map",
+    "tablespace_map.old",
+    "backup_manifest",
+    "walmgr_backup.json",
+    "*.signal",
+    "recovery.conf",
+    "recovery.done",
+    "postgresql.auto.conf.tmp",
+    "current_logfiles",
+    ".walshipping.*",
+    "tmpspc",
+];
+
+/// Files of any directory that a server makes anew.
+const ANYWHERE: [&str; 2] = ["pg_internal.init*", "pgsql_tmp*"];
+
+fn rsync(config: &MasterConfig, slave: &Slave) -> Command {
+    let mut command = Command::new("rsync");
+    command.args(["-a", "--quiet", "--ignore-times"]);
+    if config.compress {
+        command.arg("-z");
+    }
+    if config.bwlimit_kb > 0 {
+        command.arg(format!("--bwlimit={}", config.bwlimit_kb));
+    }
+    if let Some(shell) = slave.rsync_shell() {
+        command.args(["-e", &shell]);
+    }
+    command
+}
+
+/// Runs rsync to its end, or to ours.
+fn run(mut command: Command, what: &str, stop: &Stop) -> Result<(), Error> {
+    debug!(?command, "rsync");
+    let failed = |problem: String| Error::Program {
+        what: format!("rsync of {what}"),
+        problem,
+    };
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(format!("cannot run rsync: {error}")))?;
+    let complaints = child
+        .stderr
+        .take()
+        .map(|pipe| std::thread::spawn(move || std::io::read_to_string(pipe).unwrap_or_default()));
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if stop.sleep(Duration::from_millis(50)) {
+            // It may just have ended; either way it is gone after this.
+            let _ = child.kill();
+            child.wait()?;
+            return Err(failed("interrupted".to_owned()));
+        }
+    };
+    let complaints = complaints.and_then(|thread| thread.join().ok());
+    let complaints = complaints.unwrap_or_default();
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(VANISHED) => {
+            debug!(%complaints, "files vanished");
+            Ok(())
+        }
+        _ => Err(failed(format!("{status}: {}", complaints.trim()))),
+    }
+}
+
+/// The data directory, without the control file and without what is left out.
+pub(super) fn data(
+    config: &MasterConfig,
+    slave: &Slave,
+    target: &Place,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let data = &config.data;
+    let mut command = rsync(config, slave);
+    command.arg("--copy-unsafe-links");
+    for name in EMPTY.iter().copied().chain(["pg_wal"]) {
+        // A link goes as a whole, and is made anew as a directory there.
+        match fs::symlink_metadata(data.join(name)).is_ok_and(|metadata| metadata.is_symlink()) {
+            true => command.arg(format!("--exclude=/{name}")),
+            false => command.arg(format!("--exclude=/{name}/*")),
+        };
+    }
+    if let Some(log) = log_directory(data) {
+        command.arg(format!("--exclude=/{log}/*"));
+    }
+    for name in LEFT_OUT {
+        command.arg(format!("--exclude=/{name}"));
+    }
+    for name in ANYWHERE {
+        command.arg(format!("--exclude={name}"));
+    }
+    command.arg("--exclude=/global/pg_control");
+    // Links to tablespaces; one that lies in the directory is copied with it.
+    for (oid, _) in links(data)? {
+        command.arg(format!("--exclude=/pg_tblspc/{oid}"));
+    }
+    command.arg("./").arg(format!("{target}/"));
+    command.current_dir(data);
+    run(command, &data.display().to_string(), stop)?;
+    failpoint::step("backup.data");
+    Ok(())
+}
+
+/// The control file last: what it says must hold for all that was copied.
+pub(super) fn control_file(
+    config: &MasterConfig,
+    slave: &Slave,
+    target: &Place,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let mut command = rsync(config, slave);
+    command.arg("pg_control").arg(format!("{target}/global/"));
+    command.current_dir(config.data.join("global"));
+    run(command, "global/pg_control", stop)
+}
+
+/// Directory of logs inside of the data directory: the usual names.
+fn log_directory(data: &Path) -> Option<&'static str> {
+    ["log", "pg_log"]
+        .into_iter()
+        .find(|name| data.join(name).is_dir())
+}
+
+/// The links of `pg_tblspc`, and where they lead.
+fn links(data: &Path) -> Result<Vec<(u32, PathBuf)>, Error> {
+    let dir = data.join("pg_tblspc");
+    let failed = |error| Error::io("list", &dir, error);
+    let mut links = Vec::new();
+    for entry in fs::read_dir(&dir).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let oid = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        if let Some(oid) = oid
+            && entry.file_type().map_err(failed)?.is_symlink()
+        {
+            let path = entry.path();
+            let to = fs::read_link(&path).map_err(|error| Error::io("read", &path, error))?;
+            links.push((oid, to));
+        }
+    }
+    links.sort();
+    Ok(links)
+}
+
+/// Each tablespace into `tmpspc/OID`.
+pub(super) fn tablespaces(
+    config: &MasterConfig,
+    slave: &Slave,
+    target: &Place,
+    db: &mut Connection,
+    stop: &Stop,
+) -> Result<Vec<TablespaceInfo>, Error> {
+    let rows = db
+        .query(
+            "select oid, spcname::text, pg_tablespace_location(oid), pg_tablespace_size(oid) \
+               from pg_tablespace where spcname not in ('pg_default', 'pg_global')",
+            &[],
+        )
+        .during("list tablespaces")?;
+    let mut found = Vec::new();
+    for (oid, to) in links(&config.data)? {
+        let row = rows.iter().find(|row| row.get::<_, u32>(0) == oid);
+        if !to.is_dir() {
+            return Err(Error::Refused(format!(
+                "tablespace {oid} is a link to {}, which is no directory: the backup could not be restored",
+                to.display()
+            )));
+        }
+        let mut command = rsync(config, slave);
+        command.args(ANYWHERE.map(|name| format!("--exclude={name}")));
+        command.arg("--copy-unsafe-links");
+        // The directory above has been made at the beginning.
+        command.arg("./").arg(format!("{target}/tmpspc/{oid}/"));
+        command.current_dir(&to);
+        run(command, &to.display().to_string(), stop)?;
+        failpoint::step("backup.tablespace");
+        found.push(TablespaceInfo {
+            oid,
+            name: row.map(|row| row.get(1)).unwrap_or_default(),
+            location: to.display().to_string(),
+            bytes: row
+                .and_then(|row| row.get::<_, Option<i64>>(3))
+                .unwrap_or_default()
+                .cast_unsigned(),
+        });
+    }
+    let missing = rows.iter().find(|row| {
+        let location: String = row.get(2);
+        let oid: u32 = row.get(0);
+        // One that lies in the data directory has a relative location, and was copied with it.
+        location.starts_with('/') && !found.iter().any(|space| space.oid == oid)
+    });
+    if let Some(row) = missing {
+        return Err(Error::Refused(format!(
+            "tablespace {} has no link in {}/pg_tblspc",
+            row.get::<_, String>(1),
+            config.data.display()
+        )));
+    }
+    info!(count = found.len(), "Checked tablespaces");
+    Ok(found)
+}
+
+/// The master's `*.conf`, with those of `conf.d`.
+pub(super) fn config_files(
+    config: &MasterConfig,
+    slave: &Slave,
+    target: &Place,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let Some(dir) = config.config.as_deref().and_then(Path::parent) else {
+        return Ok(());
+    };
+    let mut command = rsync(config, slave);
+    command
+        .args(["--copy-links", "--prune-empty-dirs"])
+        .arg("--exclude=/postgresql.auto.conf")
+        .args([
+            "--include=/*.conf",
+            "--include=/conf.d/",
+            "--include=/conf.d/*.conf",
+        ])
+        .arg("--exclude=*")
+        .arg("./")
+        .arg(format!("{target}/"))
+        .current_dir(dir);
+    run(command, &dir.display().to_string(), stop)
+}

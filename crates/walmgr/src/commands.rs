@@ -1,0 +1,162 @@
+//! The commands: one file each.
+
+mod backup;
+mod boot;
+mod listbackups;
+mod pause;
+mod periodic;
+mod restore;
+mod setup;
+mod stop;
+mod xarchive;
+mod xbackup;
+mod xlock;
+mod xpurge;
+mod xreceive;
+mod xrestore;
+
+use std::process::ExitCode;
+
+use skytools::app::UsageError;
+use skytools::daemon::{self, Context};
+
+use crate::args::{Args, Options};
+use crate::config::{MasterConfig, Role, SlaveConfig};
+use crate::{Config, Error};
+
+/// What the program is asked to do.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Configure archiving on the master, make directories on the slave
+    Setup,
+    /// Switch archiving off
+    Stop,
+    /// Take a base backup
+    Backup,
+    /// Show base backups
+    Listbackups,
+    /// Put a base backup into service as a standby
+    Restore(restore::Args),
+    /// End recovery, and open the standby for writes
+    Boot,
+    /// Hold replay
+    Pause,
+    /// Go on with replay
+    Continue,
+    /// Run `periodic_command` if it is due
+    Periodic,
+    /// Archive a file: for `archive_command`
+    Xarchive(xarchive::Args),
+    /// Hand out an archived file: for `restore_command`
+    Xrestore(xrestore::Args),
+    /// Delete WAL that nobody needs: for `archive_cleanup_command`
+    Xcleanup(xpurge::CleanupArgs),
+    /// Take one file into the archive
+    #[command(hide = true)]
+    Xreceive(xreceive::Args),
+    /// Take the backup lock
+    #[command(hide = true)]
+    Xlock(xlock::Args),
+    /// Release the backup lock
+    #[command(hide = true)]
+    Xrelease,
+    /// Make room for a new base backup
+    #[command(hide = true)]
+    Xrotate,
+    /// Delete WAL that no base backup needs
+    #[command(hide = true)]
+    Xpurgewals,
+    /// Make a place for a base backup
+    #[command(hide = true)]
+    XbackupBegin(xbackup::BeginArgs),
+    /// Make a set of a base backup that has been copied
+    #[command(hide = true)]
+    XbackupCommit(xbackup::CommitArgs),
+}
+
+/// One side, with its keys.
+enum Node {
+    Master(Box<MasterConfig>),
+    Slave(Box<SlaveConfig>),
+}
+
+/// What a command finds around it.
+struct Work<'a> {
+    job: &'a daemon::Job<Config>,
+    node: Node,
+    options: &'a Options,
+    context: &'a mut Context,
+}
+
+impl Work<'_> {
+    /// For a command of the master alone.
+    fn master(&self, command: &'static str) -> Result<&MasterConfig, Error> {
+        match &self.node {
+            Node::Master(config) => Ok(config),
+            Node::Slave(_) => Err(Error::WrongRole(command)),
+        }
+    }
+
+    /// For a command of the slave alone.
+    fn slave(&self, command: &'static str) -> Result<&SlaveConfig, Error> {
+        match &self.node {
+            Node::Slave(config) => Ok(config),
+            Node::Master(_) => Err(Error::WrongRole(command)),
+        }
+    }
+}
+
+/// Runs the program.
+pub(crate) fn run(args: Args) -> Result<ExitCode, Error> {
+    let job: daemon::Job<Config> = daemon::Job::open(&args)?;
+    if let Some(signal) = job.signal_request() {
+        job.deliver(signal);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let command = args.command.ok_or(UsageError::NeedCommand)?;
+    let node = match job.config.role(&job.settings)? {
+        Role::Master => Node::Master(Box::new(MasterConfig::new(&job.config)?)),
+        Role::Slave => Node::Slave(Box::new(SlaveConfig::new(
+            &job.config,
+            job.settings.path(),
+        )?)),
+    };
+    // Only what ships WAL again and again has to be alone.
+    let code = job.without_pidfile().run_command(|job, context| {
+        dispatch(
+            &command,
+            &mut Work {
+                job,
+                node,
+                options: &args.options,
+                context,
+            },
+        )
+    })?;
+    Ok(code)
+}
+
+fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
+    let done = match command {
+        Command::Setup => setup::run(work),
+        Command::Stop => stop::run(work),
+        Command::Backup => backup::run(work),
+        Command::Listbackups => listbackups::run(work),
+        Command::Restore(args) => restore::run(work, args),
+        Command::Boot => boot::run(work),
+        Command::Pause => pause::pause(work),
+        Command::Continue => pause::go_on(work),
+        Command::Periodic => periodic::run(work),
+        Command::Xarchive(args) => xarchive::run(work, args),
+        Command::Xrestore(args) => return xrestore::run(work, args),
+        Command::Xcleanup(args) => xpurge::cleanup(work, args),
+        Command::Xreceive(args) => xreceive::run(work, args),
+        Command::Xlock(args) => return xlock::run(work, args),
+        Command::Xrelease => xlock::release(work),
+        Command::Xrotate => xpurge::rotate(work),
+        Command::Xpurgewals => xpurge::run(work),
+        Command::XbackupBegin(args) => xbackup::begin(work, args),
+        Command::XbackupCommit(args) => xbackup::commit(work, args),
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,11 @@
+use super::{Node, Work};
+use crate::{Error, backup};
+
+pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
+    match &work.node {
+        Node::Master(config) => backup::run(config, work.options, &work.context.stop),
+        Node::Slave(_) => Err(Error::Refused(
+            "backup of a standby is not there yet: run it on the master".to_owned(),
+        )),
+    }
+}

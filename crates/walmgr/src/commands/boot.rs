@@ -1,0 +1,146 @@
+use std::time::{Duration, Instant};
+
+use skytools::failpoint;
+use tracing::{info, warn};
+
+use super::{Work, pause};
+use crate::Error;
+use crate::archive::{Identity, Listing};
+use crate::config::SlaveConfig;
+use crate::control::Signal;
+use crate::names::{Segment, WalName};
+use crate::server::{Control, DataDir, ServerState, run as run_program};
+
+pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
+    let config = work.slave("boot")?;
+    let data = DataDir::new(&config.data, config.bin.as_deref());
+    if data.postmaster()?.is_none() {
+        return Err(Error::Refused(format!(
+            "no server runs in {}: restore first, or start it",
+            data.path.display()
+        )));
+    }
+    let before = data.control()?;
+    if before.state() == ServerState::InProduction {
+        info!("already a primary");
+        return Ok(());
+    }
+    if let Some(problem) = gap(config, &before)? {
+        match work.options.force {
+            true => warn!("{problem}"),
+            false => {
+                return Err(Error::Refused(format!(
+                    "{problem}; --force opens without what comes after it"
+                )));
+            }
+        }
+    }
+    if work.options.not_really {
+        return Ok(skytools::app::output(
+            "would end recovery and open for writes\n",
+        )?);
+    }
+    // Paused, it would open without WAL that is here.
+    Signal::Pause.lower(&config.completed_wals)?;
+    pause::resume(config);
+    Signal::Stop.raise(&config.completed_wals)?;
+    failpoint::step("boot.stop");
+    promote(config, &data, work)?;
+    let after = data.control()?;
+    let (old, new) = (before.timeline(), after.timeline());
+    info!(
+        old_timeline = old,
+        new_timeline = new,
+        "the server is a primary now"
+    );
+    warn!(
+        "it does not archive: point clients here, then run setup with a master's configuration, and take a \
+         base backup"
+    );
+    Ok(())
+}
+
+/// Asks for the promotion until the server has reached a state where it takes the request, and waits for its
+/// end. The server replays all WAL that it can get before.
+fn promote(config: &SlaveConfig, data: &DataDir, work: &Work<'_>) -> Result<(), Error> {
+    let begun = Instant::now();
+    let seconds = config.boot_timeout.as_secs().max(1).to_string();
+    loop {
+        let mut command = data.program("pg_ctl");
+        command
+            .args(["-D".as_ref(), data.path.as_os_str()])
+            .args(["-w", "-t", &seconds, "promote"]);
+        let said = run_program(&mut command);
+        if data.control()?.state() == ServerState::InProduction {
+            return Ok(());
+        }
+        let problem = match said {
+            Ok(text) => text,
+            Err(error) => skytools::app::chain(&error),
+        };
+        if data.postmaster()?.is_none() {
+            return Err(Error::Refused(format!(
+                "the server in {} has ended instead: {}. Its log tells whether WAL of the backup is missing",
+                data.path.display(),
+                problem.trim()
+            )));
+        }
+        if begun.elapsed() > config.boot_timeout
+            || work.context.stop.sleep(Duration::from_millis(500))
+        {
+            return Err(Error::Refused(format!(
+                "the server in {} is still in recovery; it may be done later: {}",
+                data.path.display(),
+                problem.trim()
+            )));
+        }
+    }
+}
+
+/// WAL that is missing although later WAL is there, from the server's restart point on.
+fn gap(config: &SlaveConfig, control: &Control) -> Result<Option<String>, Error> {
+    let Some(identity) = Identity::read(&config.completed_wals)? else {
+        return Ok(None);
+    };
+    let size = identity.segment_size;
+    let (Some(restart), Some(timeline)) = (control.redo_segment(), control.timeline()) else {
+        return Ok(None);
+    };
+    let listing = Listing::read(&config.completed_wals)?;
+    let partial = match config.partial_wals.is_dir() {
+        true => Listing::read(&config.partial_wals)?,
+        false => Listing::default(),
+    };
+    let of_timeline = |segment: &Segment| segment.timeline == timeline;
+    let unfinished = listing.names().filter_map(|name| match name {
+        WalName::Partial(segment) => Some(segment),
+        _ => None,
+    });
+    let beyond: Vec<Segment> = partial
+        .segments()
+        .chain(unfinished)
+        .filter(of_timeline)
+        .collect();
+    let last = listing
+        .segments()
+        .filter(of_timeline)
+        .chain(beyond.iter().copied())
+        .max();
+    let Some(last) = last.filter(|last| *last > restart) else {
+        return Ok(None);
+    };
+    let missing = (restart.number(size)..last.number(size))
+        .map(|number| Segment::numbered(timeline, number, size))
+        // The server may have got it by streaming, and replayed it.
+        .find(|segment| {
+            !listing.has(*segment)
+                && !beyond.contains(segment)
+                && !DataDir::new(&config.data, None)
+                    .wal()
+                    .join(segment.to_string())
+                    .exists()
+        });
+    Ok(missing.map(|missing| {
+        format!("{missing} is missing in the archive, although WAL up to {last} is there")
+    }))
+}

@@ -1,0 +1,98 @@
+use tracing::{info, warn};
+
+use super::{Node, Work};
+use crate::Error;
+use crate::archive::Archive;
+use crate::config::{MasterConfig, SlaveConfig};
+use crate::files;
+use crate::server::change::{Change, Setting};
+use crate::server::shell;
+use crate::slave::Slave;
+
+pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
+    match &work.node {
+        Node::Master(config) => master(work, config),
+        Node::Slave(config) => slave(work, config),
+    }
+}
+
+/// Has the server archive, and the slave ready for it.
+fn master(work: &Work<'_>, config: &MasterConfig) -> Result<(), Error> {
+    let slave = Slave::new(config)?;
+    let path = std::path::absolute(work.job.settings.path())
+        .map_err(|error| Error::io("resolve", work.job.settings.path(), error))?;
+    let command = crate::server::command::own(&path, "xarchive %p %f")?;
+    let mut change = Change::begin(config)?;
+    change.refuse_library()?;
+    let mut settings = vec![Setting::new("archive_command", &command)];
+    if change
+        .current("archive_mode")
+        .is_none_or(|mode| mode != "always")
+    {
+        settings.insert(0, Setting::new("archive_mode", "on"));
+    }
+    // Others may need more than we do.
+    if change
+        .current("wal_level")
+        .is_some_and(|level| level == "minimal")
+    {
+        settings.push(Setting::new("wal_level", "replica"));
+    }
+    if let Some(timeout) = &config.archive_timeout {
+        settings.push(Setting::new("archive_timeout", timeout));
+    }
+    let mut args = vec!["setup"];
+    if work.options.not_really {
+        skytools::app::output(change.show(&settings)?)?;
+        args.push("--not-really");
+        return Ok(skytools::app::output(slave.run(&args, None)?)?);
+    }
+    // The slave first: what the server archives at once has to have a place.
+    slave.run(&args, None)?;
+    if change.apply(&settings)? {
+        info!("the server's settings are changed");
+    }
+    match &config.restart_cmd {
+        Some(command) if change.needs_restart(&settings)? => {
+            info!(command, "restarting the server");
+            shell("master_restart_cmd", command)?;
+        }
+        _ => change.reload()?,
+    }
+    change.verify(&settings)
+}
+
+/// Makes the directories.
+fn slave(work: &Work<'_>, config: &SlaveConfig) -> Result<(), Error> {
+    let mut dirs = vec![
+        Some(config.base.as_path()),
+        Some(&config.completed_wals),
+        Some(&config.partial_wals),
+        // Not itself: empty it would look like a set that is broken.
+        config.full_backup.parent(),
+    ];
+    dirs.push(config.config_backup.as_deref());
+    let missing = dirs.into_iter().flatten().filter(|dir| !dir.is_dir());
+    let missing: Vec<_> = missing.map(std::path::Path::to_owned).collect();
+    for dir in &missing {
+        if work.options.not_really {
+            skytools::app::output(format!("would create {}\n", dir.display()))?;
+            continue;
+        }
+        files::create_private_dir(dir).map_err(|error| Error::io("create", dir, error))?;
+        info!(path = %dir.display(), "created");
+    }
+    if work.options.not_really {
+        return Ok(());
+    }
+    Archive::new(&config.completed_wals).create()?;
+    let is_near = files::is_same_filesystem(&config.base, &config.data)
+        .map_err(|error| Error::io("look at", &config.base, error))?;
+    if !is_near {
+        warn!(
+            "{} and slave_data are on different filesystems: restore copies, and does not rename",
+            config.base.display()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use skytools::app::chain;
+use skytools::failpoint;
+use tracing::warn;
+
+use super::{Work, periodic};
+use crate::archive::check_content;
+use crate::names::{NotAName, WalName};
+use crate::page::HEADER;
+use crate::slave::{Slave, push};
+use crate::{Error, durable};
+
+/// How long `periodic_command` may hold archiving up.
+const PERIODIC_PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Path of the file, as `%p`
+    source: PathBuf,
+    /// Its name, as `%f`
+    #[arg(value_parser = parse_name)]
+    name: WalName,
+}
+
+pub(super) fn parse_name(text: &str) -> Result<WalName, NotAName> {
+    text.parse()
+}
+
+pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<(), Error> {
+    let config = work.master("xarchive")?;
+    let begun = Instant::now();
+    check(args)?;
+    let slave = Slave::new(config)?;
+    if work.options.not_really {
+        let text = format!("would archive {} on {}\n", args.name, slave.name());
+        return Ok(skytools::app::output(text)?);
+    }
+    push(&slave, args.name, &args.source)?;
+    // The file is safe now: whatever goes wrong from here on is no reason to send it again.
+    let last = config.data.join(".walshipping.last");
+    let new = config.data.join(".walshipping.last.new");
+    if let Err(error) = durable::replace(&last, &new, format!("{}\n", args.name).as_bytes()) {
+        warn!(%error, path = %last.display(), "cannot note the last archived file");
+    }
+    failpoint::step("xarchive.noted");
+    let limit = Some(PERIODIC_PATIENCE);
+    if let Err(error) = periodic::run_if_due(config, limit, &work.context.stop) {
+        warn!("{}", chain(&error));
+    }
+    work.context.stats.put("count", 1);
+    work.context
+        .stats
+        .put("duration", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Whether the file is what its name says, before anything is sent.
+fn check(args: &Args) -> Result<(), Error> {
+    use std::io::Read;
+    let unread = |error| Error::io("read", &args.source, error);
+    let file = std::fs::File::open(&args.source).map_err(unread)?;
+    let size = file.metadata().map_err(unread)?.len();
+    let mut head = Vec::new();
+    file.take(HEADER as u64)
+        .read_to_end(&mut head)
+        .map_err(unread)?;
+    check_content(args.name, size, &head)?;
+    Ok(())
+}

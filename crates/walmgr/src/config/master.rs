@@ -1,0 +1,129 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use skytools::conninfo::ConnInfo;
+use skytools::shell;
+
+use super::{Config, ConfigMethod, need, need_path, optional, optional_path, place};
+use crate::Error;
+use crate::place::{Place, checked_host};
+
+/// What the master is told.
+#[derive(Debug, Clone)]
+pub(crate) struct MasterConfig {
+    pub(crate) db: Option<ConnInfo>,
+    pub(crate) data: PathBuf,
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) bin: Option<PathBuf>,
+    pub(crate) restart_cmd: Option<String>,
+    pub(crate) config_method: ConfigMethod,
+    pub(crate) archive_timeout: Option<String>,
+    /// Host of the slave; `None` is this one.
+    pub(crate) slave_host: Option<String>,
+    pub(crate) slave_config: String,
+    pub(crate) full_backup: Place,
+    pub(crate) config_backup: Option<Place>,
+    pub(crate) compress: bool,
+    pub(crate) ssh_command: Vec<String>,
+    pub(crate) ssh_connect_timeout: Duration,
+    pub(crate) ssh_keepalive: Duration,
+    pub(crate) remote_walmgr: Option<String>,
+    pub(crate) periodic_command: Option<String>,
+    pub(crate) command_interval: Duration,
+    pub(crate) fast_checkpoint: bool,
+    pub(crate) wal_timeout: Duration,
+    pub(crate) bwlimit_kb: u64,
+}
+
+impl MasterConfig {
+    /// Checks the keys of the master.
+    ///
+    /// # Errors
+    /// A key is missing, or its value makes no sense.
+    pub(crate) fn new(config: &Config) -> Result<MasterConfig, Error> {
+        let slave_host = slave_host(config)?;
+        let there = |key: &str, value: &str| -> Result<Place, Error> {
+            let mut place = place(key, value)?;
+            // The sample of SkyTools 3 forgets the host.
+            if place.host.is_none() {
+                place.host.clone_from(&slave_host);
+            }
+            if place.host != slave_host {
+                return Err(Error::Refused(format!(
+                    "{key}: '{value}' is on another host than slave = {}",
+                    config.slave
+                )));
+            }
+            Ok(place)
+        };
+        // Where they are is for the slave to say; what is written here has to make sense all the same.
+        there("completed_wals", &config.completed_wals)?;
+        there("partial_wals", &config.partial_wals)?;
+        let config_backup = match optional(&config.config_backup) {
+            Some(value) => Some(there("config_backup", value)?),
+            None => None,
+        };
+        let ssh_command = shell::split(&config.ssh_command).filter(|words| !words.is_empty());
+        let db = match optional(&config.master_db) {
+            Some(text) => Some(
+                text.parse::<ConnInfo>()
+                    .map_err(|error| Error::Refused(format!("master_db: {error}")))?,
+            ),
+            None => None,
+        };
+        Ok(MasterConfig {
+            db,
+            data: need_path("master_data", &config.master_data)?,
+            config: optional_path("master_config", &config.master_config)?,
+            bin: optional_path("master_bin", &config.master_bin)?,
+            restart_cmd: optional(&config.master_restart_cmd).map(str::to_owned),
+            config_method: config.config_method,
+            archive_timeout: optional(&config.archive_timeout).map(str::to_owned),
+            slave_config: need("slave_config", &config.slave_config)?.to_owned(),
+            full_backup: there("full_backup", &config.full_backup)?,
+            config_backup,
+            compress: config.compression > 0,
+            ssh_command: ssh_command.ok_or_else(|| {
+                Error::Refused(format!(
+                    "ssh_command: '{}' is no command line",
+                    config.ssh_command
+                ))
+            })?,
+            ssh_connect_timeout: config.ssh_connect_timeout,
+            ssh_keepalive: config.ssh_keepalive,
+            remote_walmgr: optional(&config.remote_walmgr).map(str::to_owned),
+            periodic_command: optional(&config.periodic_command).map(str::to_owned),
+            command_interval: config.command_interval,
+            fast_checkpoint: config.backup_fast_checkpoint,
+            wal_timeout: config.backup_wal_timeout,
+            bwlimit_kb: config.backup_bwlimit,
+            slave_host,
+        })
+    }
+
+    /// Path of `postgresql.conf`, for commands that need it.
+    pub(crate) fn need_config(&self) -> Result<&PathBuf, Error> {
+        match &self.config {
+            Some(path) => Ok(path),
+            None => Err(skytools::config::ConfigError::Missing("master_config".to_owned()).into()),
+        }
+    }
+
+    /// Connect string of the master, for commands that need it.
+    pub(crate) fn need_db(&self) -> Result<&ConnInfo, Error> {
+        match &self.db {
+            Some(db) => Ok(db),
+            None => Err(skytools::config::ConfigError::Missing("master_db".to_owned()).into()),
+        }
+    }
+}
+
+/// `HOST:/base/dir` as in SkyTools 2.1, or `HOST` alone as in 3; a path alone is on this host.
+fn slave_host(config: &Config) -> Result<Option<String>, Error> {
+    let slave = need("slave", &config.slave)?;
+    let wrong = |error| Error::Refused(format!("slave: {error}"));
+    if slave.contains(['/', '~']) || (slave.contains(':') && !slave.starts_with('[')) {
+        return Ok(Place::parse(slave).map_err(wrong)?.host);
+    }
+    checked_host(slave).map(Some).map_err(wrong)
+}

@@ -1,0 +1,109 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use skytools::app::Override;
+use skytools::config::{ConfigError, Settings};
+
+use super::{Config, RestoreMode, Role, SECTIONS, need_path, optional, optional_path};
+use crate::Error;
+
+/// What the slave is told.
+#[derive(Debug, Clone)]
+pub(crate) struct SlaveConfig {
+    /// The file itself, absolute: commands of the server name it.
+    pub(crate) path: PathBuf,
+    pub(crate) data: PathBuf,
+    pub(crate) bin: Option<PathBuf>,
+    pub(crate) start_cmd: Option<String>,
+    pub(crate) stop_cmd: Option<String>,
+    pub(crate) config_dir: Option<PathBuf>,
+    pub(crate) wal_dir: Option<PathBuf>,
+    pub(crate) base: PathBuf,
+    pub(crate) completed_wals: PathBuf,
+    pub(crate) partial_wals: PathBuf,
+    pub(crate) full_backup: PathBuf,
+    pub(crate) config_backup: Option<PathBuf>,
+    pub(crate) keep_backups: usize,
+    /// Whether a restore keeps the data directory that it replaces.
+    pub(crate) keep_old_data: bool,
+    pub(crate) archive_command: Option<String>,
+    pub(crate) primary_conninfo: Option<String>,
+    pub(crate) primary_slot: Option<String>,
+    pub(crate) restore_mode: RestoreMode,
+    pub(crate) boot_timeout: Duration,
+    pub(crate) boot_archive_command: String,
+    pub(crate) restore_wait: bool,
+    pub(crate) gap_grace: Duration,
+    pub(crate) wal_poll_interval: String,
+}
+
+impl SlaveConfig {
+    /// Checks the keys of the slave.
+    ///
+    /// # Errors
+    /// A key is missing, or its value makes no sense.
+    pub(crate) fn new(config: &Config, path: &Path) -> Result<SlaveConfig, Error> {
+        // `slave` of SkyTools 2.1, `walmgr_data` of 3.
+        let base = match optional(&config.walmgr_data) {
+            Some(base) => need_path("walmgr_data", base)?,
+            None => need_path("slave", &config.slave)?,
+        };
+        let full_backup = need_path("full_backup", &config.full_backup)?;
+        if full_backup.file_name().is_none() || full_backup.parent().is_none() {
+            return Err(Error::Refused(format!(
+                "full_backup: '{}' is not the path of a directory below another",
+                config.full_backup
+            )));
+        }
+        Ok(SlaveConfig {
+            path: std::path::absolute(path).map_err(|error| Error::io("resolve", path, error))?,
+            data: need_path("slave_data", &config.slave_data)?,
+            bin: optional_path("slave_bin", &config.slave_bin)?,
+            start_cmd: optional(&config.slave_start_cmd).map(str::to_owned),
+            stop_cmd: optional(&config.slave_stop_cmd).map(str::to_owned),
+            config_dir: optional_path("slave_config_dir", &config.slave_config_dir)?,
+            wal_dir: optional_path("slave_pg_xlog", &config.slave_pg_xlog)?,
+            base,
+            completed_wals: need_path("completed_wals", &config.completed_wals)?,
+            partial_wals: need_path("partial_wals", &config.partial_wals)?,
+            full_backup,
+            config_backup: optional_path("config_backup", &config.config_backup)?,
+            keep_backups: config.keep_backups,
+            keep_old_data: config.backup_datadir,
+            archive_command: optional(&config.archive_command).map(str::to_owned),
+            primary_conninfo: optional(&config.primary_conninfo).map(str::to_owned),
+            primary_slot: optional(&config.primary_slot).map(str::to_owned),
+            restore_mode: config.restore_mode,
+            boot_timeout: config.boot_timeout,
+            boot_archive_command: config.boot_archive_command.clone(),
+            restore_wait: config.restore_wait,
+            gap_grace: config.gap_grace,
+            wal_poll_interval: config.wal_poll_interval.clone(),
+        })
+    }
+
+    /// Reads the slave's own file, from the master of a slave on the same host.
+    ///
+    /// # Errors
+    /// The file cannot be used, or is no slave's.
+    pub(crate) fn load(path: &Path) -> Result<SlaveConfig, Error> {
+        let none: &[Override] = &[];
+        let settings = Settings::load(path, SECTIONS, none)?;
+        let config: Config = settings.main()?;
+        match config.role(&settings)? {
+            Role::Slave => SlaveConfig::new(&config, path),
+            Role::Master => Err(Error::Refused(format!(
+                "slave_config: {} is the configuration of a master",
+                path.display()
+            ))),
+        }
+    }
+
+    /// The command that starts the server, for commands that need it.
+    pub(crate) fn need_start_cmd(&self) -> Result<&str, Error> {
+        match &self.start_cmd {
+            Some(command) => Ok(command),
+            None => Err(ConfigError::Missing("slave_start_cmd".to_owned()).into()),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! WAL archiving, base backups, and a warm standby: one master, one slave, one file for each side.
+//!
+//! * [`Args`], [`Config`], [`Error`]: what the user says, and what goes wrong; `exit`: what the server is told
+//! * `names`, `page`: segments, their names and their first pages
+//! * `place`, `slave`: where the slave is, running commands there, sending files
+//! * `archive`: finished WAL; `sets`: base backups, their rotation and manifests, and which WAL they need
+//! * `control`, `lock`: files that say something by being there
+//! * `backup`, `restore`: making a set, and putting one into service
+//! * `server`: a data directory, its settings and its programs
+//! * `commands`: one file per command
+//! * `durable`, `files`, `digest`: files that last, trees of them, and what is in them
+
+mod archive;
+mod args;
+mod backup;
+mod commands;
+mod config;
+mod control;
+mod digest;
+mod durable;
+mod error;
+mod exit;
+mod files;
+mod lock;
+mod names;
+mod page;
+mod place;
+mod restore;
+mod server;
+mod sets;
+mod slave;
+
+pub use args::Args;
+pub use config::Config;
+pub use error::Error;
+pub use exit::main;

@@ -1,0 +1,225 @@
+//! Putting a set into service on the slave.
+//!
+//! The set is made ready in a directory beside the data directory, and takes its place in one step. What was
+//! there before is moved aside, and is still whole after any interruption.
+
+mod prepare;
+mod settings;
+mod source;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use skytools::app::chain;
+use skytools::daemon::Stop;
+use skytools::failpoint;
+use tracing::{info, warn};
+
+use crate::Error;
+use crate::archive::{Archive, Listing};
+use crate::args::Options;
+use crate::config::SlaveConfig;
+use crate::control::Signal;
+use crate::files::with_suffix;
+use crate::server::{DataDir, ServerState, shell};
+use crate::sets::Sets;
+use crate::{durable, files, lock};
+use source::Source;
+
+/// How long a server may take to stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a server may take to begin with recovery.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Restores a set: the named one, or the newest.
+///
+/// # Errors
+/// What was there before is where it was, or beside it; the message says where.
+pub(crate) fn run(
+    config: &SlaveConfig,
+    options: &Options,
+    set: Option<&str>,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let start_cmd = config.need_start_cmd()?;
+    let sets = Sets::new(config);
+    let source = Source::choose(config, &sets, set)?;
+    check(config, &source, options)?;
+    if options.not_really {
+        let text = source.plan(config, start_cmd);
+        return Ok(skytools::app::output(text)?);
+    }
+    stop_server(config, options, stop)?;
+    failpoint::step("restore.stopped");
+    // Copying takes its time, and leaves what is in place alone.
+    let ready = source.make_ready(config)?;
+    failpoint::step("restore.ready");
+    prepare::tablespaces(&ready, &config.data)?;
+    prepare::directories(&ready, config.wal_dir.as_deref(), options.force)?;
+    prepare::clean(&ready)?;
+    settings::write(&ready, config)?;
+    prepare::config_files(&ready, config)?;
+    durable::sync_filesystem(&ready).map_err(|error| Error::io("sync", &ready, error))?;
+    failpoint::step("restore.prepared");
+    let old = exchange(&ready, &config.data)?;
+    failpoint::step("restore.exchanged");
+    for signal in [Signal::Stop, Signal::Pause, Signal::Progress] {
+        signal.lower(&config.completed_wals)?;
+    }
+    if let Some(old) = &old {
+        info!(path = %old.display(), "the old data directory is kept");
+    }
+    start(config, start_cmd, stop)?;
+    match old {
+        Some(old) if !config.keep_old_data => {
+            info!(path = %old.display(), "removing the old data directory, as backup_datadir says");
+            files::remove_tree(&old).map_err(|error| Error::io("remove", &old, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What has to be in order before anything is touched.
+fn check(config: &SlaveConfig, source: &Source, options: &Options) -> Result<(), Error> {
+    if rustix::process::geteuid().is_root() {
+        return Err(Error::Refused(
+            "restore as the user of the server, and not as root: it would own the files".to_owned(),
+        ));
+    }
+    if let Some(owner) = lock::holder(&config.completed_wals)? {
+        return Err(Error::Refused(format!(
+            "a backup is running: {}; if it is not, xrelease removes its lock",
+            owner.describe()
+        )));
+    }
+    let wanted = DataDir::new(source.path(), config.bin.as_deref());
+    let (set, programs) = (wanted.major()?, wanted.major_of_programs()?);
+    if set != programs {
+        return Err(Error::Refused(format!(
+            "{} is of PostgreSQL {set}, and the programs of slave_bin are of {programs}",
+            source.path().display()
+        )));
+    }
+    let listing = Listing::read(Archive::new(&config.completed_wals).dir())?;
+    if let Some(problem) = source.missing_wal(&listing)? {
+        match options.force {
+            true => warn!("{problem}"),
+            false => {
+                return Err(Error::Refused(format!(
+                    "{problem}; --force restores it all the same, as far as the WAL goes"
+                )));
+            }
+        }
+    }
+    let data = DataDir::new(&config.data, config.bin.as_deref());
+    let Some(pid) = data.postmaster()? else {
+        return Ok(());
+    };
+    // A primary has what no set has. It may even be the live master, by a mistake in the configuration.
+    let is_primary = data
+        .control()
+        .is_ok_and(|control| control.state() == ServerState::InProduction);
+    if is_primary && !options.force {
+        return Err(Error::Refused(format!(
+            "the server in {} (pid {pid}) is a primary and not a standby: stop it yourself if it is the one to \
+             be replaced, or use --force",
+            config.data.display()
+        )));
+    }
+    match config.stop_cmd {
+        Some(_) => Ok(()),
+        None => Err(Error::Refused(format!(
+            "the server in {} runs (pid {pid}), and there is no slave_stop_cmd: stop it first",
+            config.data.display()
+        ))),
+    }
+}
+
+fn stop_server(config: &SlaveConfig, options: &Options, stop: &Stop) -> Result<(), Error> {
+    let data = DataDir::new(&config.data, config.bin.as_deref());
+    let Some(pid) = data.postmaster()? else {
+        return Ok(());
+    };
+    let Some(command) = &config.stop_cmd else {
+        return Err(Error::Refused(format!(
+            "the server in {} has been started (pid {pid})",
+            config.data.display()
+        )));
+    };
+    info!(command, force = options.force, "stopping the server");
+    if let Err(error) = shell("slave_stop_cmd", command) {
+        warn!("{}", chain(&error));
+    }
+    match data.wait_for_end(STOP_PATIENCE, stop)? {
+        true => Ok(()),
+        false => Err(Error::Refused(format!(
+            "the server in {} still runs (pid {pid}): stop it, and restore again",
+            config.data.display()
+        ))),
+    }
+}
+
+/// Puts the new directory in the place of the old one; where the old one is now.
+fn exchange(ready: &Path, data: &Path) -> Result<Option<PathBuf>, Error> {
+    let renamed = |from: &Path, to: &Path| {
+        fs::rename(from, to).map_err(|error| Error::io("rename", from, error))
+    };
+    let old = match fs::symlink_metadata(data) {
+        Err(_) => None,
+        // Nothing is lost with it, and `initdb` or a package may have made it.
+        Ok(_) if fs::remove_dir(data).is_ok() => None,
+        Ok(_) => {
+            let free = (0..).map(|number| with_suffix(data, &format!(".{number}")));
+            let old = free
+                .into_iter()
+                .find(|path| fs::symlink_metadata(path).is_err())
+                .unwrap_or_else(|| with_suffix(data, ".old"));
+            renamed(data, &old)?;
+            Some(old)
+        }
+    };
+    failpoint::step("restore.moved");
+    if let Err(error) = renamed(ready, data) {
+        if let Some(old) = &old {
+            renamed(old, data)?;
+        }
+        return Err(error);
+    }
+    let parent = data.parent().unwrap_or(Path::new("/"));
+    durable::sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
+    Ok(old)
+}
+
+/// Starts the server and waits until it recovers. What the command says of it is not enough: it may give up
+/// waiting while all is well.
+fn start(config: &SlaveConfig, command: &str, stop: &Stop) -> Result<(), Error> {
+    info!(command, "starting the server");
+    let said = shell("slave_start_cmd", command);
+    if let Err(error) = &said {
+        warn!("{}", chain(error));
+    }
+    let data = DataDir::new(&config.data, config.bin.as_deref());
+    let begun = Instant::now();
+    loop {
+        if data.postmaster()?.is_some() {
+            let control = data.control()?;
+            if control.state() == ServerState::InRecovery {
+                info!("the server is alive and replays WAL");
+                return Ok(());
+            }
+        } else if begun.elapsed() > Duration::from_secs(5) || said.is_err() {
+            return Err(Error::Refused(format!(
+                "the server in {} has not started, or has ended again: see its log",
+                config.data.display()
+            )));
+        }
+        if begun.elapsed() > START_PATIENCE || stop.sleep(Duration::from_millis(100)) {
+            return Err(Error::Refused(format!(
+                "the server in {} does not say that it recovers: see its log",
+                config.data.display()
+            )));
+        }
+    }
+}

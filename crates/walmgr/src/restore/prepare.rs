@@ -1,0 +1,168 @@
+//! Making a data directory of a set.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use tracing::{info, warn};
+
+use crate::backup::receive::DIRECTORIES;
+use crate::config::SlaveConfig;
+use crate::{Error, durable, files};
+
+/// What must not be there: of the master, of an earlier life, or of the set.
+const UNWANTED: [&str; 9] = [
+    "standby.signal",
+    "recovery.signal",
+    "recovery.conf",
+    "recovery.done",
+    "postmaster.pid",
+    "postmaster.opts",
+    ".walshipping.last",
+    ".walshipping.last.new",
+    ".walshipping.periodic",
+];
+
+/// Files of the server's configuration.
+const CONFIG_FILES: [&str; 3] = ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"];
+
+/// Links to the tablespaces of the set, and to nothing else. The server would make those of the master's map
+/// anew, and on one machine open the master's own files.
+pub(super) fn tablespaces(ready: &Path, data: &Path) -> Result<(), Error> {
+    let links = ready.join("pg_tblspc");
+    files::create_private_dir(&links).map_err(|error| Error::io("create", &links, error))?;
+    let listed = fs::read_dir(&links).map_err(|error| Error::io("list", &links, error))?;
+    for entry in listed {
+        let entry = entry.map_err(|error| Error::io("list", &links, error))?;
+        let path = entry.path();
+        if path.is_symlink() {
+            durable::remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+        }
+    }
+    let spaces = ready.join("tmpspc");
+    let entries = match fs::read_dir(&spaces) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return forget_map(ready),
+        Err(error) => return Err(Error::io("list", &spaces, error)),
+    };
+    for entry in entries {
+        let oid = entry
+            .map_err(|error| Error::io("list", &spaces, error))?
+            .file_name();
+        let target = data.join("tmpspc").join(&oid);
+        let link = links.join(&oid);
+        symlink(&target, &link).map_err(|error| Error::io("create", &link, error))?;
+        info!(oid = %oid.display(), path = %target.display(), "tablespace");
+    }
+    forget_map(ready)
+}
+
+fn forget_map(ready: &Path) -> Result<(), Error> {
+    let map = ready.join("tablespace_map");
+    durable::remove(&map)
+        .map(|_| ())
+        .map_err(|error| Error::io("remove", &map, error))
+}
+
+/// What the server insists on.
+pub(super) fn directories(ready: &Path, wal: Option<&Path>, force: bool) -> Result<(), Error> {
+    for name in DIRECTORIES {
+        let dir = ready.join(name);
+        if name == "pg_wal"
+            && let Some(wal) = wal
+        {
+            link_wal(&dir, wal, force)?;
+            continue;
+        }
+        files::create_private_dir(&dir).map_err(|error| Error::io("create", &dir, error))?;
+    }
+    files::restrict(ready).map_err(|error| Error::io("protect", ready, error))
+}
+
+/// WAL elsewhere, as `slave_pg_xlog` says.
+fn link_wal(link: &Path, wal: &Path, force: bool) -> Result<(), Error> {
+    files::create_private_dir(wal).map_err(|error| Error::io("create", wal, error))?;
+    let entries = fs::read_dir(wal)
+        .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
+        .map_err(|error| Error::io("list", wal, error))?;
+    if !entries.is_empty() && !force {
+        return Err(Error::Refused(format!(
+            "slave_pg_xlog ({}) is not empty: empty it if it is not another server's, or use --force",
+            wal.display()
+        )));
+    }
+    for entry in entries {
+        let path = entry.path();
+        let removed = match path.is_dir() {
+            true => files::remove_tree(&path),
+            false => durable::remove(&path).map(|_| ()),
+        };
+        removed.map_err(|error| Error::io("remove", &path, error))?;
+    }
+    let cleared = match fs::symlink_metadata(link) {
+        Ok(metadata) if metadata.is_dir() => files::remove_tree(link),
+        _ => durable::remove(link).map(|_| ()),
+    };
+    cleared
+        .and_then(|()| symlink(wal, link))
+        .map_err(|error| Error::io("create", link, error))
+}
+
+/// Removes what must not be there.
+pub(super) fn clean(ready: &Path) -> Result<(), Error> {
+    for name in UNWANTED.into_iter().chain(["walmgr_backup.json"]) {
+        let path = ready.join(name);
+        durable::remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+    }
+    Ok(())
+}
+
+/// The configuration of this server: that of its old data directory, else what the master's was.
+pub(super) fn config_files(ready: &Path, config: &SlaveConfig) -> Result<(), Error> {
+    if let Some(dir) = &config.config_dir {
+        return outside(dir, config.config_backup.as_deref());
+    }
+    for name in CONFIG_FILES {
+        let own = config.data.join(name);
+        let backup = config.config_backup.as_ref().map(|dir| dir.join(name));
+        let target = ready.join(name);
+        let source = match (own.exists(), backup.filter(|path| path.exists())) {
+            (true, _) => own,
+            (false, Some(backup)) if !target.exists() => backup,
+            _ => continue,
+        };
+        copy(&source, &target)?;
+    }
+    if !ready.join("postgresql.conf").exists() {
+        warn!(
+            "there is no postgresql.conf, neither in the old data directory nor in config_backup: the server \
+             will not start without one"
+        );
+    }
+    Ok(())
+}
+
+/// Files that are missing in the directory of configurations; none is replaced.
+fn outside(dir: &Path, backup: Option<&Path>) -> Result<(), Error> {
+    let Some(backup) = backup else {
+        return Ok(());
+    };
+    for name in CONFIG_FILES {
+        let (source, target) = (backup.join(name), dir.join(name));
+        if source.exists() && !target.exists() {
+            copy(&source, &target)?;
+            warn!(
+                path = %target.display(),
+                "copied from the master's: check what it says of directories and of the port"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    info!(from = %from.display(), to = %to.display(), "configuration");
+    let text = fs::read(from).map_err(|error| Error::io("read", from, error))?;
+    durable::write(to, &text).map_err(|error| Error::io("write", to, error))
+}

@@ -1,0 +1,68 @@
+//! The settings of recovery, in `postgresql.auto.conf`, which counts whatever other files say.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::config::SlaveConfig;
+use crate::server::{command, conf};
+use crate::{Error, durable};
+
+/// Settings of the master that would be wrong here.
+fn is_unwanted(name: &str) -> bool {
+    name.starts_with("recovery_target")
+        || matches!(
+            name,
+            "restore_command"
+                | "archive_cleanup_command"
+                | "recovery_end_command"
+                | "primary_conninfo"
+                | "primary_slot_name"
+                | "synchronous_standby_names"
+                | "wal_retrieve_retry_interval"
+                | "archive_command"
+                | "archive_library"
+        )
+}
+
+/// Writes the settings of a standby, and the file that makes it one.
+pub(super) fn write(ready: &Path, config: &SlaveConfig) -> Result<(), Error> {
+    let path = ready.join("postgresql.auto.conf");
+    let old = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(Error::io("read", &path, error)),
+    };
+    let mut settings = vec![
+        (
+            "restore_command",
+            command::own(&config.path, "xrestore %f \"%p\" %r")?,
+        ),
+        (
+            "archive_cleanup_command",
+            command::own(&config.path, "xcleanup %r")?,
+        ),
+        ("recovery_target_timeline", "latest".to_owned()),
+        (
+            "wal_retrieve_retry_interval",
+            config.wal_poll_interval.clone(),
+        ),
+        ("archive_command", config.boot_archive_command.clone()),
+    ];
+    if let Some(conninfo) = &config.primary_conninfo {
+        settings.push(("primary_conninfo", conninfo.clone()));
+    }
+    if let Some(slot) = &config.primary_slot {
+        settings.push(("primary_slot_name", slot.clone()));
+    }
+    let mut text = conf::without(&old, is_unwanted);
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    for (name, value) in settings {
+        text.push_str(&format!("{name} = {}\n", conf::quote(&value)));
+    }
+    durable::write(&path, text.as_bytes()).map_err(|error| Error::io("write", &path, error))?;
+    let signal = ready.join("standby.signal");
+    durable::write(&signal, b"").map_err(|error| Error::io("write", &signal, error))
+}

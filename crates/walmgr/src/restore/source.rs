@@ -1,0 +1,164 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
+
+use crate::archive::{Identity, Listing};
+use crate::config::{RestoreMode, SlaveConfig};
+use crate::files::with_suffix;
+use crate::names::Segment;
+use crate::sets::{Label, Set, Sets};
+use crate::{Error, durable, files};
+
+/// What a data directory is made of.
+#[derive(Debug)]
+pub(super) struct Source {
+    path: PathBuf,
+    /// First segment of WAL that it needs.
+    start: Segment,
+    /// Last one without which it is not consistent, if that is known.
+    stop: Option<Segment>,
+    segments: Option<Identity>,
+    way: Way,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The set becomes the data directory.
+    Move,
+    Copy,
+    /// An interrupted restore has moved it already.
+    GoOn,
+}
+
+/// Where a set is made ready.
+fn ready(data: &Path) -> PathBuf {
+    with_suffix(data, ".restoring")
+}
+
+impl Source {
+    /// The set that is meant, and whether it is moved or copied.
+    pub(super) fn choose(
+        config: &SlaveConfig,
+        sets: &Sets,
+        word: Option<&str>,
+    ) -> Result<Source, Error> {
+        let segments = Identity::read(&config.completed_wals)?;
+        let under_way = ready(&config.data);
+        let chosen = sets.choose(word);
+        // A set that was moved there is nowhere else.
+        if word.is_none()
+            && under_way.join("PG_VERSION").exists()
+            && chosen.as_ref().map_or(true, |set| set.number.is_some())
+        {
+            info!(path = %under_way.display(), "going on with a restore that was interrupted");
+            return Ok(Source {
+                start: Label::read(&under_way)?.start_segment,
+                stop: None,
+                segments,
+                way: Way::GoOn,
+                path: under_way,
+            });
+        }
+        let set = chosen?;
+        let way = way(config, sets, &set, word)?;
+        Ok(Source {
+            start: set.start(),
+            stop: set.stop(),
+            segments,
+            way,
+            path: set.path,
+        })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is missing of the WAL from its beginning to the newest of its timeline, if something is.
+    pub(super) fn missing_wal(&self, listing: &Listing) -> Result<Option<String>, Error> {
+        let Some(identity) = self.segments else {
+            return Ok(None);
+        };
+        let newest = listing.newest(self.start.timeline);
+        let last = [newest, self.stop].into_iter().flatten().max();
+        let missing = match last {
+            Some(last) => listing.missing(self.start, last, identity.segment_size),
+            None => Some(self.start),
+        };
+        Ok(missing.map(|missing| {
+            format!(
+                "{missing} is not in the archive, and the WAL from {} on is needed",
+                self.start
+            )
+        }))
+    }
+
+    /// For `-n`.
+    pub(super) fn plan(&self, config: &SlaveConfig, start_cmd: &str) -> String {
+        let verb = match self.way {
+            Way::Move => "move",
+            Way::Copy => "copy",
+            Way::GoOn => "go on with",
+        };
+        format!(
+            "would stop the server if it runs, {verb} {} to {}, move the old data directory aside, and run: \
+             {start_cmd}\n",
+            self.path.display(),
+            config.data.display()
+        )
+    }
+
+    /// Gets the files to where they are made ready, all of them, or none under that name.
+    pub(super) fn make_ready(&self, config: &SlaveConfig) -> Result<PathBuf, Error> {
+        let ready = ready(&config.data);
+        if self.way == Way::GoOn {
+            return Ok(ready);
+        }
+        let removed = |path: &Path| {
+            files::remove_tree(path).map_err(|error| Error::io("remove", path, error))
+        };
+        removed(&ready)?;
+        let parent = config.data.parent().unwrap_or(Path::new("/"));
+        let renamed = |from: &Path| {
+            fs::rename(from, &ready)
+                .and_then(|()| durable::sync_dir(parent))
+                .map_err(|error| Error::io("rename", from, error))
+        };
+        match self.way {
+            Way::Copy => {
+                let copy = with_suffix(&config.data, ".copying");
+                removed(&copy)?;
+                info!(from = %self.path.display(), "copying the set");
+                files::copy_tree(&self.path, &copy)
+                    .and_then(|()| durable::sync_filesystem(&copy))
+                    .map_err(|error| Error::io("copy", &self.path, error))?;
+                renamed(&copy)?;
+            }
+            _ => {
+                info!(from = %self.path.display(), "moving the set");
+                renamed(&self.path)?;
+            }
+        }
+        Ok(ready)
+    }
+}
+
+/// A named set is kept; the newest one is moved, if that is allowed and can be done.
+fn way(config: &SlaveConfig, sets: &Sets, set: &Set, word: Option<&str>) -> Result<Way, Error> {
+    if word.is_some() || config.restore_mode == RestoreMode::Copy {
+        return Ok(Way::Copy);
+    }
+    if config.keep_backups > 0 && sets.find()?.sets.len() < 2 {
+        warn!(set = %set.name, "it is the only backup, so it is copied, and stays");
+        return Ok(Way::Copy);
+    }
+    let parent = config.data.parent().unwrap_or(Path::new("/"));
+    let is_near = files::is_same_filesystem(&set.path, parent)
+        .map_err(|error| Error::io("look at", &set.path, error))?;
+    if !is_near {
+        info!("slave_data is on another filesystem, so the set is copied");
+        return Ok(Way::Copy);
+    }
+    Ok(Way::Move)
+}

@@ -1,0 +1,130 @@
+//! `backup_manifest` in the server's own format, so that `pg_verifybackup` checks our sets.
+//!
+//! Source: the server's documentation, "Backup Manifest Format".
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::Info;
+use crate::digest::Digest;
+use crate::files::{self, Entry};
+use crate::{Error, durable};
+
+pub(crate) const FILE: &str = "backup_manifest";
+
+/// What a set amounts to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+}
+
+/// One file of a set.
+pub(crate) struct Line {
+    path: String,
+    text: String,
+}
+
+/// Reads every file of a set and puts its line of the manifest together; what the manifest leaves out is
+/// left out here.
+///
+/// # Errors
+/// A file cannot be read.
+pub(crate) fn lines(set: &Path) -> Result<(Vec<Line>, Totals), Error> {
+    let mut lines = Vec::new();
+    let mut totals = Totals::default();
+    let entries = files::walk(set).map_err(|error| Error::io("list", set, error))?;
+    for entry in entries {
+        if !entry.metadata.is_file() || is_left_out(&entry.path) {
+            continue;
+        }
+        let line = line(set, &entry)?;
+        totals.files += 1;
+        totals.bytes += entry.metadata.len();
+        lines.push(line);
+    }
+    Ok((lines, totals))
+}
+
+/// The manifest itself, WAL, and what is written after the lines are put together.
+fn is_left_out(path: &Path) -> bool {
+    path == Path::new(FILE) || path == Path::new(super::info::FILE) || path.starts_with("pg_wal")
+}
+
+fn line(set: &Path, entry: &Entry) -> Result<Line, Error> {
+    let path = set.join(&entry.path);
+    let failed = |error| Error::io("read", &path, error);
+    let (digest, size) = Digest::of_file(&path).map_err(failed)?;
+    let modified = entry.metadata.modified().map_err(failed)?;
+    let modified = Timestamp::try_from(modified).unwrap_or_default();
+    let modified = modified.strftime("%Y-%m-%d %H:%M:%S GMT").to_string();
+    let name = match entry.path.to_str() {
+        Some(name) => json!({ "Path": name }),
+        None => json!({ "Encoded-Path": hex(entry.path.as_os_str().as_encoded_bytes()) }),
+    };
+    let mut object = name;
+    object["Size"] = size.into();
+    object["Last-Modified"] = modified.into();
+    object["Checksum-Algorithm"] = "SHA256".into();
+    object["Checksum"] = digest.to_string().into();
+    Ok(Line {
+        path: entry.path.to_string_lossy().into_owned(),
+        text: object.to_string(),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Writes the manifest of a set whose `walmgr_backup.json` is in its last state.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub(crate) fn write(
+    set: &Path,
+    info: &Info,
+    mut lines: Vec<Line>,
+    major: u32,
+) -> Result<(), Error> {
+    let path = Info::path(set);
+    let metadata = std::fs::metadata(&path).map_err(|error| Error::io("read", &path, error))?;
+    lines.push(line(
+        set,
+        &Entry {
+            path: super::info::FILE.into(),
+            metadata,
+        },
+    )?);
+    lines.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut text = String::from("{ ");
+    match major {
+        ..=16 => text.push_str("\"PostgreSQL-Backup-Manifest-Version\": 1,\n"),
+        _ => {
+            let _ = writeln!(
+                text,
+                "\"PostgreSQL-Backup-Manifest-Version\": 2,\n\"System-Identifier\": {},",
+                info.system_identifier
+            );
+        }
+    }
+    text.push_str("\"Files\": [\n");
+    let files: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+    text.push_str(&files.join(",\n"));
+    let ranges = json!([{
+        "Timeline": info.timeline,
+        "Start-LSN": info.start_lsn,
+        "End-LSN": info.stop_lsn,
+    }]);
+    let _ = write!(text, "\n],\n\"WAL-Ranges\": {ranges},\n");
+    let (digest, _) = Digest::of(&mut text.as_bytes())?;
+    let _ = writeln!(text, "\"Manifest-Checksum\": \"{digest}\"}}");
+    let path = set.join(FILE);
+    durable::write(&path, text.as_bytes()).map_err(|error| Error::io("write", &path, error))
+}

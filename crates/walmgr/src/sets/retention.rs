@@ -1,0 +1,145 @@
+//! Which WAL is still needed, and purging what is not.
+
+use std::path::Path;
+
+use skytools::failpoint;
+use tracing::{debug, info};
+
+use super::{Label, Sets};
+use crate::archive::{Archive, Identity, Listing};
+use crate::config::SlaveConfig;
+use crate::names::{Segment, WalName};
+use crate::server::DataDir;
+use crate::{Error, durable};
+
+/// The first segment that somebody needs, and who.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Needed {
+    pub(crate) segment: Segment,
+    pub(crate) by: String,
+}
+
+/// The first segment that a set, a backup under way or the standby needs; `None` if nobody needs any.
+///
+/// # Errors
+/// It is not known of one of them: then nothing may be purged.
+pub(crate) fn earliest_needed(config: &SlaveConfig) -> Result<Option<Needed>, Error> {
+    let found = Sets::new(config).find()?;
+    let mut needed = Vec::new();
+    for set in &found.sets {
+        needed.push(Needed {
+            segment: set.start(),
+            by: set.name.clone(),
+        });
+    }
+    for suspect in &found.suspects {
+        let by = suspect.path.display().to_string();
+        match suspect.start {
+            Some(segment) => needed.push(Needed { segment, by }),
+            None => {
+                return Err(Error::Refused(format!(
+                    "{by} does not tell which WAL it needs ({}): nothing is purged until it is removed",
+                    suspect.problem
+                )));
+            }
+        }
+    }
+    for dir in [
+        config.data.clone(),
+        crate::files::with_suffix(&config.data, ".restoring"),
+    ] {
+        if dir.join("global/pg_control").exists() {
+            needed.push(Needed {
+                segment: restart_point(config, &dir)?,
+                by: dir.display().to_string(),
+            });
+        }
+    }
+    Ok(needed
+        .into_iter()
+        .min_by_key(|needed| needed.segment.place()))
+}
+
+/// First segment that the server in a data directory needs to start.
+fn restart_point(config: &SlaveConfig, data: &Path) -> Result<Segment, Error> {
+    // Until it is consistent for the first time, the label counts, and not the control file.
+    if data.join("backup_label").exists() {
+        return Ok(Label::read(data)?.start_segment);
+    }
+    let control = DataDir::new(data, config.bin.as_deref()).control()?;
+    control.redo_segment().ok_or_else(|| {
+        Error::Refused(format!(
+            "the control file of {} does not tell the WAL that the server needs: nothing is purged",
+            data.display()
+        ))
+    })
+}
+
+/// Deletes WAL before what is needed, and before `limit` if the server names one. Answers with the number of
+/// files.
+///
+/// Histories of timelines stay for ever: without them a standby does not find its way.
+///
+/// # Errors
+/// Something cannot be looked at, or removed: nothing that is needed is gone.
+pub(crate) fn purge(
+    config: &SlaveConfig,
+    limit: Option<Segment>,
+    dry_run: bool,
+) -> Result<usize, Error> {
+    let archive = Archive::new(&config.completed_wals);
+    let sets = Sets::new(config);
+    if Identity::read(archive.dir())?.is_none() && sets.has_marked() {
+        return Err(crate::archive::ArchiveError::LostIdentity(archive.dir().to_owned()).into());
+    }
+    let Some(needed) = earliest_needed(config)? else {
+        debug!("no set and no standby: nothing is purged");
+        return Ok(0);
+    };
+    let boundary = match limit {
+        Some(limit) if limit.place() < needed.segment.place() => limit,
+        _ => needed.segment,
+    };
+    debug!(first_needed = %needed.segment, by = %needed.by, %boundary, "purging");
+    let is_old = |name: WalName| {
+        name.segment()
+            .is_some_and(|segment| segment.place() < boundary.place())
+    };
+    // From the oldest, so that whatever is left has no hole.
+    let mut old: Vec<WalName> = Listing::read(archive.dir())?
+        .names()
+        .filter(|n| is_old(*n))
+        .collect();
+    old.sort_by_key(|name| name.segment().map(Segment::place));
+    let mut count = 0;
+    for name in old {
+        if !dry_run {
+            failpoint::step("purge.before");
+            archive.remove(name)?;
+        }
+        debug!(%name, "not needed any more");
+        count += 1;
+    }
+    if config.partial_wals.is_dir() {
+        let done = Listing::read(archive.dir())?;
+        for name in Listing::read(&config.partial_wals)?.names() {
+            let is_complete = name.segment().is_some_and(|segment| done.has(segment));
+            if !is_old(name) && !is_complete {
+                continue;
+            }
+            let path = config.partial_wals.join(name.to_string());
+            if !dry_run {
+                durable::remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+            }
+            count += 1;
+        }
+    }
+    if count > 0 {
+        let first_needed = boundary.to_string();
+        match dry_run {
+            true => info!(files = count, first_needed, "would be purged"),
+            false => info!(files = count, first_needed, "purged"),
+        }
+    }
+    Ok(count)
+}

@@ -1,0 +1,151 @@
+//! Making room for a new set, and letting old ones go.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use skytools::{failpoint, shell};
+use tracing::{info, warn};
+
+use super::{Info, Set, Sets};
+use crate::files::remove_tree;
+use crate::{Error, durable};
+
+/// Prefix of a set that is being deleted.
+const TRASH: &str = ".trash.";
+
+impl Sets {
+    /// Puts the backup under way in the place of the newest set, which becomes an older one.
+    ///
+    /// A crash in between leaves every set whole under some name.
+    pub(crate) fn commit(&self) -> Result<(), Error> {
+        let under_way = self.in_progress();
+        self.shift()?;
+        failpoint::step("commit.shifted");
+        rename(&under_way, self.full())?;
+        self.sync()?;
+        failpoint::step("commit.committed");
+        Ok(())
+    }
+
+    /// Frees the name of the newest set: each set gets the next number, as far as numbers are taken.
+    pub(crate) fn shift(&self) -> Result<(), Error> {
+        let full = self.full();
+        if !full.is_dir() {
+            return Ok(());
+        }
+        // What older installations made, and what a set cannot replace.
+        if fs::remove_dir(full).is_ok() {
+            return Ok(());
+        }
+        let free = (0..)
+            .find(|number| !self.numbered(*number).exists())
+            .unwrap_or(u32::MAX);
+        for number in (0..free).rev() {
+            rename(&self.numbered(number), &self.numbered(number + 1))?;
+        }
+        rename(full, &self.numbered(0))?;
+        self.sync()
+    }
+
+    /// Deletes the oldest sets, so that `keep` stay, and never the newest. Answers with their names; for
+    /// `dry_run` nothing is done.
+    ///
+    /// # Errors
+    /// A set cannot be deleted, or the command that archives it fails: it and newer ones stay.
+    pub(crate) fn expire(&self, keep: usize, dry_run: bool) -> Result<Vec<String>, Error> {
+        let sets = self.find()?.sets;
+        let kept = |set: &Set| set.info.as_ref().is_some_and(|info| info.keep);
+        let mut gone = Vec::new();
+        for set in sets.iter().skip(keep.max(1)).rev() {
+            if kept(set) {
+                info!(set = %set.name, "kept by its own mark");
+                continue;
+            }
+            gone.push(set.name.clone());
+            if !dry_run {
+                self.delete(set)?;
+            }
+        }
+        if !dry_run {
+            self.empty_trash();
+        }
+        Ok(gone)
+    }
+
+    fn delete(&self, set: &Set) -> Result<(), Error> {
+        if let Some(command) = &self.archive_command {
+            run_archive_command(command, &set.path)?;
+        }
+        failpoint::step("expire.archived");
+        let trash = self.parent().join(format!("{TRASH}{}", set.name));
+        remove_tree(&trash).map_err(|error| Error::io("remove", &trash, error))?;
+        rename(&set.path, &trash)?;
+        self.sync()?;
+        failpoint::step("expire.renamed");
+        remove_tree(&trash).map_err(|error| Error::io("remove", &trash, error))?;
+        info!(set = %set.name, "expired");
+        Ok(())
+    }
+
+    /// Goes on with deletions that were interrupted.
+    fn empty_trash(&self) {
+        let base = self
+            .full()
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        let prefix = format!("{TRASH}{base}");
+        for entry in fs::read_dir(self.parent()).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(&prefix)
+                && let Err(error) = remove_tree(&entry.path())
+            {
+                warn!(path = %entry.path().display(), %error, "cannot remove");
+            }
+        }
+    }
+
+    /// Removes what an earlier backup has left.
+    pub(crate) fn clear_in_progress(&self) -> Result<(), Error> {
+        let under_way = self.in_progress();
+        if !under_way.exists() {
+            return Ok(());
+        }
+        let what = match Info::read(&under_way) {
+            Ok(Some(info)) => info.start_time,
+            _ => "unknown time".to_owned(),
+        };
+        warn!(path = %under_way.display(), started = %what, "removing what an earlier backup has left");
+        remove_tree(&under_way).map_err(|error| Error::io("remove", &under_way, error))
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        let parent = self.parent();
+        durable::sync_dir(parent).map_err(|error| Error::io("sync", parent, error))
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::rename(from, to).map_err(|error| Error::io("rename", from, error))
+}
+
+/// The command of the configuration, with `$BACKUPDIR` in its text and in its environment.
+fn run_archive_command(command: &str, set: &Path) -> Result<(), Error> {
+    let quoted = shell::quote(set);
+    let text = command.replace("$BACKUPDIR", &quoted.to_string_lossy());
+    info!(command = %text, "archiving a set before it goes");
+    let failed = |problem: String| Error::Program {
+        what: format!("archive_command for {}", set.display()),
+        problem,
+    };
+    let status = Command::new("sh")
+        .args(["-c", &text])
+        .env("BACKUPDIR", set)
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|error| failed(error.to_string()))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(failed(format!("{status}; the set stays"))),
+    }
+}

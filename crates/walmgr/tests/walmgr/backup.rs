@@ -1,0 +1,225 @@
+//! `backup`: a set is whole, or none.
+
+use std::fs;
+
+use testkit::{TestResult, wait_until};
+
+use crate::{PATIENCE, Site};
+
+/// Steps of the master's side.
+const STEPS: [&str; 7] = [
+    "backup.started",
+    "backup.begun",
+    "backup.data",
+    "backup.tablespace",
+    "backup.copied",
+    "backup.stopped",
+    "backup.committed",
+];
+
+/// Steps of the slave's side.
+const SLAVE_STEPS: [&str; 6] = [
+    "commit.labelled",
+    "commit.synced",
+    "commit.ready",
+    "commit.shifted",
+    "commit.committed",
+    "expire.renamed",
+];
+
+/// A master with rows, a tablespace, and a first backup.
+fn site() -> TestResult<Site> {
+    let mut site = Site::with(false, "keep_backups = 2")?;
+    site.set_up()?;
+    let space = site.path("space");
+    fs::create_dir(&space)?;
+    site.owner.give(&space)?;
+    let mut db = site.db()?;
+    db.batch_execute(&format!(
+        "create tablespace space location '{}'",
+        space.display()
+    ))?;
+    db.batch_execute(
+        "create table t (id int); insert into t select generate_series(1, 100); \
+         create table s (id int) tablespace space; insert into s select generate_series(1, 100)",
+    )?;
+    site.on_master("backup")?;
+    Ok(site)
+}
+
+fn sets(site: &Site) -> TestResult<Vec<String>> {
+    let names = site.names_in(&site.path("ship"))?;
+    Ok(names
+        .into_iter()
+        .filter(|name| name.contains("data.master"))
+        .collect())
+}
+
+/// Verifies a set by the server's own program.
+fn verify(site: &Site, set: &str) -> TestResult {
+    let program = site.master.bindir().join("pg_verifybackup");
+    if !program.exists() {
+        return Ok(());
+    }
+    let output = site
+        .master
+        .command("pg_verifybackup")
+        .arg("-n")
+        .arg(site.shipped(set))
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{set}: {said}");
+    Ok(())
+}
+
+#[test]
+fn death_at_any_step_leaves_the_sets_whole() -> TestResult {
+    let site = site()?;
+    let mut db = site.db()?;
+    let sides = STEPS.iter().map(|step| (step, true));
+    for (step, is_ours) in sides.chain(SLAVE_STEPS.iter().map(|step| (step, false))) {
+        let output = site
+            .program("master.ini backup")
+            .env("FAILPOINTS", format!("{step}=return(kill)"))
+            .output()?;
+        let code = if is_ours { None } else { Some(1) };
+        assert_eq!(output.status.code(), code, "{step}: {}", output.stderr);
+        // The server has forgotten it, and so has the lock.
+        let holder = "select count(*) from pg_stat_activity where query like '%backup_st%' \
+                      and pid <> pg_backend_pid()";
+        wait_until("the server to forget the backup", PATIENCE, || {
+            Ok(db.query_one(holder, &[])?.get::<_, i64>(0) == 0)
+        })?;
+        for set in sets(&site)?
+            .iter()
+            .filter(|set| !set.ends_with(".inprogress"))
+        {
+            if !set.starts_with(".trash") {
+                verify(&site, set)?;
+            }
+        }
+        let list = site.on_slave("listbackups")?.stdout;
+        assert!(list.contains("FullBackup"), "{step}: {list}");
+    }
+    wait_until("the lock to be free", PATIENCE, || {
+        Ok(site.program("master.ini backup").output()?.status.success())
+    })?;
+    assert_eq!(sets(&site)?, ["data.master", "data.master.0"]);
+    verify(&site, "data.master")?;
+    let list = site.on_master("listbackups")?.stdout;
+    assert!(
+        list.starts_with("\nList of backups:\n\nBackup set      Timestamp"),
+        "{list}"
+    );
+    let mut lines = list.lines().skip(5);
+    assert!(
+        lines
+            .next()
+            .is_some_and(|line| line.starts_with("data.master     2")),
+        "{list}"
+    );
+    let json = site.on_master("listbackups --json")?.stdout;
+    assert!(json.contains("\"state\": \"done\""), "{json}");
+    Ok(())
+}
+
+#[test]
+fn a_set_restores_beside_the_live_master_and_touches_nothing_of_it() -> TestResult {
+    let site = site()?;
+    let mut db = site.db()?;
+    let before: String = db
+        .query_one("select pg_relation_filepath('s')", &[])?
+        .get(0);
+    db.batch_execute("insert into s select generate_series(101, 200)")?;
+    site.switch(&mut db)?;
+    site.on_slave("restore data.master")?;
+    let mut standby = site.standby()?;
+    wait_until("the standby to have all rows", PATIENCE, || {
+        let row = standby.query_one("select count(*) from s", &[])?;
+        Ok(row.get::<_, i64>(0) == 200)
+    })?;
+    let location: String = standby
+        .query_one(
+            "select pg_tablespace_location(oid) from pg_tablespace where spcname = 'space'",
+            &[],
+        )?
+        .get(0);
+    assert!(
+        location.starts_with(&site.path("slave/tmpspc").display().to_string()),
+        "{location}"
+    );
+    drop(standby);
+    site.on_slave("boot")?;
+    let mut new = site.standby()?;
+    new.batch_execute("delete from s; insert into t values (0)")?;
+    new.batch_execute("checkpoint")?;
+    // The master has what it had, in the files it had.
+    assert_eq!(
+        db.query_one("select count(*) from s", &[])?
+            .get::<_, i64>(0),
+        200
+    );
+    let after: String = db
+        .query_one("select pg_relation_filepath('s')", &[])?
+        .get(0);
+    assert_eq!(after, before);
+    // The set is still there, and the new primary is not replaced by accident.
+    verify(&site, "data.master")?;
+    let line = "slave.ini restore data.master";
+    site.refused(line, "is a primary and not a standby")?;
+    site.program(&format!("{line} --force")).succeed()?;
+    let mut standby = site.standby()?;
+    assert!(
+        standby
+            .query_one("select pg_is_in_recovery()", &[])?
+            .get::<_, bool>(0)
+    );
+    assert!(site.path("slave.0/PG_VERSION").exists());
+    Ok(())
+}
+
+#[test]
+fn two_backups_do_not_run_at_once() -> TestResult {
+    let site = site()?;
+    let held = site.path("held");
+    let running = site
+        .program("master.ini backup")
+        .env(
+            "FAILPOINTS",
+            format!("backup.begun=return(hold:{})", held.display()),
+        )
+        .spawn()?;
+    wait_until("the first to run", PATIENCE, || Ok(held.exists()))?;
+    site.refused("master.ini backup", "the backup lock is held by pid")?;
+    site.refused("slave.ini restore", "a backup is running")?;
+    let mut running = running;
+    running.kill()?;
+    // Whatever it was doing, it does not hold the next one up.
+    wait_until("the lock to be free", PATIENCE, || {
+        Ok(site.program("master.ini backup").output()?.status.success())
+    })?;
+    assert!(!site.archived("BACKUPLOCK").exists());
+    site.on_slave("xlock 1")?;
+    let output = site.program("slave.ini xlock 2").output()?;
+    assert_eq!(
+        (output.status.code(), output.stdout.as_str()),
+        (Some(1), "1\n")
+    );
+    site.on_slave("xrelease")?;
+    site.on_slave("xrelease")?;
+    Ok(())
+}
+
+#[test]
+fn a_backup_that_cannot_work_is_refused_before_it_begins() -> TestResult {
+    let site = Site::new()?;
+    site.refused("master.ini backup", "archive_mode is off: run setup")?;
+    let mut site = site;
+    site.set_up()?;
+    site.refused("slave.ini backup", "run it on the master")?;
+    site.refused("--set master_data=/tmp master.ini backup", "pg_controldata")?;
+    let shown = site.on_master("backup -n")?.stdout;
+    assert!(shown.contains("would take the backup lock"), "{shown}");
+    assert_eq!(sets(&site)?, [""; 0]);
+    Ok(())
+}

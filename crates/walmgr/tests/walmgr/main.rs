@@ -1,0 +1,16 @@
+//! The program on real servers, on one machine: a slave directory beside the master, or behind ssh.
+
+mod archive;
+mod backup;
+mod config;
+mod failover;
+mod restore_command;
+mod retention;
+mod site;
+
+use std::time::Duration;
+
+pub(crate) use site::Site;
+
+/// Longest wait for anything that has to happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
