@@ -5,7 +5,7 @@
 //! * a connection: [`conninfo`], [`tls`], [`db`]
 //! * text the server understands: [`quote`], [`copy`], [`mod@array`], [`urlencode`], [`sql`], [`partial`];
 //!   a row of any of these is a [`record`], and becomes a [`statement`]
-//! * the catalog: [`table`], [`dbstruct`], [`snapshot`], [`install`]; between servers: [`full_copy`]
+//! * the catalog: [`table`], [`shape`], [`dbstruct`], [`snapshot`], [`install`]; between servers: [`full_copy`]
 #![warn(missing_docs)]
 
 pub mod app;
@@ -26,6 +26,7 @@ pub mod pidfile;
 pub mod process;
 pub mod quote;
 pub mod record;
+pub mod shape;
 pub mod shell;
 mod skylog;
 pub mod snapshot;

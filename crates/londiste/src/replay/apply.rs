@@ -411,7 +411,7 @@ impl Applier {
         let tables: Vec<Emptied<'_>> = (places.into_iter())
             .map(|place| Emptied {
                 table: &self.tables[place].table,
-                partitioned: self.target(place).partitioned,
+                partitioned: self.target(place).is_partitioned(),
             })
             .collect();
         truncate::empty(tx, &tables, events, self.manner.truncate_cascade)
@@ -428,7 +428,7 @@ fn push_partial(text: &mut String, table: &str, target: &Target, event: EventRef
     let Ok(data) = std::str::from_utf8(data) else {
         return false;
     };
-    let only = if target.partitioned { "" } else { "only " };
+    let only = if target.is_partitioned() { "" } else { "only " };
     let parts = match kind {
         b'I' => ["insert into ", "", table, " "],
         b'U' => ["update ", only, table, " set "],

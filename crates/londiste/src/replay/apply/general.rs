@@ -34,7 +34,7 @@ type Column<'a> = (&'a [u8], Option<&'a [u8]>);
 pub(super) fn statement(table: &str, target: &Target, row: &RowEvent<'_>) -> Statement {
     let keys: Vec<Column<'_>> = row.keys.iter().collect();
     let values: Vec<Column<'_>> = row.values.iter().collect();
-    let only = if target.partitioned { "" } else { "only " };
+    let only = if target.is_partitioned() { "" } else { "only " };
     let mut sql = Builder::default();
     match row.op {
         // Tables are emptied together: `truncate`.
@@ -248,8 +248,7 @@ mod tests {
 
     #[test]
     fn partitioned_tables_are_written_without_only() {
-        let mut target = Target::default();
-        target.partitioned = true;
+        let target = Target::partitioned();
         assert_eq!(
             text(&target, "D:id", "id=1"),
             "delete from public.t where id='1';\n"
