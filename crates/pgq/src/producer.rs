@@ -18,13 +18,12 @@
 //! # }
 //! ```
 
-use std::io::Write;
 use std::str::FromStr;
 
-use postgres::CopyInWriter;
 use postgres::types::Type;
+use skytools::copy_in::CopyIn;
 use skytools::db::{During, GenericClient, Text, Tx};
-use skytools::{copy, quote};
+use skytools::quote;
 
 use crate::{Error, EventId, QueueName};
 
@@ -185,12 +184,8 @@ impl FromStr for Field {
 /// Needs the right to insert into the event tables. The events are there when the transaction
 /// commits; dropped before [`BulkInsert::finish`], it leaves the transaction failed.
 pub struct BulkInsert<'a> {
-    writer: CopyInWriter<'a>,
-    buffer: Vec<u8>,
+    copy: CopyIn<'a>,
 }
-
-/// Rows are sent in pieces of this size.
-const BUFFER_BYTES: usize = 64 * 1024;
 
 impl<'a> BulkInsert<'a> {
     /// Begins; each row will have the values of `fields`, in this order.
@@ -222,8 +217,7 @@ impl<'a> BulkInsert<'a> {
         let columns: Vec<&str> = fields.iter().map(|field| field.column()).collect();
         let sql = format!("copy {table} ({}) from stdin", columns.join(", "));
         Ok(BulkInsert {
-            writer: tx.copy_in(&sql).during("copy events into the queue")?,
-            buffer: Vec::new(),
+            copy: CopyIn::begin(tx, &sql, "copy events into the queue")?,
         })
     }
 
@@ -232,26 +226,15 @@ impl<'a> BulkInsert<'a> {
     /// # Errors
     /// The connection is gone, or the server has refused an earlier event.
     pub fn push(&mut self, values: &[Option<&[u8]>]) -> Result<(), Error> {
-        copy::row(values, &mut self.buffer);
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.send()?;
-        }
-        Ok(())
+        Ok(self.copy.row(values)?)
     }
 
     /// Ends; returns how many events were put in.
     ///
     /// # Errors
     /// The server refuses an event.
-    pub fn finish(mut self) -> Result<u64, Error> {
-        self.send()?;
-        Ok(self.writer.finish().during("copy events into the queue")?)
-    }
-
-    fn send(&mut self) -> Result<(), Error> {
-        self.writer.write_all(&self.buffer).map_err(Error::Copy)?;
-        self.buffer.clear();
-        Ok(())
+    pub fn finish(self) -> Result<u64, Error> {
+        Ok(self.copy.finish()?)
     }
 }
 

@@ -5,7 +5,8 @@
 //! * a connection: [`conninfo`], [`tls`], [`db`]
 //! * text the server understands: [`quote`], [`copy`], [`mod@array`], [`urlencode`], [`sql`], [`partial`];
 //!   a row of any of these is a [`record`], and becomes a [`statement`]
-//! * the catalog: [`table`], [`shape`], [`dbstruct`], [`snapshot`], [`install`]; between servers: [`full_copy`]
+//! * the catalog: [`table`], [`shape`], [`dbstruct`], [`snapshot`], [`install`]; rows: [`copy_in`]; between
+//!   servers: [`full_copy`]
 #![warn(missing_docs)]
 
 pub mod app;
@@ -13,6 +14,7 @@ pub mod array;
 pub mod config;
 pub mod conninfo;
 pub mod copy;
+pub mod copy_in;
 pub mod daemon;
 pub mod db;
 pub mod dbstruct;

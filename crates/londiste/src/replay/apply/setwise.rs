@@ -1,17 +1,14 @@
 //! Statements that change many rows at once.
 
 use std::cmp::Ordering;
-use std::io::Write;
 
 use postgres::types::{ToSql, Type};
+use skytools::copy_in::CopyIn;
 use skytools::db::{DbError, During, TextValue, Tx};
 
 use super::class::Target;
 use super::literal::{Scanner, Value};
 use super::plan::{Apart, Net, Row, Update, insert};
-
-/// Rows are given to COPY in pieces of so many bytes.
-const PIECE: usize = 128 * 1024;
 
 /// Rows of one statement.
 const ROWS: usize = 50_000;
@@ -245,47 +242,21 @@ fn update(
     )
 }
 
-/// A COPY into a table, filled piece by piece.
-struct Copy<'t> {
-    writer: postgres::CopyInWriter<'t>,
-    piece: Vec<u8>,
+fn begin_copy<'t>(
+    tx: &'t mut Tx<'_>,
+    table: &str,
+    target: &Target,
+    columns: &[usize],
+) -> Result<CopyIn<'t>, DbError> {
+    let names: Vec<String> = columns.iter().map(|place| name(target, *place)).collect();
+    let sql = format!("copy {table} ({}) from stdin", names.join(","));
+    CopyIn::begin(tx, &sql, "insert events at once")
 }
 
-impl<'t> Copy<'t> {
-    fn begin(
-        tx: &'t mut Tx<'_>,
-        table: &str,
-        target: &Target,
-        columns: &[usize],
-    ) -> Result<Copy<'t>, DbError> {
-        let names: Vec<String> = columns.iter().map(|place| name(target, *place)).collect();
-        let sql = format!("copy {table} ({}) from stdin", names.join(","));
-        Ok(Copy {
-            writer: tx.copy_in(&sql).during("begin to insert events at once")?,
-            piece: Vec::with_capacity(PIECE * 2),
-        })
-    }
-
-    fn push(&mut self, separator: u8, value: Value<'_>) -> Result<(), DbError> {
-        value.push_copy(&mut self.piece);
-        self.piece.push(separator);
-        if self.piece.len() >= PIECE {
-            self.send()?;
-        }
-        Ok(())
-    }
-
-    fn send(&mut self) -> Result<(), DbError> {
-        let sent = self.writer.write_all(&self.piece);
-        self.piece.clear();
-        sent.map_err(|error| DbError::in_copy("insert events at once", error))
-    }
-
-    fn finish(mut self) -> Result<(), DbError> {
-        self.send()?;
-        self.writer.finish().during("insert events at once")?;
-        Ok(())
-    }
+fn push(copy: &mut CopyIn<'_>, value: Value<'_>, separator: u8) -> Result<(), DbError> {
+    value.push_copy(copy.text());
+    copy.text().push(separator);
+    copy.sent()
 }
 
 fn copy_rows(
@@ -300,11 +271,11 @@ fn copy_rows(
         if columns.is_empty() {
             return Err(Failure::Apart);
         }
-        let mut copy = Copy::begin(tx, table, target, &columns)?;
+        let mut copy = begin_copy(tx, table, target, &columns)?;
         for row in rows {
             for (number, (_, value)) in row.iter().enumerate() {
                 let last = number + 1 == row.len();
-                copy.push(if last { b'\n' } else { b'\t' }, *value)?;
+                push(&mut copy, *value, if last { b'\n' } else { b'\t' })?;
             }
         }
         copy.finish()?;
@@ -350,7 +321,7 @@ fn copy_alike(
         let rows = rows.iter().map(|row| insert(target, row).ok_or(Apart));
         return copy_rows(tx, table, target, &rows.collect::<Result<Vec<_>, _>>()?);
     }
-    let mut copy = Copy::begin(tx, table, target, &columns)?;
+    let mut copy = begin_copy(tx, table, target, &columns)?;
     for row in rows {
         let mut scanner = Scanner::new(&row[head.len()..]);
         for number in 1..=columns.len() {
@@ -359,10 +330,11 @@ fn copy_alike(
             if !scanner.eat(if last { b")" } else { b"," }) || last && !scanner.is_at_end() {
                 return Err(Failure::Apart);
             }
-            copy.push(if last { b'\n' } else { b'\t' }, value)?;
+            push(&mut copy, value, if last { b'\n' } else { b'\t' })?;
         }
     }
-    Ok(copy.finish()?)
+    copy.finish()?;
+    Ok(())
 }
 
 /// Places of the columns in the head of an insert.
