@@ -10,6 +10,7 @@ const PROGRAMS: &[&str] = &[
     "londiste",
     "queue_mover",
     "queue_splitter",
+    "bulk_loader",
     "scriptmgr",
 ];
 

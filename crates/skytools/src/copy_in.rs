@@ -25,11 +25,7 @@ impl<'t> CopyIn<'t> {
     ///
     /// # Errors
     /// The server refuses it, or the connection is gone.
-    pub fn begin(
-        tx: &'t mut Tx<'_>,
-        sql: &str,
-        step: &'static str,
-    ) -> Result<CopyIn<'t>, DbError> {
+    pub fn begin(tx: &'t mut Tx<'_>, sql: &str, step: &'static str) -> Result<CopyIn<'t>, DbError> {
         Ok(CopyIn {
             writer: tx.copy_in(sql).during(step)?,
             piece: Vec::with_capacity(PIECE_BYTES * 2),

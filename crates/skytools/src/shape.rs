@@ -231,10 +231,7 @@ pub enum ShapeError {
 ///
 /// # Errors
 /// The server did not answer.
-pub fn look_up(
-    tx: &mut Tx<'_>,
-    tables: &[&TableName],
-) -> Result<Vec<Option<Shape>>, ShapeError> {
+pub fn look_up(tx: &mut Tx<'_>, tables: &[&TableName]) -> Result<Vec<Option<Shape>>, ShapeError> {
     let schemas: Vec<&str> = tables.iter().map(|table| table.schema()).collect();
     let names: Vec<&str> = tables.iter().map(|table| table.name()).collect();
     let rows = tx

@@ -2,6 +2,7 @@
 
 mod capture;
 mod measure;
+mod movers;
 mod queue;
 mod replication;
 mod report;
@@ -27,6 +28,7 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     Capture(capture::Args),
+    Movers(movers::Args),
     Queue(queue::Args),
     Replication(replication::Args),
 }
@@ -63,6 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     packages::ensure(&[Need::Server], &interrupt)?;
     let (report, common) = match &args.what {
         What::Capture(args) => (capture::run(args, &interrupt)?, &args.common),
+        What::Movers(args) => (movers::run(args, &interrupt)?, &args.common),
         What::Queue(args) => (queue::run(args, &interrupt)?, &args.common),
         What::Replication(args) => (replication::run(args, &interrupt)?, &args.common),
     };

@@ -95,8 +95,9 @@ impl Target {
     fn find_key(&self) -> Option<Vec<usize>> {
         let unique = self.shape.unique.first()?;
         let numbers = unique.columns.iter();
-        let places: Option<Vec<usize>> =
-            numbers.map(|number| self.shape.place_of_number(*number)).collect();
+        let places: Option<Vec<usize>> = numbers
+            .map(|number| self.shape.place_of_number(*number))
+            .collect();
         let exact = |place: &usize| {
             let column = &self.shape.columns[*place];
             column.exact != Exact::No && column.listable

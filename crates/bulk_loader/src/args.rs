@@ -1,0 +1,36 @@
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use pgq::mover::MoverArgs;
+use skytools::app::{CommonArgs, Program, Service};
+
+/// Apply the row events of a queue to tables, in bulk
+///
+/// The changes of a row in a batch become one. See `--ini` for a sample.
+#[derive(Debug, Parser)]
+#[command(name = "bulk_loader", infer_long_args = true)]
+pub struct Args {
+    /// Configuration file
+    #[arg(value_name = "INI")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    pub(crate) mover: MoverArgs,
+}
+
+impl Program for Args {
+    const SERVICE: Service = Service {
+        name: "bulk_loader",
+        sections: &["bulk_loader", "bulk_loader3"],
+        sample: include_str!("../../../examples/bulk_loader.ini"),
+    };
+
+    fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+
+    fn config_path(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+}

@@ -1,0 +1,124 @@
+//! Events that cannot be applied, TRUNCATE, and configurations that make no sense.
+
+use testkit::{TestResult, tick};
+
+use crate::{content, load, put, site};
+
+/// Events that are wrong, each with what is wrong with it.
+const BAD: [(&str, &str, &str); 9] = [
+    ("X:id", "id=1&v=x", "is no operation on a row"),
+    ("", "id=1", "is no operation on a row"),
+    ("I", "id=1", "does not hold the whole row"),
+    ("I:a:b", "id=1", "key column a:b is missing"),
+    ("U:gone", "id=1&v=x", "key column gone is missing"),
+    ("I:id", "id=%zz", "Invalid hex code"),
+    ("I:id", "", "without columns"),
+    (
+        "U:other",
+        "id=1&other=2",
+        "has no column other, which is part of the key",
+    ),
+    ("R", "", "truncated"),
+];
+
+#[test]
+fn bad_events_block_or_are_left_out_or_put_aside() -> TestResult {
+    let site = site()?;
+    let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
+    site.drain("mover")?;
+    dst.batch_execute("create table t (id int primary key, v text)")?;
+    for (kind, data, why) in BAD {
+        put(
+            &mut src,
+            "public.t",
+            &[("I:id", "id=7&v=x"), (kind, data), ("I:id", "id=8&v=x")],
+        )?;
+        tick(&mut src, "from")?;
+        site.write("mover", "")?;
+        site.refused("mover.ini --once", why)?;
+        assert!(content(&mut dst, "t")?.is_empty(), "{kind}");
+        site.write("mover", "bad_event = quarantine")?;
+        site.drain("mover")?;
+        assert_eq!(content(&mut dst, "t")?, ["(7,x)", "(8,x)"], "{kind}");
+        let aside: String = dst
+            .query_one(
+                "select reason from pgq_ext.bad_event order by ev_id desc limit 1",
+                &[],
+            )?
+            .get(0);
+        assert!(aside.contains(why), "{kind}: {aside}");
+        dst.batch_execute("truncate t")?;
+    }
+    src.batch_execute(
+        "select pgq.insert_event('from', null, 'id=1', 'public.t', null, null, null);
+         select pgq.insert_event('from', 'I:id', null, 'public.t', null, null, null);
+         select pgq.insert_event('from', 'I:id', 'id=1&v=x', null, null, null, null)",
+    )?;
+    tick(&mut src, "from")?;
+    load(&site, "bad_event = skip", &[("I:id", "id=9&v=x")])?;
+    assert_eq!(content(&mut dst, "t")?, ["(9,x)"]);
+    let aside: i64 = dst
+        .query_one("select count(*) from pgq_ext.bad_event", &[])?
+        .get(0);
+    assert_eq!(usize::try_from(aside)?, BAD.len());
+    Ok(())
+}
+
+#[test]
+fn a_truncate_empties_the_table_where_it_is_applied() -> TestResult {
+    let site = site()?;
+    let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
+    site.drain("mover")?;
+    dst.batch_execute(
+        "create table t (id int primary key, v text); insert into t values (1, 'old')",
+    )?;
+    let events = [
+        ("U:id", "id=1&v=new"),
+        ("I:id", "id=2&v=new"),
+        ("R", ""),
+        ("I:id", "id=3&v=new"),
+    ];
+    load(&site, "truncate = apply", &events)?;
+    assert_eq!(content(&mut dst, "t")?, ["(3,new)"]);
+    load(
+        &site,
+        "truncate = ignore",
+        &[("R", ""), ("I:id", "id=4&v=new")],
+    )?;
+    assert_eq!(content(&mut dst, "t")?, ["(3,new)", "(4,new)"]);
+
+    // Rows of another table would go with those of this one.
+    put(&mut src, "public.t", &[("R", "")])?;
+    tick(&mut src, "from")?;
+    site.write(
+        "mover",
+        "truncate = apply\nremap_tables = public.other:public.t",
+    )?;
+    site.refused(
+        "mover.ini --once",
+        "public.t was truncated, but other tables go to public.t, too",
+    )?;
+    Ok(())
+}
+
+#[test]
+fn keys_of_the_configuration_that_make_no_sense_are_refused_at_the_start() -> TestResult {
+    let site = site()?;
+    for (line, why) in [
+        ("load_method = 3", "load_method is none of 0, 1, 2"),
+        ("load_method = x", "load_method"),
+        ("merge_mode = both", "merge_mode"),
+        (
+            "remap_tables = a, b:c",
+            "\"a\" is not of the form old_table:new_table",
+        ),
+        ("pkey_map = a", "table:column+column"),
+        ("missing_table = create", "missing_table"),
+        ("batch_memory_limit = -1", "batch_memory_limit"),
+        ("bad_event = ignore", "bad_event"),
+    ] {
+        site.write("mover", line)?;
+        site.refused("mover.ini", why)?;
+    }
+    Ok(())
+}
