@@ -10,6 +10,7 @@ const PROGRAMS: &[&str] = &[
     "londiste",
     "queue_mover",
     "queue_splitter",
+    "table_dispatcher",
     "bulk_loader",
     "scriptmgr",
 ];

@@ -31,6 +31,7 @@ mod template;
 use std::collections::HashSet;
 use std::time::Instant;
 
+use postgres::error::SqlState;
 use postgres::types::Type;
 use skytools::db::{Connection, During, GenericClient, Tx};
 use skytools::table::TableName;
@@ -100,14 +101,32 @@ impl Partitions {
     /// # Errors
     /// It cannot: an interval, or a time zone.
     pub fn check(&self, db: &mut impl GenericClient) -> Result<(), PartitionError> {
-        db.query_typed(
-            "select pg_catalog.timezone(nullif($1, ''), pg_catalog.now()), nullif($2, '')::interval",
-            &[
-                (&self.config.partition_timezone, Type::TEXT),
-                (&self.config.retention_period, Type::TEXT),
-            ],
-        )
-        .during("use partition_timezone and retention_period")?;
+        let PartitionConfig {
+            partition_timezone: zone,
+            retention_period: period,
+            ..
+        } = &self.config;
+        for (key, value, sql) in [
+            (
+                "partition_timezone",
+                zone,
+                "select pg_catalog.timezone($1, pg_catalog.now()) is not null",
+            ),
+            ("retention_period", period, "select $1::interval > '0'"),
+        ] {
+            if value.is_empty() {
+                continue;
+            }
+            let row = db.query_typed_one(sql, &[(value, Type::TEXT)]);
+            let is_wrong = |code: &SqlState| code.code().starts_with("22");
+            let why = match row.during(format!("look at {key}")) {
+                Ok(row) if row.get(0) => continue,
+                Ok(_) => "it has to be more than 0".to_owned(),
+                Err(error) if error.sql_state().is_some_and(is_wrong) => error.reason(),
+                Err(error) => return Err(error.into()),
+            };
+            return Err(PartitionError::Key { key, why });
+        }
         Ok(())
     }
 

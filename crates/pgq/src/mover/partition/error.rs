@@ -6,6 +6,14 @@ use skytools::table::TableName;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PartitionError {
+    /// A key whose value the server cannot use.
+    #[error("{key}: {why}")]
+    Key {
+        /// The key.
+        key: &'static str,
+        /// What the server says of it.
+        why: String,
+    },
     /// A name that the server would cut.
     #[error(
         "name {name} has {bytes} bytes, and the server cuts names at 63: two tables could become one; \

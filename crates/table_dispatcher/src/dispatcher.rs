@@ -1,0 +1,274 @@
+use jiff::tz::TimeZone;
+use pgq::consumer::{ConsumerConfig, OpenBatch};
+use pgq::mover::partition::{PartStyle, PartitionConfig, PartitionError, Partitions};
+use pgq::mover::row::{RowConfig, Rows};
+use pgq::mover::{Mover, Report};
+use postgres::types::Type;
+use skytools::config::Both;
+use skytools::db::{Connection, During, Tx};
+use skytools::quote;
+use skytools::table::{self, TableName};
+use tracing::info;
+
+use crate::config::PartField;
+use crate::label::Labels;
+use crate::loader::{Lacking, Loader, Todo};
+use crate::sorter::{Put, Sorter};
+use crate::{Config, Error};
+
+/// Appends the rows of each batch to a table, or to its partitions.
+pub(crate) struct TableDispatcher {
+    config: Config,
+    row_config: RowConfig,
+    partitions: Partitions,
+    labels: Labels,
+    /// Zone of the names of partitions, if it is set.
+    zone: Option<TimeZone>,
+    /// There from the first look at both servers on.
+    rows: Option<Rows>,
+    todo: Todo,
+    /// Key columns of rows seen last.
+    keys: Vec<String>,
+}
+
+impl TableDispatcher {
+    /// Column of the target that partitions are by, if the server is to know.
+    fn bounds(&self) -> Option<&str> {
+        match &self.config.part_field {
+            Some(PartField::Column(name)) => self.config.fields.target_of(name),
+            _ => None,
+        }
+    }
+}
+
+impl Mover for TableDispatcher {
+    type Config = Both<Config, Both<PartitionConfig, RowConfig>>;
+    type Error = Error;
+
+    fn new(Both(config, Both(partitions, row_config)): Self::Config) -> Result<Self, Error> {
+        let zone = match partitions.partition_timezone.as_str() {
+            "" => None,
+            name => Some(zone(name)?),
+        };
+        let by_event_time = config.part_field == Some(PartField::EventTime);
+        let style = partitions.part_style;
+        let strict = config.part_strict || by_event_time;
+        let dispatcher = TableDispatcher {
+            labels: Labels {
+                method: config.part_method,
+                strict,
+                zones: zone
+                    .clone()
+                    .filter(|_| by_event_time)
+                    .map(|zone| (zone.clone(), zone)),
+            },
+            partitions: Partitions::new(partitions, ""),
+            config,
+            row_config,
+            zone,
+            rows: None,
+            todo: Todo::default(),
+            keys: Vec::new(),
+        };
+        if dispatcher.config.part_field.is_some() && style != PartStyle::Template {
+            if !strict {
+                return Err(Error::Keys(
+                    "part_strict = 0 goes with part_style = template only",
+                ));
+            }
+            if style == PartStyle::Declarative && dispatcher.bounds().is_none() {
+                return Err(Error::Keys(
+                    "part_style = declarative needs a part_field that is a column of the target",
+                ));
+            }
+        }
+        Ok(dispatcher)
+    }
+
+    fn check(
+        &mut self,
+        consumer: &ConsumerConfig,
+        source: &mut Connection,
+        target: &mut Connection,
+    ) -> Result<(), Error> {
+        self.rows = Some(Rows::open(&self.row_config, consumer, source, target)?);
+        self.partitions.check(&mut **target)?;
+        let style = self.partitions.config().part_style;
+        if style != PartStyle::Template
+            && let Some(column) = self.bounds()
+            && self
+                .partitions
+                .is_zoned(&mut **target, &self.config.dest_table, column)?
+        {
+            let row = target
+                .query_typed_one("select pg_catalog.current_setting('TimeZone')", &[])
+                .during("ask for the time zone")?;
+            let session = zone(row.get(0))?;
+            let names = self.zone.clone().unwrap_or_else(|| session.clone());
+            self.labels.zones = Some((names, session));
+        }
+        Ok(())
+    }
+
+    fn prepare(
+        &mut self,
+        batch: &mut OpenBatch<'_>,
+        target: &mut Tx<'_>,
+        report: &mut Report,
+    ) -> Result<bool, Error> {
+        let todo = std::mem::take(&mut self.todo);
+        let mut made = false;
+        for wanted in &todo.tables {
+            if self.partitions.ensure(target, wanted)? {
+                info!("created table {}", wanted.table);
+                report.created(&wanted.table.to_string());
+                made = true;
+            }
+        }
+        for column in &todo.columns {
+            add_column(batch.source()?, target, column)?;
+            report.created(&format!("{}.{}", column.table, column.column));
+            made = true;
+        }
+        Ok(made)
+    }
+
+    fn apply(
+        &mut self,
+        batch: &mut OpenBatch<'_>,
+        target: &mut Tx<'_>,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        let bounds = self.bounds().map(str::to_owned);
+        let rows = self.rows.as_ref().expect("the servers are looked at first");
+        let cutoff = self.partitions.cutoff(&mut **target)?;
+        let mut sorter = Sorter::new(&self.config, rows, &self.labels, cutoff.as_deref());
+        let mut loader = Loader::new(&self.config, &mut self.partitions, bounds.as_deref());
+        let mut refused = rows.refused();
+        let (mut events, mut skipped) = (0, 0);
+        batch.stream(|event| {
+            events += 1;
+            match sorter.put(&event) {
+                Ok(Put::Waits) => {}
+                Ok(Put::Full(key)) => {
+                    sorter.take(key, |piece| loader.load(target, piece, report))?;
+                    report.progress(events);
+                }
+                Ok(Put::AllFull) => {
+                    sorter.take_all(|piece| loader.load(target, piece, report))?;
+                    report.progress(events);
+                }
+                Ok(Put::Skipped) => skipped += 1,
+                Err(reason) => refused.take(&event, &reason, target, report)?,
+            }
+            Ok::<(), Error>(())
+        })?;
+        sorter.take_all(|piece| loader.load(target, piece, report))?;
+        self.todo = loader.finish();
+        if !self.todo.is_empty() {
+            return Err(Error::Unprepared);
+        }
+        refused.finish(target)?;
+        if skipped > 0 {
+            report.of(&self.config.dest_table.to_string()).skipped += skipped;
+        }
+        if let Some(keys) = sorter.keys() {
+            self.keys = keys.to_vec();
+        }
+        Ok(())
+    }
+
+    fn maintain(&mut self, target: &mut Connection) -> Result<(), Error> {
+        if self.config.part_field.is_none() || !self.labels.strict {
+            return Ok(());
+        }
+        let (parent, period) = (&self.config.dest_table, self.config.part_method.period());
+        let bounds = self.bounds().map(str::to_owned);
+        let made =
+            (self.partitions).precreate(target, parent, period, bounds.as_deref(), &self.keys)?;
+        for table in made {
+            info!("created table {table} ahead");
+        }
+        self.partitions
+            .retire(target, std::slice::from_ref(parent))?;
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.partitions.forget();
+        self.todo = Todo::default();
+    }
+
+    fn as_queue_error(error: &Error) -> Option<&pgq::Error> {
+        match error {
+            Error::Queue(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn is_unprepared(error: &Error) -> bool {
+        matches!(error, Error::Unprepared)
+    }
+
+    fn is_fatal(error: &Error) -> bool {
+        matches!(
+            error,
+            Error::Keys(_) | Error::Zone(_) | Error::Partition(PartitionError::Key { .. })
+        )
+    }
+}
+
+fn zone(name: &str) -> Result<TimeZone, Error> {
+    TimeZone::get(name)
+        .or_else(|_| TimeZone::posix(name))
+        .map_err(|_| Error::Zone(name.to_owned()))
+}
+
+/// Adds a column to a table and to its parent, so that the next partitions have it too.
+fn add_column(
+    source: &mut Connection,
+    target: &mut Tx<'_>,
+    lacking: &Lacking,
+) -> Result<(), Error> {
+    let (from, name) = &lacking.source;
+    let from = from.as_deref().map(TableName::parse);
+    let found = match &from {
+        Some(from) => source
+            .query_typed_opt(
+                "select pg_catalog.format_type(a.atttypid, a.atttypmod)
+                   from pg_catalog.pg_attribute a
+                   join pg_catalog.pg_class c on c.oid = a.attrelid
+                   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+                  where n.nspname = $1 and c.relname = $2 and a.attname = $3
+                    and a.attnum > 0 and not a.attisdropped",
+                &[
+                    (&from.schema(), Type::TEXT),
+                    (&from.name(), Type::TEXT),
+                    (name, Type::TEXT),
+                ],
+            )
+            .during("look up the type of a column")?,
+        None => None,
+    };
+    let kind: String = found.map_or_else(|| "text".to_owned(), |row| row.get(0));
+    // A partition gets it from its parent, and must not have it added.
+    for table in [&lacking.parent, &lacking.table] {
+        let Some(found) = table::find(&mut **target, table)?.filter(|found| found.kind.is_table())
+        else {
+            continue;
+        };
+        let columns = table::columns(&mut **target, found.oid)?;
+        if columns.iter().any(|column| column.name == lacking.column) {
+            continue;
+        }
+        let column = quote::ident(&lacking.column);
+        target
+            .batch_execute(&format!(
+                "alter table {} add column {column} {kind}",
+                table.quoted()
+            ))
+            .during(format!("add column {} to table {table}", lacking.column))?;
+    }
+    info!("added column {} to table {}", lacking.column, lacking.table);
+    Ok(())
+}

@@ -1,0 +1,273 @@
+//! Rows into the tables of the target.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use pgq::EventId;
+use pgq::mover::Report;
+use pgq::mover::partition::{Partitions, Wanted};
+use skytools::db::{DbError, During, Tx};
+use skytools::quote;
+use skytools::table::{self, TableName};
+
+use crate::config::Drift;
+use crate::sorter::{Piece, Place};
+use crate::{Config, Error};
+
+/// A column that the target does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lacking {
+    pub(crate) parent: TableName,
+    pub(crate) table: TableName,
+    pub(crate) column: String,
+    /// Table and column that it comes from.
+    pub(crate) source: (Option<String>, String),
+}
+
+/// What has to be made before the rows of a batch go in.
+#[derive(Debug, Default)]
+pub(crate) struct Todo {
+    pub(crate) tables: Vec<Wanted>,
+    pub(crate) columns: Vec<Lacking>,
+}
+
+/// A table of the target.
+struct Table {
+    name: TableName,
+    /// Columns that take values, and those that the server computes.
+    columns: HashMap<String, bool>,
+}
+
+/// Puts the rows of one batch into tables.
+pub(crate) struct Loader<'a> {
+    config: &'a Config,
+    partitions: &'a mut Partitions,
+    /// Column of the target that partitions are by, if the server is to know.
+    bounds: Option<&'a str>,
+    /// By label; `None` if it has to be made.
+    tables: HashMap<String, Option<Table>>,
+    todo: Todo,
+}
+
+impl Todo {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.columns.is_empty()
+    }
+}
+
+impl<'a> Loader<'a> {
+    pub(crate) fn new(
+        config: &'a Config,
+        partitions: &'a mut Partitions,
+        bounds: Option<&'a str>,
+    ) -> Loader<'a> {
+        Loader {
+            config,
+            partitions,
+            bounds,
+            tables: HashMap::new(),
+            todo: Todo::default(),
+        }
+    }
+
+    /// Puts rows in. As soon as something has to be made first, only looks for more of that.
+    ///
+    /// # Errors
+    /// The target refuses.
+    pub(crate) fn load(
+        &mut self,
+        target: &mut Tx<'_>,
+        piece: Piece<'_>,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        let label = &piece.place.label;
+        if !self.tables.contains_key(label) {
+            let table = self.open(target, piece.place)?;
+            self.tables.insert(label.clone(), table);
+        }
+        let Some(table) = &self.tables[label] else {
+            return Ok(());
+        };
+        let columns = &piece.shape.layout.columns;
+        let takes: Vec<Option<bool>> = columns
+            .iter()
+            .map(|column| table.columns.get(column).copied())
+            .collect();
+        let is_unknown = |place: &usize| takes[*place].is_none();
+        let unknown: Vec<usize> = (0..columns.len()).filter(is_unknown).collect();
+        if !unknown.is_empty() {
+            match self.config.drift {
+                Drift::Fail => {
+                    return Err(Error::UnknownColumns {
+                        table: table.name.clone(),
+                        columns: unknown.iter().map(|at| columns[*at].clone()).collect(),
+                        event: piece.events[0],
+                    });
+                }
+                Drift::Ignore => {}
+                Drift::Add => {
+                    let lacking = unknown
+                        .iter()
+                        .map(|at| lacking(piece, *at, table, self.config));
+                    for lacking in lacking {
+                        if !self.todo.columns.contains(&lacking) {
+                            self.todo.columns.push(lacking);
+                        }
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        if !self.todo.is_empty() {
+            return Ok(());
+        }
+        let kept: Vec<usize> = (0..columns.len())
+            .filter(|place| takes[*place] == Some(true))
+            .collect();
+        if kept.is_empty() {
+            return Err(Error::UnknownColumns {
+                table: table.name.clone(),
+                columns: columns.clone(),
+                event: piece.events[0],
+            });
+        }
+        let list: Vec<String> = kept.iter().map(|at| quote::ident(&columns[*at])).collect();
+        let sql = format!(
+            "copy {} ({}) from stdin",
+            table.name.quoted(),
+            list.join(", ")
+        );
+        let rows = match kept.len() == columns.len() {
+            true => copy(target, &sql, piece.rows, table, piece.events)?,
+            false => {
+                let rows = only(piece.rows, &kept);
+                copy(target, &sql, &rows, table, piece.events)?
+            }
+        };
+        report.of(&table.name.to_string()).inserted += rows;
+        Ok(())
+    }
+
+    /// What has to be made first, if there is anything.
+    pub(crate) fn finish(self) -> Todo {
+        self.todo
+    }
+
+    /// Looks a table up.
+    fn open(&mut self, target: &mut Tx<'_>, place: &Place) -> Result<Option<Table>, Error> {
+        let mut wanted =
+            (self.partitions).wanted(&self.config.dest_table, &place.label, self.bounds)?;
+        wanted.keys.clone_from(&place.keys);
+        if !self.partitions.exists(&mut **target, &wanted)? {
+            self.todo.tables.push(wanted);
+            return Ok(None);
+        }
+        let columns = match table::find(&mut **target, &wanted.table)? {
+            Some(found) => table::columns(&mut **target, found.oid)?,
+            None => Vec::new(),
+        };
+        let columns = columns
+            .into_iter()
+            .map(|column| (column.name, !column.generated));
+        Ok(Some(Table {
+            name: wanted.table,
+            columns: columns.collect(),
+        }))
+    }
+}
+
+fn lacking(piece: Piece<'_>, at: usize, table: &Table, config: &Config) -> Lacking {
+    let column = &piece.shape.layout.columns[at];
+    let place = piece.shape.layout.places[at];
+    let name = place.map_or(column, |place| &piece.shape.names[place]);
+    Lacking {
+        parent: config.dest_table.clone(),
+        table: table.name.clone(),
+        column: column.clone(),
+        source: (piece.shape.source.clone(), name.clone()),
+    }
+}
+
+/// The same rows with some of their columns.
+fn only(rows: &[u8], kept: &[usize]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(rows.len());
+    for row in rows.split_inclusive(|&byte| byte == b'\n') {
+        let row = row.strip_suffix(b"\n").unwrap_or(row);
+        // Tabs within values are escaped.
+        let values: Vec<&[u8]> = row.split(|&byte| byte == b'\t').collect();
+        for (place, column) in kept.iter().enumerate() {
+            if place > 0 {
+                out.push(b'\t');
+            }
+            out.extend_from_slice(values[*column]);
+        }
+        out.push(b'\n');
+    }
+    out
+}
+
+fn copy(
+    target: &mut Tx<'_>,
+    sql: &str,
+    rows: &[u8],
+    table: &Table,
+    events: &[EventId],
+) -> Result<u64, Error> {
+    let step = || format!("copy rows into {}", table.name);
+    let mut writer = target.copy_in(sql).during(step())?;
+    writer
+        .write_all(rows)
+        .map_err(|error| DbError::in_copy(step(), error))?;
+    let finished = writer.finish();
+    let refusal = finished
+        .as_ref()
+        .err()
+        .and_then(|error| error.as_db_error());
+    let line = refusal.and_then(|error| line_of(error.where_()?));
+    finished.during(step()).map_err(|source| {
+        let source = Box::new(source);
+        let table = table.name.clone();
+        match line.and_then(|line| events.get(line.checked_sub(1)?)) {
+            Some(event) => Error::Refused {
+                event: *event,
+                table,
+                source,
+            },
+            None => Error::SomeRefused {
+                first: events[0],
+                last: events[events.len() - 1],
+                table,
+                source,
+            },
+        }
+    })
+}
+
+/// The number of the line in what the server says of where it failed: `COPY orders, line 7, column id`.
+/// In another language it is not found.
+fn line_of(context: &str) -> Option<usize> {
+    let (_, rest) = context.rsplit_once(", line ")?;
+    let end = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_left_out_of_rows() {
+        let rows = b"1\ta\\tb\t\\N\n2\t\t\\\\\n";
+        assert_eq!(only(rows, &[0, 2]), b"1\t\\N\n2\t\\\\\n");
+        assert_eq!(only(rows, &[1]), b"a\\tb\n\n");
+    }
+
+    #[test]
+    fn the_server_says_in_which_line_it_failed() {
+        assert_eq!(line_of("COPY orders, line 7, column id: \"x\""), Some(7));
+        assert_eq!(line_of("COPY \"a, line b\", line 12"), Some(12));
+        assert_eq!(line_of("COPY orders, Zeile 7"), None);
+    }
+}
