@@ -55,7 +55,7 @@ impl Mover for QueueMover {
                 self.queue
             );
         }
-        let events = transfer(batch, target, &self.queue, &way, report)?;
+        let events = transfer(batch, target, &self.queue, way, report)?;
         report.of(self.queue.as_str()).inserted += events;
         Ok(())
     }

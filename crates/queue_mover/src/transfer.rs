@@ -3,19 +3,15 @@
 use std::ops::ControlFlow;
 
 use pgq::QueueName;
-use pgq::batch::Event;
 use pgq::consumer::OpenBatch;
 use pgq::mover::Report;
-use pgq::mover::queue::{FIELDS, Way};
+use pgq::mover::queue::{FIELDS, Outbox, Way};
 use pgq::producer::Field;
 use skytools::db::Tx;
 use skytools::full_copy::{CopyError, FullCopy};
 use skytools::table::TableName;
 
 use crate::Error;
-
-/// Events that are sent with one call of a function.
-const CALL_EVENTS: usize = 1000;
 
 /// Puts the events of a batch into a queue, in their order; returns how many.
 ///
@@ -25,26 +21,22 @@ pub(crate) fn transfer(
     batch: &mut OpenBatch<'_>,
     target: &mut Tx<'_>,
     queue: &QueueName,
-    way: &Way,
+    way: Way,
     report: &mut Report,
 ) -> Result<u64, Error> {
-    if let Way::Copy(table) = way {
+    if let Way::Copy(table) = &way {
         return copy(batch, target, table, report);
     }
-    let mut events: Vec<Event> = Vec::new();
+    let mut outbox = Outbox::new(queue.clone(), way);
     let mut sent = 0;
     batch.for_each(|event| {
-        events.push(event);
-        if events.len() >= CALL_EVENTS {
-            sent += way.insert(target, queue, &events)?;
-            events.clear();
+        if outbox.put(event) {
+            sent += outbox.send(target)?;
             report.progress(sent);
         }
         Ok::<(), Error>(())
     })?;
-    if !events.is_empty() {
-        sent += way.insert(target, queue, &events)?;
-    }
+    sent += outbox.send(target)?;
     Ok(sent)
 }
 

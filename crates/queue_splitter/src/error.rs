@@ -32,12 +32,14 @@ pub enum Error {
         event: EventId,
     },
     /// An event does not say which queue it is for.
-    #[error("event {event} is for no queue: its {column} is null; set missing_queue")]
+    #[error("event {event} is for no queue: its {column} is {what}; set missing_queue")]
     Nameless {
         /// The event.
         event: EventId,
         /// The column that should name a queue.
         column: &'static str,
+        /// What is there instead.
+        what: &'static str,
     },
     /// The queue for events that have no other does not exist.
     #[error("queue {0} of missing_queue does not exist in dst_db")]

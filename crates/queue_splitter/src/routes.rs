@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pgq::batch::Event;
 use pgq::mover::Report;
-use pgq::mover::queue::Way;
+use pgq::mover::queue::{Outbox, Way};
 use pgq::{EventId, QueueName};
 use postgres::types::Type;
 use skytools::db::{During, Text, Tx};
@@ -12,14 +12,8 @@ use skytools::db::{During, Text, Tx};
 use crate::config::MissingQueue;
 use crate::{Config, Error};
 
-/// Events of one queue are sent when they have so many bytes.
-const QUEUE_BYTES: usize = 256 * 1024;
-
 /// Events of all queues are sent when they have so many bytes.
 const ALL_BYTES: usize = 16 * 1024 * 1024;
-
-/// Memory that an event takes beside its text.
-const EVENT_BYTES: usize = size_of::<Event>();
 
 /// Stands for the name of a queue that an event does not have.
 const NAMELESS: &str = "NULL";
@@ -29,22 +23,27 @@ pub(crate) struct Routes<'a> {
     config: &'a Config,
     own: Option<&'a QueueName>,
     /// What was found out about the names so far.
-    names: BTreeMap<Option<Text>, Destination>,
-    waiting: BTreeMap<QueueName, Waiting>,
+    names: BTreeMap<Text, Destination>,
+    /// What was found out about events without one.
+    nameless: Option<Destination>,
+    queues: Vec<Outbox>,
+    skipped: Vec<Skipped>,
     bytes: usize,
 }
 
-#[derive(Clone)]
+/// A place in `queues` or `skipped`.
+#[derive(Clone, Copy)]
 enum Destination {
-    Queue(QueueName),
-    /// Nowhere, under the name that is reported.
-    Nowhere(QueueName),
+    Queue(usize),
+    Nowhere(usize),
 }
 
-struct Waiting {
-    way: Way,
-    events: Vec<Event>,
-    bytes: usize,
+/// Events that go nowhere.
+pub(crate) struct Skipped {
+    /// The queue that they name, for messages.
+    pub(crate) name: String,
+    /// How many there were.
+    pub(crate) events: u64,
 }
 
 impl<'a> Routes<'a> {
@@ -53,7 +52,9 @@ impl<'a> Routes<'a> {
             config,
             own,
             names: BTreeMap::new(),
-            waiting: BTreeMap::new(),
+            nameless: None,
+            queues: Vec::new(),
+            skipped: Vec::new(),
             bytes: 0,
         }
     }
@@ -66,32 +67,34 @@ impl<'a> Routes<'a> {
         report: &mut Report,
     ) -> Result<(), Error> {
         let name = self.config.queue_field.of(&event);
-        let destination = match self.names.get(&name.cloned()) {
-            Some(known) => known.clone(),
+        let known = match name {
+            Some(name) => self.names.get(name).copied(),
+            None => self.nameless,
+        };
+        let destination = match known {
+            Some(known) => known,
             None => {
                 let found = self.find(target, event.id, name)?;
-                self.names.insert(name.cloned(), found.clone());
+                match name {
+                    Some(name) => _ = self.names.insert(name.clone(), found),
+                    None => self.nameless = Some(found),
+                }
                 found
             }
         };
-        let queue = match destination {
-            Destination::Queue(queue) => queue,
-            Destination::Nowhere(name) => {
-                report.of(name.as_str()).skipped += 1;
+        let outbox = match destination {
+            Destination::Queue(place) => &mut self.queues[place],
+            Destination::Nowhere(place) => {
+                self.skipped[place].events += 1;
                 return Ok(());
             }
         };
-        let waiting = self
-            .waiting
-            .get_mut(&queue)
-            .expect("a queue that was found waits for events");
-        let bytes = size_of_event(&event);
-        waiting.events.push(event);
-        waiting.bytes += bytes;
-        self.bytes += bytes;
-        if waiting.bytes >= QUEUE_BYTES {
-            self.bytes -= waiting.bytes;
-            waiting.send(target, &queue, report)?;
+        let before = outbox.bytes();
+        let is_full = outbox.put(event);
+        self.bytes += outbox.bytes() - before;
+        if is_full {
+            self.bytes -= outbox.bytes();
+            send(outbox, target, report)?;
         } else if self.bytes >= ALL_BYTES {
             self.flush(target, report)?;
         }
@@ -100,8 +103,8 @@ impl<'a> Routes<'a> {
 
     /// Sends all that has gathered.
     pub(crate) fn flush(&mut self, target: &mut Tx<'_>, report: &mut Report) -> Result<(), Error> {
-        for (queue, waiting) in &mut self.waiting {
-            waiting.send(target, queue, report)?;
+        for outbox in &mut self.queues {
+            send(outbox, target, report)?;
         }
         self.bytes = 0;
         Ok(())
@@ -109,16 +112,13 @@ impl<'a> Routes<'a> {
 
     /// The queues that cannot be written to in the best way, and what is worse about it.
     pub(crate) fn drawbacks(&self) -> impl Iterator<Item = (&QueueName, &'static str)> {
-        let waiting = self.waiting.iter();
-        waiting.filter_map(|(queue, waiting)| Some((queue, waiting.way.drawback()?)))
+        let outboxes = self.queues.iter();
+        outboxes.filter_map(|outbox| Some((outbox.queue(), outbox.way().drawback()?)))
     }
 
-    /// Names under which events were skipped.
-    pub(crate) fn nowhere(&self) -> impl Iterator<Item = &QueueName> {
-        self.names.values().filter_map(|found| match found {
-            Destination::Nowhere(name) => Some(name),
-            Destination::Queue(_) => None,
-        })
+    /// Events that went nowhere, by the queues that they name.
+    pub(crate) fn skipped(&self) -> &[Skipped] {
+        &self.skipped
     }
 
     /// Finds out where events of a name go.
@@ -128,25 +128,26 @@ impl<'a> Routes<'a> {
         event: EventId,
         name: Option<&Text>,
     ) -> Result<Destination, Error> {
-        let shown = || match name {
-            Some(name) => QueueName::from(name.to_string_lossy().into_owned()),
-            None => QueueName::from(NAMELESS),
-        };
-        let queue = match name {
-            Some(name) if exists(target, name)? => shown(),
-            _ => match &self.config.missing_queue {
-                MissingQueue::Skip => return Ok(Destination::Nowhere(shown())),
-                MissingQueue::Default(queue) if exists(target, &queue.as_str().into())? => {
-                    queue.clone()
+        let queue = match name.and_then(queue_of) {
+            Some(queue) if exists(target, &queue)? => queue,
+            named => match &self.config.missing_queue {
+                MissingQueue::Skip => {
+                    let name = match name {
+                        Some(name) => name.to_string_lossy().into_owned(),
+                        None => NAMELESS.to_owned(),
+                    };
+                    self.skipped.push(Skipped { name, events: 0 });
+                    return Ok(Destination::Nowhere(self.skipped.len() - 1));
                 }
+                MissingQueue::Default(queue) if exists(target, queue)? => queue.clone(),
                 MissingQueue::Default(queue) => return Err(Error::NoDefaultQueue(queue.clone())),
                 MissingQueue::Fail | MissingQueue::Create => {
-                    let queue = shown();
-                    return Err(match name {
-                        Some(_) => Error::NoQueue { queue, event },
+                    return Err(match named {
+                        Some(queue) => Error::NoQueue { queue, event },
                         None => Error::Nameless {
                             event,
                             column: self.config.queue_field.column(),
+                            what: name.map_or("null", |_| "not UTF-8"),
                         },
                     });
                 }
@@ -155,36 +156,34 @@ impl<'a> Routes<'a> {
         if self.own == Some(&queue) {
             return Err(Error::SameQueue { queue, event });
         }
-        if !self.waiting.contains_key(&queue) {
-            let waiting = Waiting {
-                way: Way::into(target, &queue)?,
-                events: Vec::new(),
-                bytes: 0,
-            };
-            self.waiting.insert(queue.clone(), waiting);
-        }
-        Ok(Destination::Queue(queue))
+        let known = self.queues.iter().position(|open| *open.queue() == queue);
+        Ok(Destination::Queue(match known {
+            Some(place) => place,
+            None => {
+                let way = Way::into(target, &queue)?;
+                self.queues.push(Outbox::new(queue, way));
+                self.queues.len() - 1
+            }
+        }))
     }
 }
 
-impl Waiting {
-    fn send(
-        &mut self,
-        target: &mut Tx<'_>,
-        queue: &QueueName,
-        report: &mut Report,
-    ) -> Result<(), Error> {
-        if !self.events.is_empty() {
-            report.of(queue.as_str()).inserted += self.way.insert(target, queue, &self.events)?;
-            self.events.clear();
-            self.bytes = 0;
-            report.progress(report.inserted());
-        }
-        Ok(())
-    }
+/// The queue of a name; `None` if it is not UTF-8, which a database of encoding SQL_ASCII may hold.
+pub(crate) fn queue_of(name: &Text) -> Option<QueueName> {
+    let name = std::str::from_utf8(name.as_bytes()).ok()?;
+    Some(QueueName::from(name))
 }
 
-fn exists(target: &mut Tx<'_>, queue: &Text) -> Result<bool, Error> {
+fn send(outbox: &mut Outbox, target: &mut Tx<'_>, report: &mut Report) -> Result<(), Error> {
+    let sent = outbox.send(target)?;
+    if sent > 0 {
+        report.of(outbox.queue().as_str()).inserted += sent;
+        report.progress(report.inserted());
+    }
+    Ok(())
+}
+
+fn exists(target: &mut Tx<'_>, queue: &QueueName) -> Result<bool, Error> {
     let row = target
         .query_typed_one(
             "select exists (select from pgq.queue where queue_name = $1)",
@@ -192,10 +191,4 @@ fn exists(target: &mut Tx<'_>, queue: &Text) -> Result<bool, Error> {
         )
         .during("look for a queue")?;
     Ok(row.get(0))
-}
-
-fn size_of_event(event: &Event) -> usize {
-    let fields = [&event.kind, &event.data].into_iter().chain(&event.extra);
-    let text = fields.flatten().map(|text| text.as_bytes().len());
-    EVENT_BYTES + text.sum::<usize>()
 }

@@ -4,11 +4,11 @@ use pgq::consumer::{ConsumerConfig, OpenBatch};
 use pgq::mover::{Mover, Place, Report};
 use pgq::{QueueName, admin};
 use postgres::types::Type;
-use skytools::db::{Connection, During, Text, Tx};
+use skytools::db::{Connection, During, Tx};
 use tracing::{info, warn};
 
 use crate::config::MissingQueue;
-use crate::routes::Routes;
+use crate::routes::{Routes, Skipped, queue_of};
 use crate::{Config, Error};
 
 /// Puts the events of each batch into the queues that they name.
@@ -61,7 +61,7 @@ impl Mover for QueueSplitter {
             )
             .during("look for queues that do not exist")?;
         for row in &rows {
-            let queue = QueueName::from(row.get::<_, String>(0));
+            let queue: QueueName = row.get(0);
             if admin::create_queue(&mut **target, &queue)? {
                 info!("created queue {queue}");
                 report.created(queue.as_str());
@@ -84,8 +84,8 @@ impl Mover for QueueSplitter {
                 warn!("may not write to the tables of queue {queue}: {drawback}");
             }
         }
-        for name in routes.nowhere() {
-            let events = report.of(name.as_str()).skipped;
+        for Skipped { name, events } in routes.skipped() {
+            report.of(name).skipped += events;
             warn!("{events} events for queue {name} are skipped: it does not exist");
         }
         Ok(())
@@ -103,8 +103,8 @@ impl Mover for QueueSplitter {
     }
 }
 
-/// The queues that the events of a batch name.
-fn names(batch: &mut OpenBatch<'_>, column: &str) -> Result<Vec<Text>, Error> {
+/// The queues that the events of a batch name. What cannot be a name is told of with its first event.
+fn names(batch: &mut OpenBatch<'_>, column: &str) -> Result<Vec<QueueName>, Error> {
     let (mut source, query) = batch.query(&[column])?;
     let rows = source
         .query_typed(
@@ -112,7 +112,8 @@ fn names(batch: &mut OpenBatch<'_>, column: &str) -> Result<Vec<Text>, Error> {
             &[],
         )
         .during("read the names of queues")?;
-    let names = rows.iter().map(|row| row.get(0)).collect();
+    let names = rows.iter().filter_map(|row| queue_of(&row.get(0)));
+    let names = names.collect();
     source.rollback()?;
     Ok(names)
 }

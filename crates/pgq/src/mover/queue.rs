@@ -78,10 +78,7 @@ impl Way {
     }
 
     /// Puts some events in, in their order; returns how many.
-    ///
-    /// # Errors
-    /// The target refuses.
-    pub fn insert(
+    fn insert(
         &self,
         target: &mut Tx<'_>,
         queue: &QueueName,
@@ -99,6 +96,71 @@ impl Way {
                 call_for_each(target, queue, call, events)
             }
         }
+    }
+}
+
+/// Events are worth sending when they have so many bytes.
+const OUTBOX_BYTES: usize = 256 * 1024;
+
+/// Memory that an event takes beside its text.
+const EVENT_BYTES: usize = size_of::<Event>();
+
+/// Events on their way into a queue, to be sent many at a time; good until the end of the transaction.
+#[derive(Debug)]
+pub struct Outbox {
+    queue: QueueName,
+    way: Way,
+    events: Vec<Event>,
+    bytes: usize,
+}
+
+impl Outbox {
+    /// An empty one.
+    pub fn new(queue: QueueName, way: Way) -> Outbox {
+        Outbox {
+            queue,
+            way,
+            events: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// The queue that the events are for.
+    pub fn queue(&self) -> &QueueName {
+        &self.queue
+    }
+
+    /// How they get there.
+    pub fn way(&self) -> &Way {
+        &self.way
+    }
+
+    /// Bytes of memory that its events take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds an event; true if it is time to send them.
+    pub fn put(&mut self, event: Event) -> bool {
+        let fields = [&event.kind, &event.data].into_iter().chain(&event.extra);
+        let text = fields.flatten().map(|text| text.as_bytes().len());
+        self.bytes += EVENT_BYTES + text.sum::<usize>();
+        self.events.push(event);
+        self.bytes >= OUTBOX_BYTES
+    }
+
+    /// Sends what there is, in its order; returns how many events.
+    ///
+    /// # Errors
+    /// The target refuses.
+    pub fn send(&mut self, target: &mut Tx<'_>) -> Result<u64, Error> {
+        if self.events.is_empty() {
+            return Ok(0);
+        }
+        let sent = self.way.insert(target, &self.queue, &self.events)?;
+        self.events.clear();
+        self.bytes = 0;
+        Ok(sent)
     }
 }
 

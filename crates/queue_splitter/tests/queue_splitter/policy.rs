@@ -87,6 +87,37 @@ fn each_policy_does_what_it_says() -> TestResult {
 }
 
 #[test]
+fn what_is_no_text_names_no_queue() -> TestResult {
+    let site = MoverSite::with_encoding("queue_splitter", "", "SQL_ASCII")?;
+    let mut src = site.db("src")?;
+    let inside = format!("dst_db = {}", site.cluster.conninfo("src"));
+    for (name, lines) in [
+        ("skip", "missing_queue = skip"),
+        ("create", "missing_queue = create"),
+        ("inside", &format!("missing_queue = create\n{inside}")),
+    ] {
+        site.write(name, lines)?;
+        site.drain(name)?;
+    }
+    src.batch_execute(
+        r"select pgq.insert_event('from', 'x', 'y', q, null, null, null)
+            from unnest(array[E'caf\351', E'caf\303\251']) q",
+    )?;
+    tick(&mut src, "from")?;
+    for name in ["create", "inside"] {
+        site.refused(
+            &format!("{name}.ini --once"),
+            "is for no queue: its ev_extra1 is not UTF-8; set missing_queue",
+        )?;
+    }
+    site.drain("skip")?;
+    let log = site.log("skip");
+    assert!(log.contains("inserted: 1, skipped: 1"), "{log}");
+    assert_eq!(events_of(&mut site.db("dst")?, "café")?.len(), 1);
+    Ok(())
+}
+
+#[test]
 fn an_event_for_the_queue_that_is_read_ends_the_program() -> TestResult {
     let site = MoverSite::start("queue_splitter", "")?;
     let mut src = site.db("src")?;
