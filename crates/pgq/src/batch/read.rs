@@ -125,7 +125,8 @@ pub fn events(
             &[(&batch, Type::INT8)],
         )
         .during("read the events of the batch")?;
-    parse(&rows)
+    let events: Result<Vec<Event>, postgres::Error> = rows.iter().map(event).collect();
+    Ok(events.during("read an event")?)
 }
 
 /// The columns of an event, in the order that [`parse`] expects.
@@ -163,22 +164,24 @@ impl EventCursor {
             });
         }
         let limit = i32::try_from(chunk).unwrap_or(i32::MAX);
-        let rows = tx
-            .query_typed(
+        let events = tx
+            .query_typed_map(
                 &format!("select {COLUMNS} from pgq.get_batch_cursor($1, 'batch_walker', $2, $3)"),
                 &[
                     (&batch, Type::INT8),
                     (&limit, Type::INT4),
                     (&filter, Type::TEXT),
                 ],
+                event,
             )
             .during("open a cursor on the batch")?;
         let mut cursor = EventCursor {
             chunk,
-            first: Some(parse(&rows)?),
+            first: None,
             ended: false,
         };
-        cursor.close_after(tx, rows.len())?;
+        cursor.close_after(tx, events.len())?;
+        cursor.first = Some(events);
         Ok(cursor)
     }
 
@@ -223,11 +226,15 @@ impl EventCursor {
         if self.ended {
             return Ok(Vec::new());
         }
-        let rows = tx
-            .query_typed(&format!("fetch {} from batch_walker", self.chunk), &[])
+        let events = tx
+            .query_typed_map(
+                &format!("fetch {} from batch_walker", self.chunk),
+                &[],
+                event,
+            )
             .during("fetch events of the batch")?;
-        self.close_after(tx, rows.len())?;
-        parse(&rows)
+        self.close_after(tx, events.len())?;
+        Ok(events)
     }
 
     /// Closes the cursor after a chunk that was not full.
@@ -241,25 +248,21 @@ impl EventCursor {
     }
 }
 
-fn parse(rows: &[Row]) -> Result<Vec<Event>, Error> {
-    let event = |row: &Row| {
-        Ok(Event {
-            id: row.try_get(0)?,
-            time: row.try_get(1)?,
-            txid: row.try_get(2)?,
-            retry: row.try_get(3)?,
-            kind: row.try_get(4)?,
-            data: row.try_get(5)?,
-            extra: [
-                row.try_get(6)?,
-                row.try_get(7)?,
-                row.try_get(8)?,
-                row.try_get(9)?,
-            ],
-        })
-    };
-    let events: Result<Vec<Event>, postgres::Error> = rows.iter().map(event).collect();
-    Ok(events.during("read an event")?)
+fn event(row: &Row) -> Result<Event, postgres::Error> {
+    Ok(Event {
+        id: row.try_get(0)?,
+        time: row.try_get(1)?,
+        txid: row.try_get(2)?,
+        retry: row.try_get(3)?,
+        kind: row.try_get(4)?,
+        data: row.try_get(5)?,
+        extra: [
+            row.try_get(6)?,
+            row.try_get(7)?,
+            row.try_get(8)?,
+            row.try_get(9)?,
+        ],
+    })
 }
 
 #[cfg(test)]

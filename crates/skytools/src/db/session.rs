@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{ToSql, Type};
 use postgres::{
     Client, CopyInWriter, CopyOutReader, Row, SimpleQueryMessage, Statement, ToStatement,
@@ -69,6 +70,36 @@ impl<'c> Session<'c> {
     fn parts(&mut self) -> (&mut Client, Option<Arc<str>>) {
         let name = self.name.clone();
         (self.driver(), name)
+    }
+
+    /// Runs a statement without preparing it, and makes something of each of its rows while the server
+    /// is still sending the rest.
+    ///
+    /// # Errors
+    /// The server refused the statement, the connection is gone, or a row is not what `make` expects.
+    pub fn query_typed_map<T>(
+        &mut self,
+        sql: &str,
+        parameters: &Typed<'_>,
+        mut make: impl FnMut(&Row) -> Result<T, postgres::Error>,
+    ) -> Result<Vec<T>, Failed> {
+        let (client, connection) = self.parts();
+        let parameters = parameters.iter().map(|(value, ty)| (*value, ty.clone()));
+        let mut all = || {
+            let mut rows = client.query_typed_raw(sql, parameters.clone())?;
+            let mut made = Vec::new();
+            while let Some(row) = rows.next()? {
+                made.push(make(&row)?);
+            }
+            Ok(made)
+        };
+        all().map_err(|error| {
+            Failed(Box::new(Failure {
+                error,
+                connection,
+                query: Some(Query::Parameters(sql.to_owned())),
+            }))
+        })
     }
 }
 
