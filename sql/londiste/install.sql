@@ -72,6 +72,7 @@
 \ir functions/londiste.set_copy_source.sql
 \ir functions/londiste.get_copy_sources.sql
 \ir functions/londiste.note_state_change.sql
+\ir functions/londiste.announce_change.sql
 
 -- foreign keys of the subscriber
 \ir functions/londiste.find_table_fkeys.sql

@@ -89,3 +89,44 @@ fn a_connection_that_died_without_a_word_is_noticed_on_both_ends() -> TestResult
     load.settle(&it)?;
     it.stop()
 }
+
+/// What the provider's sessions of replay say when they are about to send events.
+const TELL: &str = "
+    create or replace function pgq.batch_event_sql(x_batch_id bigint) returns text as $$
+    begin
+        raise log '% events time out after % ms',
+            case when txid_current_if_assigned() is null then 'streamed' else 'early' end,
+            current_setting('tcp_user_timeout');
+        return pgq._batch_sql(x_batch_id, null);
+    end $$ language plpgsql";
+
+#[test]
+fn a_replay_that_takes_its_time_is_not_taken_for_one_that_is_gone() -> TestResult {
+    let it = Replication::prepare_tcp("")?;
+    it.begin("create table t (id int primary key)")?;
+    it.typed("londiste replic.ini provider add t")?;
+    it.typed("londiste replic.ini subscriber add t")?;
+    it.wait_synced()?;
+    it.wait_caught_up("insert into t values (0)", "select from t where id = 0")?;
+    it.stop()?;
+    let mut provider = it.provider_db()?;
+    provider.batch_execute(TELL)?;
+    for id in 1..=3 {
+        provider.execute("insert into t values ($1)", &[&id])?;
+        provider.batch_execute("select pgq.force_tick('shop.replic'); select pgq.ticker()")?;
+    }
+    it.start_ticker()?;
+    it.start_replay()?;
+    it.wait_caught_up("insert into t values (4)", "select from t where id = 4")?;
+    let log = it.provider.log();
+    assert!(log.contains("early events time out after 25000"), "{log}");
+    // Who waits for a lock on the subscriber takes none for a while.
+    assert!(log.contains("streamed events time out after 0 ms"), "{log}");
+    assert!(
+        !log.contains("streamed events time out after 25000"),
+        "{log}"
+    );
+    it.same("select * from t")?;
+    it.logs_are_clean_but_for(&[])?;
+    it.stop()
+}

@@ -34,6 +34,11 @@ impl Source {
         })
     }
 
+    /// Whether both are the same node.
+    pub(crate) fn is_same_place(&self, other: &Source) -> bool {
+        self.text == other.text
+    }
+
     /// Whether the table still needs the node: its rows are to come, or its snapshot is.
     pub(crate) fn is_needed(table: &Table) -> bool {
         match table.state {

@@ -25,6 +25,7 @@ use crate::replay::fkeys;
 use crate::replay::handshake::{CopyMove, copy_move};
 use crate::replay::job::Settings;
 use crate::replay::join;
+use crate::replay::pace::Pace;
 use crate::replay::session::{SCHEMA, Session};
 use crate::replay::state::{self, Actor, MergeState, Table};
 use crate::replay::stream::{self, Counts};
@@ -52,6 +53,7 @@ pub(crate) struct Copier {
     attached: bool,
     /// The last poll for a batch was empty.
     idle: bool,
+    pace: Pace,
     replay_seen: Instant,
     /// Process that started this one; replay, as a rule.
     parent: u32,
@@ -98,6 +100,7 @@ impl Copier {
             claim: None,
             attached: false,
             idle: false,
+            pace: Pace::new(),
             replay_seen: Instant::now(),
             parent: parent_id(),
             careful: None,
@@ -219,7 +222,9 @@ impl Copier {
     /// The table as it is now; `None` if it is not registered any more.
     fn reload(&mut self, claim: &Claim) -> Result<Option<Table>, Error> {
         let tables = state::tables(&mut **self.subscriber.open()?, &self.settings.queue)?;
-        Ok(tables.into_iter().find(|table| table.name == claim.table))
+        let table = tables.into_iter().find(|table| table.name == claim.table);
+        self.pace.note(table.iter().map(|table| table.state));
+        Ok(table)
     }
 
     /// Fills the table.
@@ -292,7 +297,7 @@ impl Copier {
                     if self.is_lonely()? {
                         return Ok(Prepared::Lonely);
                     }
-                    if stop.sleep(self.settings.sync_poll) {
+                    if stop.sleep(self.pace.wait(self.settings.sync_poll)) {
                         return Ok(Prepared::Over);
                     }
                 }
@@ -459,15 +464,14 @@ impl Copier {
             return Ok(Work::Done);
         };
         if !self.attached {
+            // Meanwhile it may have been added anew, to be copied from another node.
+            self.turn_to(&table)?;
             self.attach(&claim, &table)?;
             return Ok(Work::More);
         }
         if table.state == MergeState::InCopy {
-            if self.is_misplaced()? {
-                info!(
-                    "replay has turned to another provider, and so does the copy of {}",
-                    table.name
-                );
+            if self.is_misplaced(&table)? {
+                info!("{} is to be copied from another node now", table.name);
                 self.claim = None;
                 self.attached = false;
                 return Ok(Work::More);
@@ -488,7 +492,7 @@ impl Copier {
             }
             // The tick may be there already.
             if !first {
-                context.stop.sleep(self.settings.sync_poll);
+                (context.stop).sleep(self.pace.wait(self.settings.sync_poll));
             }
             return Ok(Work::More);
         };

@@ -19,7 +19,7 @@ use skytools::db::{Canceller, Connection, DbError, During, Tx};
 use tracing::debug;
 
 use super::chunk::Chunk;
-use super::session::Session;
+use super::session::{Session, UNANSWERED};
 use super::stream;
 use crate::Error;
 
@@ -228,6 +228,9 @@ fn read(provider: &mut Connection, request: &Request) -> Result<Found, Error> {
     let merged = all > 2 * i64::from(MERGED);
     let canceller = provider.canceller();
     let mut tx = provider.begin()?;
+    // It locks the consumer's place, and nothing holds up the reading.
+    tx.batch_execute(&format!("set local {UNANSWERED}"))
+        .during("prepare to read ahead")?;
     if !batch::finish_batch(&mut *tx, request.after.id)? {
         return Ok(Found::Nothing);
     }

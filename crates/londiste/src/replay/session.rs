@@ -32,8 +32,17 @@ const SETTINGS: &str = "\
     set idle_in_transaction_session_timeout = 0; \
     set tcp_keepalives_idle = 10; \
     set tcp_keepalives_interval = 5; \
-    set tcp_keepalives_count = 3; \
-    set tcp_user_timeout = '25s'";
+    set tcp_keepalives_count = 3";
+
+/// The same while an answer is on its way, which keepalives wait for. It also ends a connection whose client is
+/// alive and takes nothing for so long: not for streams that are read only as fast as they are applied.
+pub(super) const UNANSWERED: &str = "tcp_user_timeout = '25s'";
+
+/// Where changes of `londiste.subscriber_table` are announced.
+const CHANGES: &str = "londiste";
+
+/// How long one who listens to the server does not look for requests.
+const HEEDLESS: Duration = Duration::from_millis(200);
 
 /// The first server version that has `transaction_timeout`.
 const TRANSACTION_TIMEOUT: i32 = 170_000;
@@ -66,15 +75,36 @@ impl Session {
 
     /// The side that events are applied to.
     pub(crate) fn subscriber(database: Database, role: ApplyRole) -> Session {
-        let settings = match role {
-            ApplyRole::Origin => SETTINGS.to_owned(),
-            ApplyRole::Replica => format!("{SETTINGS}; set session_replication_role = replica"),
+        let role = match role {
+            ApplyRole::Origin => "",
+            ApplyRole::Replica => "; set session_replication_role = replica",
         };
         Session {
             side: Side::Subscriber,
             database,
-            settings,
+            settings: format!("{SETTINGS}; set {UNANSWERED}{role}"),
             lock: None,
+        }
+    }
+
+    /// Hears of changes of the table of subscriptions, on the connections made from now on.
+    pub(crate) fn listen(&mut self) {
+        self.database.listen(CHANGES);
+    }
+
+    /// Waits until a table of the subscriber is said to have changed, but not longer than `delay`. True if the
+    /// program shall end.
+    pub(crate) fn wait_for_change(&mut self, stop: &Stop, delay: Duration) -> bool {
+        let end = Instant::now() + delay;
+        loop {
+            let rest = end.saturating_duration_since(Instant::now());
+            if !self.database.is_open() {
+                return stop.sleep(rest);
+            }
+            let heard = self.database.hear(rest.min(HEEDLESS));
+            if heard || stop.is_disturbed() || Instant::now() >= end {
+                return stop.requested();
+            }
         }
     }
 

@@ -23,6 +23,7 @@ use super::fkeys::{ForeignKeys, LOCK_TIMEOUT};
 use super::job::Settings;
 use super::join;
 use super::mirror::{self, Mirror};
+use super::pace::Pace;
 use super::sequences::Sequences;
 use super::session::{SCHEMA, Session};
 use super::state::{self, MergeState, Table};
@@ -59,6 +60,7 @@ pub(crate) struct Replay {
     leftovers: bool,
     /// Tables in progress when last looked at.
     in_progress: usize,
+    pace: Pace,
     /// A batch failed to apply in the unit that starts here.
     careful: Option<(TickId, EventId)>,
     trouble: Trouble,
@@ -81,9 +83,10 @@ impl Replay {
         settings: Settings,
         common: &CommonConfig,
         provider: Session,
-        subscriber: Session,
+        mut subscriber: Session,
         spare: Database,
     ) -> Replay {
+        subscriber.listen();
         Replay {
             mirror: settings
                 .relay
@@ -102,6 +105,7 @@ impl Replay {
             deferred: HashMap::new(),
             leftovers: true,
             in_progress: 0,
+            pace: Pace::new(),
             careful: None,
             trouble: Trouble::default(),
             script_waits: None,
@@ -169,7 +173,9 @@ impl Replay {
         if self.in_progress == 0 {
             admin::tick_now(&mut **self.provider.open()?, &self.settings.queue)?;
         }
-        stop.sleep(self.settings.sync_poll.min(self.loop_delay));
+        let longest = self.settings.sync_poll.min(self.loop_delay);
+        self.subscriber
+            .wait_for_change(stop, self.pace.wait(longest));
         Ok(Work::More)
     }
 
@@ -234,7 +240,8 @@ impl Replay {
                     info!("waiting for the copy of {}: {}", table.name, table.state);
                 }
             }
-            if stop.sleep(self.settings.sync_poll) || self.is_wanted()? {
+            let wait = self.pace.wait(self.settings.sync_poll);
+            if self.subscriber.wait_for_change(stop, wait) || self.is_wanted()? {
                 self.looked = None;
                 return Ok(None);
             }
@@ -488,10 +495,9 @@ impl Worker for Replay {
             let step = end
                 .saturating_duration_since(start)
                 .min(self.settings.sync_poll);
-            let stopped = context.stop.pause(step);
-            // A reload ends the sleep early.
-            let disturbed = stopped || start.elapsed() < step;
-            if disturbed || Instant::now() >= end || self.something_begins() {
+            self.subscriber.wait_for_change(&context.stop, step);
+            let is_over = start.elapsed() < step || Instant::now() >= end;
+            if is_over || context.stop.is_disturbed() || self.something_begins() {
                 return;
             }
             // One that cannot be asked is a matter of the next round.

@@ -1,6 +1,7 @@
 //! Copying a table while it is written, and handing it over.
 
 use postgres::Client;
+use rustix::process::Signal;
 use testkit::{Shutdown, TestResult, wait_until};
 
 use crate::support::{Load, PATIENCE, Pair, Setting};
@@ -44,6 +45,22 @@ fn a_table_is_added_while_it_is_written() -> TestResult {
     assert!(pair.assert_equal(ALL)? > 5000);
     assert!(steps > 10, "only {steps} steps");
     pair.assert_tidy()?;
+    pair.assert_quiet()
+}
+
+#[test]
+fn who_looks_rarely_hears_of_changes_at_once() -> TestResult {
+    let pair = Pair::start(BUSY)?;
+    pair.provider()?
+        .batch_execute("insert into t select i, 'old' from generate_series(1, 100) i")?;
+    let rarely = ["--set", "loop_delay=600", "--set", "sync_poll=300"];
+    let mut replay = pair.replay_program().args(rarely).spawn()?;
+    pair.add(&["t", "big"])?;
+    // In less than the time between two looks.
+    pair.wait_ok(&["public.t", "public.big"])?;
+    assert_eq!(pair.assert_equal(ALL)?, 100);
+    replay.signal(Signal::INT)?;
+    assert!(replay.wait(PATIENCE)?.success());
     pair.assert_quiet()
 }
 

@@ -32,6 +32,12 @@ impl Stop {
         self.state().stop
     }
 
+    /// Whether the program was asked to end, or a reload waits for the work loop.
+    pub fn is_disturbed(&self) -> bool {
+        let state = self.state();
+        state.stop || state.reload
+    }
+
     /// Asks the program to end after the current batch.
     pub fn request(&self) {
         self.state().stop = true;
@@ -138,6 +144,7 @@ mod tests {
         let stop = Stop::default();
         stop.request_reload();
         let start = Instant::now();
+        assert!(stop.is_disturbed() && !stop.requested());
         assert!(!stop.pause(LONG));
         assert!(start.elapsed() < LONG);
         // It came before this sleep began.
@@ -145,5 +152,6 @@ mod tests {
         assert!(start.elapsed() >= Duration::from_millis(20));
         assert!(stop.take_reload());
         assert!(!stop.take_reload());
+        assert!(!stop.is_disturbed());
     }
 }

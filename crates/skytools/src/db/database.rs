@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Connection, DbError, During};
+use super::{Connection, DbError, During, Heard};
 use crate::conninfo::ConnInfo;
 use crate::quote;
 
@@ -69,6 +69,21 @@ impl Database {
     /// Whether any channel is to be listened on.
     pub fn listens(&self) -> bool {
         !self.channels.is_empty()
+    }
+
+    /// Waits until something is said on a channel of this database, but not longer than `delay`. What was
+    /// said since the last wait counts. False if nothing was, or there is no open connection to hear it:
+    /// then at once.
+    ///
+    /// Nothing cuts it short, as [`Context::wait_for_notification`] is cut: in return the connection stays,
+    /// and locks that it holds.
+    ///
+    /// [`Context::wait_for_notification`]: crate::daemon::Context::wait_for_notification
+    pub fn hear(&mut self, delay: Duration) -> bool {
+        self.listens()
+            && self.connection.as_mut().is_some_and(|connection| {
+                connection.wait_for_notification(delay, |_| true) == Heard::Notification
+            })
     }
 
     /// Makes a connection listen on the channels of this database and on no other.

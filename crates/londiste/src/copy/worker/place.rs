@@ -34,6 +34,9 @@ impl Copier {
 
     /// Goes on at replay's provider, if the snapshot contains no event from `batch` on; false if it may, or the
     /// provider is not so far.
+    ///
+    /// # Errors
+    /// The provider is of another generation.
     pub(super) fn go_home(
         &mut self,
         claim: &Claim,
@@ -50,6 +53,8 @@ impl Copier {
         if !obsolete || !has_tick(home, queue, batch.prev_tick)? {
             return Ok(false);
         }
+        // After the tick was seen: a root that took over since gives out the old one's numbers again.
+        source::check(queue, self.provider.open()?, home, &[])?;
         // First the place there, which keeps the events, then the word that it counts.
         admin::register_consumer_at(&mut **home, queue, &claim.consumer, batch.prev_tick)?;
         failpoint::step("copy.registered_at_home");
@@ -74,12 +79,14 @@ impl Copier {
         Ok(true)
     }
 
-    /// Whether rows would come from a node that replay does not read from any more.
-    pub(super) fn is_misplaced(&mut self) -> Result<bool, Error> {
-        if self.abroad.is_some() {
-            return Ok(false);
-        }
+    /// Whether rows would come from a node that they are not to come from any more: not the one that the table
+    /// was added with, or not the one that replay reads from.
+    pub(super) fn is_misplaced(&mut self, table: &Table) -> Result<bool, Error> {
         let (queue, consumer) = (&self.settings.queue, &self.settings.consumer);
+        if let Some(source) = &self.abroad {
+            let wanted = source::of(self.subscriber.open()?, queue, &table.name)?;
+            return Ok(!wanted.is_some_and(|wanted| wanted.is_same_place(source)));
+        }
         let (provider, subscriber) = (self.provider.open()?, self.subscriber.open()?);
         Ok(node::meet(queue, consumer, provider, subscriber)?.moved)
     }

@@ -51,8 +51,10 @@ impl Replay {
             return true;
         };
         state::tables(subscriber, queue).map_or(true, |tables| {
+            let now = Instant::now();
             let waits = |table: &Table| {
-                table.state == MergeState::New && !self.deferred.contains_key(&table.name)
+                let deferral = self.deferred.get(&table.name);
+                table.state == MergeState::New && deferral.is_none_or(|last| now >= last.until)
             };
             tables.iter().any(waits) && self.in_progress < self.settings.slots
         })
@@ -64,6 +66,7 @@ impl Replay {
         tables: &[Table],
         held: Option<&Batch>,
     ) -> Result<(bool, bool), Error> {
+        self.pace.note(tables.iter().map(|table| table.state));
         let now = Instant::now();
         let states: Vec<MergeState> = tables
             .iter()
@@ -114,7 +117,7 @@ impl Replay {
             if !self.deferred.contains_key(&table.name) {
                 info!("Waiting for existing copy to exit");
             }
-            self.defer(&table.name, self.settings.sync_poll);
+            self.defer(&table.name, self.pace.wait(self.settings.sync_poll));
             return Ok(false);
         }
         if let Err(error) = fkeys::stash(subscriber, &table.name) {

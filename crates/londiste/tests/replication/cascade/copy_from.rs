@@ -104,6 +104,60 @@ fn a_copy_dies_before_it_has_left_the_other_node() -> TestResult {
     survives_death_at("copy.at_home")
 }
 
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_copy_from_a_root_that_was_replaced_does_not_go_on_at_the_new_one() -> TestResult {
+    let (stage, [mut ticker, mut relay]) = prepare()?;
+    stage.job("leaf", 1, 2, "")?;
+    // The next tick of the old root is one that nobody else has.
+    ticker.kill()?;
+    let held = stage.path("held");
+    let _leaf = stage
+        .replay_program("leaf")
+        .env(
+            "FAILPOINTS",
+            format!("copy.copied=1*return(hold:{})", held.display()),
+        )
+        .spawn()?;
+    let output = stage.add_from("leaf", 0)?;
+    assert!(output.status.success(), "{}", output.stderr);
+    wait_until("the copy", PATIENCE, || Ok(held.exists()))
+        .map_err(|error| stage.explain("leaf", error.to_string()))?;
+    relay.kill()?;
+    stage.run("relay", "provider promote")?;
+    let rows = [(0, "9001, 0, 'lost'"), (1, "9002, 0, 'of the new root'")];
+    for (node, row) in rows {
+        let mut root = stage.db(node)?;
+        root.batch_execute(&format!("insert into t values ({row})"))?;
+        // Both give out the same numbers.
+        for _ in 0..5 {
+            root.batch_execute("select pgq.force_tick('q'); select pgq.ticker('q')")?;
+        }
+    }
+    let _ticker = stage.ticker(1)?;
+    std::fs::remove_file(&held)?;
+    let arrived = "select count(*) = 1 from t where id = 9001";
+    stage.wait("leaf", "what is lost to arrive", 2, arrived)?;
+    let refused = "it is of generation 1, and the provider of generation 2";
+    let home = "public.t goes on at the provider";
+    wait_until("the copy to look at the new root", PATIENCE, || {
+        let log = stage.log("leaf");
+        Ok(log.contains(refused) || log.contains(home))
+    })
+    .map_err(|error| stage.explain("leaf", error.to_string()))?;
+    assert!(!stage.log("leaf").contains(home), "{}", stage.log("leaf"));
+    stage.run("leaf", "subscriber remove t u")?;
+    stage.run("leaf", "subscriber add t u")?;
+    // The process that copies the other table stops there, too.
+    wait_until("the copy of u", PATIENCE, || Ok(held.exists()))
+        .map_err(|error| stage.explain("leaf", error.to_string()))?;
+    std::fs::remove_file(&held)?;
+    stage.wait_ok("leaf", 2)?;
+    stage.catch_up("leaf", 1, 2)?;
+    assert!(stage.assert_equal(1, 2)? > 3000);
+    Ok(())
+}
+
 #[test]
 fn a_node_that_lacks_the_table_is_refused() -> TestResult {
     let (stage, _running) = prepare()?;
