@@ -101,11 +101,12 @@ pub(super) fn measure(run: &mut Run<'_>) -> Result {
     Ok(())
 }
 
-/// Seconds from adding tables until all of them are followed.
+/// Seconds from adding tables on the subscriber until all of them are followed.
 fn followed(replica: &mut Replica<'_>, tables: &[&str]) -> Result<f64> {
     let mut subscriber = replica.subscriber()?;
+    replica.offer(tables)?;
     let start = Instant::now();
-    replica.add(tables, true)?;
+    replica.subscribe(tables, true)?;
     testkit::wait_until("the tables to be followed", PATIENCE, || {
         for table in tables {
             if !replica.is_followed(&mut subscriber, table)? {

@@ -194,6 +194,11 @@ impl<'a> Replica<'a> {
     /// that have to be copied.
     pub(super) fn add(&mut self, tables: &[&str], copy: bool) -> Result {
         self.offer(tables)?;
+        self.subscribe(tables, copy)
+    }
+
+    /// Follows tables that were offered; see [`Replica::add`].
+    pub(super) fn subscribe(&mut self, tables: &[&str], copy: bool) -> Result {
         match &mut self.how {
             How::Ours { .. } => {
                 let mut args = vec!["subscriber", "add"];
