@@ -12,6 +12,7 @@ const PROGRAMS: &[&str] = &[
     "queue_splitter",
     "table_dispatcher",
     "bulk_loader",
+    "cube_dispatcher",
     "scriptmgr",
 ];
 

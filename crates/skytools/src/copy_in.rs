@@ -1,5 +1,6 @@
-//! COPY into a table, row by row.
+//! COPY into a table, row by row or many at once.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use postgres::CopyInWriter;
@@ -9,6 +10,27 @@ use crate::db::{DbError, During, Tx};
 
 /// Rows are sent in pieces of so many bytes.
 const PIECE_BYTES: usize = 128 * 1024;
+
+/// Sends rows that are text of COPY already, by a statement `copy … from stdin`; returns how many there were.
+/// `step` says in errors what it is for.
+///
+/// # Errors
+/// The server refuses the statement or a row, or the connection is gone.
+pub fn send(
+    tx: &mut Tx<'_>,
+    sql: &str,
+    rows: &[u8],
+    step: impl Into<Cow<'static, str>>,
+) -> Result<u64, DbError> {
+    let step = step.into();
+    let mut writer = tx.copy_in(sql).during(step.clone())?;
+    // The driver copies what it is given at once.
+    for piece in rows.chunks(PIECE_BYTES) {
+        let written = writer.write_all(piece);
+        written.map_err(|error| DbError::in_copy(step.clone(), error))?;
+    }
+    writer.finish().during(step)
+}
 
 /// A COPY in text form that takes rows as they come.
 ///

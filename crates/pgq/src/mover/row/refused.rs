@@ -1,7 +1,7 @@
 use postgres::types::Type;
-use skytools::copy;
-use skytools::db::{Connection, DbError, During, Tx};
+use skytools::db::{Connection, During, Tx};
 use skytools::table::TableName;
+use skytools::{copy, copy_in};
 use tracing::{info, warn};
 
 use super::{BadEvent, Reason, Rows};
@@ -139,13 +139,10 @@ impl<'r> Refused<'r> {
     }
 
     fn send(&mut self, target: &mut Tx<'_>) -> Result<(), Error> {
-        const STEP: &str = "put aside events that cannot be applied";
         let table = self.rows.quarantine.quoted();
         let sql = format!("copy {table} ({}) from stdin", COLUMNS.join(", "));
-        let mut writer = target.copy_in(&sql).during(STEP)?;
-        std::io::Write::write_all(&mut writer, &self.buffer)
-            .map_err(|error| DbError::in_copy(STEP, error))?;
-        writer.finish().during(STEP)?;
+        let step = "put aside events that cannot be applied";
+        copy_in::send(target, &sql, &self.buffer, step)?;
         self.buffer.clear();
         Ok(())
     }

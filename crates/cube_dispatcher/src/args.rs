@@ -1,0 +1,37 @@
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use pgq::mover::MoverArgs;
+use skytools::app::{CommonArgs, Program, Service};
+
+/// Keep the rows of many tables in copies of them, one for each period
+///
+/// The period is that of the batch: a table of its own for each day, month or so, with the latest state of each row
+/// that changed in it, or with all of them. See `--ini` for a sample.
+#[derive(Debug, Parser)]
+#[command(name = "cube_dispatcher", infer_long_args = true)]
+pub struct Args {
+    /// Configuration file
+    #[arg(value_name = "INI")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    pub(crate) mover: MoverArgs,
+}
+
+impl Program for Args {
+    const SERVICE: Service = Service {
+        name: "cube_dispatcher",
+        sections: &["cube_dispatcher"],
+        sample: include_str!("../../../examples/cube_dispatcher.ini"),
+    };
+
+    fn common(&self) -> &CommonArgs {
+        &self.common
+    }
+
+    fn config_path(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+}

@@ -1,0 +1,211 @@
+use std::collections::HashMap;
+
+use pgq::consumer::{ConsumerConfig, OpenBatch};
+use pgq::mover::partition::{PartStyle, Partitions};
+use pgq::mover::row::{RowConfig, Rows};
+use pgq::mover::{Mover, Report};
+use postgres::types::Type;
+use skytools::config::Both;
+use skytools::db::{Connection, During, GenericClient, Tx};
+use skytools::quote;
+use skytools::table::TableName;
+use tracing::info;
+
+use crate::work::{Fault, Known, Missing, MissingColumn, Work};
+use crate::{Config, CubeConfig, Error};
+
+/// Puts the rows of each batch into the tables of its period.
+pub(crate) struct CubeDispatcher {
+    config: CubeConfig,
+    row_config: RowConfig,
+    /// There as soon as both servers were looked at.
+    rows: Option<Rows>,
+    known: Known,
+}
+
+impl Mover for CubeDispatcher {
+    type Config = Config;
+    type Error = Error;
+
+    fn new(config: Config) -> Result<CubeDispatcher, Error> {
+        let Both(row_config, Both(partitions, config)) = config;
+        if partitions.part_style == PartStyle::Declarative && config.part_time_column.is_none() {
+            return Err(Error::NoTimeColumn);
+        }
+        Ok(CubeDispatcher {
+            known: Known {
+                partitions: Partitions::new(partitions, config.template()),
+                layouts: HashMap::new(),
+                parents: HashMap::new(),
+                missing: Missing::default(),
+            },
+            config,
+            row_config,
+            rows: None,
+        })
+    }
+
+    fn check(
+        &mut self,
+        consumer: &ConsumerConfig,
+        source: &mut Connection,
+        target: &mut Connection,
+    ) -> Result<(), Error> {
+        self.rows = Some(Rows::open(&self.row_config, consumer, source, target)?);
+        Ok(self.known.partitions.check(&mut **target)?)
+    }
+
+    fn prepare(
+        &mut self,
+        batch: &mut OpenBatch<'_>,
+        target: &mut Tx<'_>,
+        report: &mut Report,
+    ) -> Result<bool, Error> {
+        let Missing { tables, columns } = std::mem::take(&mut self.known.missing);
+        let mut made = false;
+        for wanted in tables {
+            if self.known.partitions.ensure(target, &wanted)? {
+                info!("created table {}", wanted.table);
+                report.created(&wanted.table.to_string());
+                made = true;
+            }
+        }
+        for missing in columns {
+            self.add_column(&missing, batch, target)?;
+            report.created(&format!("column {} of {}", missing.column, missing.table));
+            made = true;
+        }
+        Ok(made)
+    }
+
+    fn apply(
+        &mut self,
+        batch: &mut OpenBatch<'_>,
+        target: &mut Tx<'_>,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        let label = self.label(batch)?;
+        let cutoff = self.known.partitions.cutoff(&mut **target)?;
+        let is_past = cutoff.is_some_and(|cutoff| Partitions::is_past(&label, &cutoff));
+        let rows = (self.rows.as_ref()).expect("servers are looked at before the first batch");
+        let mut refused = rows.refused();
+        let mut work = Work::new(&self.config, rows, &mut self.known, &label, is_past);
+        batch.stream(|event| match work.put(&event, target, report) {
+            Ok(()) => Ok(()),
+            Err(Fault::Event(reason)) => Ok(refused.take(&event, &reason, target, report)?),
+            Err(Fault::Error(error)) => Err(error),
+        })?;
+        work.finish(target, report)?;
+        Ok(refused.finish(target)?)
+    }
+
+    fn is_unprepared(error: &Error) -> bool {
+        matches!(error, Error::Unprepared(_))
+    }
+
+    fn maintain(&mut self, target: &mut Connection) -> Result<(), Error> {
+        let parents: Vec<TableName> = self.known.parents.keys().cloned().collect();
+        for old in self.known.partitions.retire(target, &parents)? {
+            info!("table {old} was past its time");
+            self.known.layouts.remove(&old);
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.known.partitions.forget();
+        self.known.layouts.clear();
+        self.known.missing = Missing::default();
+    }
+
+    fn as_queue_error(error: &Error) -> Option<&pgq::Error> {
+        match error {
+            Error::Queue(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn is_fatal(error: &Error) -> bool {
+        matches!(
+            error,
+            Error::Queue(
+                pgq::Error::UnknownEncoding(_)
+                    | pgq::Error::NoQuarantine { .. }
+                    | pgq::Error::NoQuarantineRights(_)
+            )
+        )
+    }
+}
+
+impl CubeDispatcher {
+    /// The end of the names of tables for a batch: that of its period. The source makes it, in the time zone of
+    /// its session if no other is wanted, of what is stored of the batch, so that it is the same whenever the
+    /// batch comes.
+    fn label(&self, batch: &mut OpenBatch<'_>) -> Result<String, Error> {
+        let format = &self.config.dateformat;
+        if format.is_empty() {
+            return Ok(String::new());
+        }
+        let id = batch.batch().id;
+        let zone = &self.known.partitions.config().partition_timezone;
+        let end = match zone.is_empty() {
+            true => "batch_end",
+            false => "pg_catalog.timezone($3, batch_end)",
+        };
+        let sql = format!("select pg_catalog.to_char({end}, $2) from pgq.get_batch_info($1)");
+        let mut parameters: Vec<(&(dyn postgres::types::ToSql + Sync), Type)> =
+            vec![(&id, Type::INT8), (format, Type::TEXT)];
+        if !zone.is_empty() {
+            parameters.push((zone, Type::TEXT));
+        }
+        let row = batch
+            .source()?
+            .query_typed_one(&sql, &parameters)
+            .during("ask for the end of the batch")?;
+        let label: Option<String> = row.get(0);
+        (label.filter(|label| !label.is_empty())).ok_or_else(|| Error::NoPeriod(format.clone()))
+    }
+
+    /// Gives a table of the target a column that it lacks, with the type that it has at the source.
+    fn add_column(
+        &mut self,
+        missing: &MissingColumn,
+        batch: &mut OpenBatch<'_>,
+        target: &mut Tx<'_>,
+    ) -> Result<(), Error> {
+        let MissingColumn {
+            parent,
+            table,
+            column,
+        } = missing;
+        let type_name = type_of(&mut **batch.source()?, parent, column)?;
+        // What inherits a column cannot be given it.
+        let tables = match self.known.partitions.config().part_style {
+            PartStyle::Template => vec![parent, table],
+            PartStyle::Inherit | PartStyle::Declarative => vec![parent],
+        };
+        for table in tables {
+            target
+                .batch_execute(&format!(
+                    "alter table {} add column if not exists {} {type_name}",
+                    table.quoted(),
+                    quote::ident(column)
+                ))
+                .during(format!("add column {column} to table {table}"))?;
+        }
+        info!("added column {column} ({type_name}) to table {table}");
+        self.known.layouts.clear();
+        Ok(())
+    }
+}
+
+/// The type of a column; `text` where the table is not.
+fn type_of(db: &mut impl GenericClient, table: &TableName, column: &str) -> Result<String, Error> {
+    let found = skytools::table::find(db, table)?;
+    let columns = match found {
+        Some(found) => skytools::table::columns(db, found.oid)?,
+        None => Vec::new(),
+    };
+    let found = columns.into_iter().find(|known| known.name == column);
+    Ok(found.map_or_else(|| "text".to_owned(), |known| known.type_name))
+}

@@ -1,0 +1,199 @@
+//! A table of a period, and what is on its way there.
+
+use std::sync::Arc;
+
+use pgq::EventId;
+use pgq::mover::partition::Wanted;
+use pgq::mover::row::Reason;
+use pgq::row::{Op, RowEvent};
+use skytools::db::{DbError, Tx};
+use skytools::quote;
+use skytools::record::Record;
+use skytools::table::TableName;
+
+use crate::all::All;
+use crate::config::Mode;
+use crate::latest::Latest;
+use crate::layout::{ColumnSet, Layout};
+
+/// A table that rows are written to.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) name: TableName,
+    /// The name for SQL.
+    pub(crate) quoted: String,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) period: Option<Period>,
+}
+
+/// The column that takes the start of the period.
+#[derive(Debug)]
+pub(crate) struct Period {
+    /// Its name for SQL.
+    column: String,
+    /// Its value for all rows.
+    pub(crate) start: String,
+    /// The same for SQL.
+    pub(crate) value: String,
+}
+
+/// A table and the rows for it that were not applied yet.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    /// The table that events name.
+    pub(crate) parent: TableName,
+    pub(crate) table: Table,
+    sets: Vec<ColumnSet>,
+    /// Of the last row.
+    set: usize,
+    keeping: Keeping,
+}
+
+#[derive(Debug)]
+enum Keeping {
+    Latest(Latest),
+    All(All),
+}
+
+/// What was done to a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    pub(crate) inserted: u64,
+    pub(crate) deleted: u64,
+    /// Versions with a NULL in their key, which no other version replaces.
+    pub(crate) null_keys: u64,
+}
+
+/// Columns of an event that a table lacks.
+#[derive(Debug)]
+pub(crate) struct Lacking {
+    pub(crate) event: EventId,
+    pub(crate) columns: Vec<String>,
+}
+
+impl Table {
+    pub(crate) fn new(wanted: &Wanted, layout: Arc<Layout>) -> Table {
+        let period = wanted.bounds.as_ref().map(|bounds| {
+            let literal = quote::literal(&bounds.from);
+            let place = layout.place(bounds.column.as_bytes());
+            Period {
+                column: quote::ident(&bounds.column),
+                start: bounds.from.clone(),
+                value: match place {
+                    Some(place) => format!("{literal}::{}", layout.columns[place].definition),
+                    None => literal,
+                },
+            }
+        });
+        Table {
+            name: wanted.table.clone(),
+            quoted: wanted.table.quoted(),
+            layout,
+            period,
+        }
+    }
+
+    /// The columns to write for rows of a set, for SQL.
+    pub(crate) fn columns(&self, set: &ColumnSet) -> String {
+        let columns = self.layout.list(set.places());
+        match &self.period {
+            Some(period) => format!("{columns}, {}", period.column),
+            None => columns,
+        }
+    }
+}
+
+impl Destination {
+    /// `number` tells it from the others of the batch.
+    pub(crate) fn new(parent: TableName, table: Table, mode: Mode, number: usize) -> Destination {
+        Destination {
+            parent,
+            table,
+            sets: Vec::new(),
+            set: 0,
+            keeping: match mode {
+                Mode::KeepLatest => Keeping::Latest(Latest::new(number)),
+                Mode::KeepAll => Keeping::All(All::default()),
+            },
+        }
+    }
+
+    /// Bytes of the rows that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.keeping {
+            Keeping::Latest(latest) => latest.bytes(),
+            Keeping::All(all) => all.bytes(),
+        }
+    }
+
+    /// Finds out which columns the row has; those that the table lacks, if it is the first such row.
+    pub(crate) fn look_at(&mut self, event: EventId, row: &RowEvent<'_>) -> Option<Lacking> {
+        if self.sets.get(self.set).is_some_and(|set| set.fits(row)) {
+            return None;
+        }
+        if let Some(known) = self.sets.iter().position(|set| set.fits(row)) {
+            self.set = known;
+            return None;
+        }
+        let (set, lacking) = ColumnSet::of(row, &self.table.layout);
+        self.set = self.sets.len();
+        self.sets.push(set);
+        let columns: Vec<String> = (lacking.into_iter())
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect();
+        (!columns.is_empty()).then_some(Lacking { event, columns })
+    }
+
+    /// Whether the table lacks columns of the row that was looked at.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.sets[self.set].is_partial
+    }
+
+    /// Takes the row that was looked at, and of an update the one before it; sends rows when they are many.
+    pub(crate) fn put(
+        &mut self,
+        row: &RowEvent<'_>,
+        old: Option<&Record<'_>>,
+        target: &mut Tx<'_>,
+    ) -> Result<Result<Done, Reason>, DbError> {
+        let set = &self.sets[self.set];
+        if row.op != Op::Delete && set.places().next().is_none() {
+            let reason = format!("table {} has none of the columns", self.table.name);
+            return Ok(Err(Reason::Other(reason)));
+        }
+        match &mut self.keeping {
+            Keeping::Latest(latest) => {
+                latest.put(&self.table, &self.sets, self.set, row, old, target)
+            }
+            Keeping::All(all) => {
+                let inserted = all.put(&self.table, &self.sets, self.set, row, target)?;
+                Ok(Ok(Done {
+                    inserted,
+                    ..Done::default()
+                }))
+            }
+        }
+    }
+
+    /// Sends the rows that wait, so that they take no memory.
+    pub(crate) fn flush(&mut self, target: &mut Tx<'_>) -> Result<Done, DbError> {
+        match &mut self.keeping {
+            Keeping::Latest(latest) => {
+                latest.stage(&self.table, &self.sets, target)?;
+                Ok(Done::default())
+            }
+            Keeping::All(all) => Ok(Done {
+                inserted: all.flush(&self.table, &self.sets, target)?,
+                ..Done::default()
+            }),
+        }
+    }
+
+    /// Applies all that is left.
+    pub(crate) fn finish(&mut self, target: &mut Tx<'_>) -> Result<Done, DbError> {
+        match &mut self.keeping {
+            Keeping::Latest(latest) => latest.apply(&self.table, &self.sets, target),
+            Keeping::All(_) => self.flush(target),
+        }
+    }
+}
