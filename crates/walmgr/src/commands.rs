@@ -8,9 +8,11 @@ mod periodic;
 mod restore;
 mod setup;
 mod stop;
+mod sync;
 mod xarchive;
 mod xbackup;
 mod xlock;
+mod xpartial;
 mod xpurge;
 mod xreceive;
 mod xrestore;
@@ -37,6 +39,10 @@ pub(crate) enum Command {
     Listbackups,
     /// Put a base backup into service as a standby
     Restore(restore::Args),
+    /// Ship unfinished WAL once; also from the files of a master that is dead
+    Sync,
+    /// Ship unfinished WAL every `loop_delay` seconds
+    Syncdaemon,
     /// End recovery, and open the standby for writes
     Boot,
     /// Hold replay
@@ -66,6 +72,12 @@ pub(crate) enum Command {
     /// Delete WAL that no base backup needs
     #[command(hide = true)]
     Xpurgewals,
+    /// Take bytes of an unfinished segment
+    #[command(hide = true)]
+    Xpartialsync(xpartial::Args),
+    /// Show which WAL is here
+    #[command(hide = true)]
+    Xwals,
     /// Make a place for a base backup
     #[command(hide = true)]
     XbackupBegin(xbackup::BeginArgs),
@@ -122,7 +134,17 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Error> {
         )?)),
     };
     // Only what ships WAL again and again has to be alone.
-    let code = job.without_pidfile().run_command(|job, context| {
+    if matches!(command, Command::Syncdaemon) {
+        return match node {
+            Node::Master(config) => sync::daemon(job, *config).map(|()| ExitCode::SUCCESS),
+            Node::Slave(_) => Err(Error::WrongRole("syncdaemon")),
+        };
+    }
+    let job = match command {
+        Command::Sync => job,
+        _ => job.without_pidfile(),
+    };
+    let code = job.run_command(|job, context| {
         dispatch(
             &command,
             &mut Work {
@@ -143,6 +165,9 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
         Command::Backup => backup::run(work),
         Command::Listbackups => listbackups::run(work),
         Command::Restore(args) => restore::run(work, args),
+        Command::Sync => sync::run(work),
+        // Not a command that ends.
+        Command::Syncdaemon => Ok(()),
         Command::Boot => boot::run(work),
         Command::Pause => pause::pause(work),
         Command::Continue => pause::go_on(work),
@@ -155,6 +180,8 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
         Command::Xrelease => xlock::release(work),
         Command::Xrotate => xpurge::rotate(work),
         Command::Xpurgewals => xpurge::run(work),
+        Command::Xpartialsync(args) => xpartial::run(work, args),
+        Command::Xwals => xpartial::list(work),
         Command::XbackupBegin(args) => xbackup::begin(work, args),
         Command::XbackupCommit(args) => xbackup::commit(work, args),
     };

@@ -100,8 +100,8 @@ pub struct Config {
     /// Path of the slave's configuration, there.
     #[serde(default)]
     slave_config: String,
-    #[serde(default, rename = "use_xlog_functions", alias = "use_wal_functions")]
-    _use_xlog_functions: bool,
+    #[serde(default, alias = "use_wal_functions")]
+    use_xlog_functions: bool,
     #[serde(default)]
     compression: u32,
     #[serde(default = "yes", rename = "keep_symlinks")]

@@ -3,7 +3,8 @@
 //! * [`Args`], [`Config`], [`Error`]: what the user says, and what goes wrong; `exit`: what the server is told
 //! * `names`, `page`: segments, their names and their first pages
 //! * `place`, `slave`: where the slave is, running commands there, sending files
-//! * `archive`: finished WAL; `sets`: base backups, their rotation and manifests, and which WAL they need
+//! * `archive`: finished WAL; `partial`, `sync`: unfinished, on the slave, and on its way there
+//! * `sets`: base backups, their rotation and manifests, and which WAL they need
 //! * `control`, `lock`: files that say something by being there
 //! * `backup`, `restore`: making a set, and putting one into service
 //! * `server`: a data directory, its settings and its programs
@@ -24,11 +25,13 @@ mod files;
 mod lock;
 mod names;
 mod page;
+mod partial;
 mod place;
 mod restore;
 mod server;
 mod sets;
 mod slave;
+mod sync;
 
 pub use args::Args;
 pub use config::Config;

@@ -29,7 +29,7 @@ struct Written {
 const FILE: &str = "SYSTEMID";
 
 impl Identity {
-    pub(super) fn of(header: Header) -> Identity {
+    pub(crate) fn of(header: Header) -> Identity {
         Identity {
             system_identifier: header.system_identifier,
             segment_size: header.segment_size,

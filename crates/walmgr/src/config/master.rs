@@ -23,6 +23,7 @@ pub(crate) struct MasterConfig {
     pub(crate) slave_config: String,
     pub(crate) full_backup: Place,
     pub(crate) config_backup: Option<Place>,
+    pub(crate) use_wal_functions: bool,
     pub(crate) compress: bool,
     pub(crate) ssh_command: Vec<String>,
     pub(crate) ssh_connect_timeout: Duration,
@@ -82,6 +83,7 @@ impl MasterConfig {
             slave_config: need("slave_config", &config.slave_config)?.to_owned(),
             full_backup: there("full_backup", &config.full_backup)?,
             config_backup,
+            use_wal_functions: config.use_xlog_functions,
             compress: config.compression > 0,
             ssh_command: ssh_command.ok_or_else(|| {
                 Error::Refused(format!(

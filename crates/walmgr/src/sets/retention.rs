@@ -10,7 +10,7 @@ use crate::archive::{Archive, Identity, Listing};
 use crate::config::SlaveConfig;
 use crate::names::{Segment, WalName};
 use crate::server::DataDir;
-use crate::{Error, durable};
+use crate::{Error, partial};
 
 /// The first segment that somebody needs, and who.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,16 +120,11 @@ pub(crate) fn purge(
         debug!(%name, "not needed any more");
         count += 1;
     }
-    if config.partial_wals.is_dir() {
-        let done = Listing::read(archive.dir())?;
-        for name in Listing::read(&config.partial_wals)?.names() {
-            let is_complete = name.segment().is_some_and(|segment| done.has(segment));
-            if !is_old(name) && !is_complete {
-                continue;
-            }
-            let path = config.partial_wals.join(name.to_string());
+    let done = Listing::read(archive.dir())?;
+    for segment in partial::names(config) {
+        if is_old(WalName::Segment(segment)) || done.has(segment) {
             if !dry_run {
-                durable::remove(&path).map_err(|error| Error::io("remove", &path, error))?;
+                partial::remove(config, segment)?;
             }
             count += 1;
         }

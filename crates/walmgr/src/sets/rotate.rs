@@ -116,7 +116,23 @@ impl Sets {
             _ => "unknown time".to_owned(),
         };
         warn!(path = %under_way.display(), started = %what, "removing what an earlier backup has left");
-        remove_tree(&under_way).map_err(|error| Error::io("remove", &under_way, error))
+        // What copied there may still run, as the master died without it: it goes on where nobody looks.
+        let base = self
+            .full()
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy();
+        let trash = self.parent().join(format!("{TRASH}{base}.inprogress"));
+        if let Err(error) = remove_tree(&trash) {
+            warn!(path = %trash.display(), %error, "cannot remove");
+            return remove_tree(&under_way).map_err(|error| Error::io("remove", &under_way, error));
+        }
+        rename(&under_way, &trash)?;
+        self.sync()?;
+        if let Err(error) = remove_tree(&trash) {
+            warn!(path = %trash.display(), %error, "cannot remove, and will try again");
+        }
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), Error> {

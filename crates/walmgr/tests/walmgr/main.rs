@@ -7,6 +7,7 @@ mod failover;
 mod restore_command;
 mod retention;
 mod site;
+mod sync;
 
 use std::time::Duration;
 
