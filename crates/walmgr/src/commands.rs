@@ -2,13 +2,17 @@
 
 mod backup;
 mod boot;
+mod check;
+mod expire;
 mod listbackups;
 mod pause;
 mod periodic;
 mod restore;
 mod setup;
+mod status;
 mod stop;
 mod sync;
+mod verify;
 mod xarchive;
 mod xbackup;
 mod xlock;
@@ -49,6 +53,14 @@ pub(crate) enum Command {
     Pause,
     /// Go on with replay
     Continue,
+    /// Look whether all is in order; exit code 3 if it is not
+    Check(check::Args),
+    /// Show how far archiving and replay are
+    Status,
+    /// Compare base backups and WAL with what they were; exit code 3 if something differs
+    Verify(verify::Args),
+    /// Delete base backups and WAL that need not be kept
+    Expire,
     /// Run `periodic_command` if it is due
     Periodic,
     /// Archive a file: for `archive_command`
@@ -171,6 +183,10 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
         Command::Boot => boot::run(work),
         Command::Pause => pause::pause(work),
         Command::Continue => pause::go_on(work),
+        Command::Check(args) => return check::run(work, args),
+        Command::Status => status::run(work),
+        Command::Verify(args) => return verify::run(work, args),
+        Command::Expire => expire::run(work),
         Command::Periodic => periodic::run(work),
         Command::Xarchive(args) => xarchive::run(work, args),
         Command::Xrestore(args) => return xrestore::run(work, args),

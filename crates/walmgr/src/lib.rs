@@ -9,6 +9,7 @@
 //! * `backup`, `restore`: making a set, and putting one into service
 //! * `server`: a data directory, its settings and its programs
 //! * `commands`: one file per command
+//! * `ready`, `report`: what waits to be archived, and how findings are told
 //! * `durable`, `files`, `digest`: files that last, trees of them, and what is in them
 
 mod archive;
@@ -27,6 +28,8 @@ mod names;
 mod page;
 mod partial;
 mod place;
+mod ready;
+mod report;
 mod restore;
 mod server;
 mod sets;

@@ -25,7 +25,7 @@ use crate::files::with_suffix;
 use crate::server::{DataDir, ServerState, shell};
 use crate::sets::Sets;
 use crate::{durable, files, lock};
-use source::Source;
+use source::{Source, unfinished};
 
 /// How long a server may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
@@ -53,6 +53,32 @@ pub(crate) fn run(
     }
     stop_server(config, options, stop)?;
     failpoint::step("restore.stopped");
+    let old = match source.has_arrived() {
+        true => None,
+        false => put_in_place(config, &source, options)?,
+    };
+    failpoint::step("restore.exchanged");
+    for signal in [Signal::Stop, Signal::Pause, Signal::Progress] {
+        signal.lower(&config.completed_wals)?;
+    }
+    start(config, start_cmd, stop)?;
+    let unfinished = unfinished(&config.data);
+    durable::remove(&unfinished).map_err(|error| Error::io("remove", &unfinished, error))?;
+    match old {
+        Some(old) if !config.keep_old_data => {
+            info!(path = %old.display(), "removing the old data directory, as backup_datadir says");
+            files::remove_tree(&old).map_err(|error| Error::io("remove", &old, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes a data directory of the set, and puts it in the place of the old one; where that is now.
+fn put_in_place(
+    config: &SlaveConfig,
+    source: &Source,
+    options: &Options,
+) -> Result<Option<PathBuf>, Error> {
     // Copying takes its time, and leaves what is in place alone.
     let ready = source.make_ready(config)?;
     failpoint::step("restore.ready");
@@ -61,24 +87,15 @@ pub(crate) fn run(
     prepare::clean(&ready)?;
     settings::write(&ready, config)?;
     prepare::config_files(&ready, config)?;
+    let unfinished = unfinished(&ready);
+    durable::write(&unfinished, b"").map_err(|error| Error::io("write", &unfinished, error))?;
     durable::sync_filesystem(&ready).map_err(|error| Error::io("sync", &ready, error))?;
     failpoint::step("restore.prepared");
     let old = exchange(&ready, &config.data)?;
-    failpoint::step("restore.exchanged");
-    for signal in [Signal::Stop, Signal::Pause, Signal::Progress] {
-        signal.lower(&config.completed_wals)?;
-    }
     if let Some(old) = &old {
         info!(path = %old.display(), "the old data directory is kept");
     }
-    start(config, start_cmd, stop)?;
-    match old {
-        Some(old) if !config.keep_old_data => {
-            info!(path = %old.display(), "removing the old data directory, as backup_datadir says");
-            files::remove_tree(&old).map_err(|error| Error::io("remove", &old, error))
-        }
-        _ => Ok(()),
-    }
+    Ok(old)
 }
 
 /// What has to be in order before anything is touched.

@@ -8,6 +8,7 @@ mod label;
 pub(crate) mod manifest;
 pub(crate) mod retention;
 mod rotate;
+pub(crate) mod verify;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -15,6 +15,7 @@ pub(crate) use push::push;
 use crate::Error;
 use crate::config::MasterConfig;
 use crate::place::Place;
+use crate::report::Finding;
 
 /// Runs walmgr in the slave's role.
 #[derive(Debug, Clone)]
@@ -130,6 +131,23 @@ impl Slave {
                 problem: self.ending(output.status, ""),
             }),
         }
+    }
+
+    /// What a command on the slave finds, which ends with code 3 if something is wrong.
+    ///
+    /// # Errors
+    /// It cannot be reached, or says something else.
+    pub(crate) fn findings(&self, args: &[String]) -> Result<Vec<Finding>, Error> {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let output = self
+            .command(false, &args)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| self.unstarted(&args, &error))?;
+        serde_json::from_slice(&output.stdout).map_err(|_| Error::Program {
+            what: self.what(&args),
+            problem: self.ending(output.status, &String::from_utf8_lossy(&output.stderr)),
+        })
     }
 
     /// Starts walmgr on the slave and keeps its input open, as what it does depends on that.

@@ -3,8 +3,10 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use skytools::daemon::Stop;
 
 use super::ArchiveError;
 use super::error::At;
@@ -88,18 +90,22 @@ impl Identity {
     /// Makes a new archive this cluster's.
     pub(crate) fn claim(&self, archive: &Path) -> Result<(), ArchiveError> {
         let path = archive.join(FILE);
-        if Identity::read(archive)?.is_some() {
-            // It may have come there since it was looked for.
-            return self.check(archive, || false);
-        }
         let written = Written {
             system_identifier: self.system_identifier.to_string(),
             wal_segment_size: self.segment_size.bytes(),
         };
         let text = skytools::app::json(&written).at("write", &path)?;
         let new = archive.join(format!(".{FILE}.new"));
-        let Some(mut scratch) = Scratch::create(&new).at("create", &new)? else {
-            return Err(ArchiveError::NoArchive(archive.to_owned()));
+        let mut scratch = loop {
+            if Identity::read(archive)?.is_some() {
+                // It may have come there since it was looked for.
+                return self.check(archive, || false);
+            }
+            if let Some(scratch) = Scratch::create(&new).at("create", &new)? {
+                break scratch;
+            }
+            // Another process is about to say the same, or something else.
+            Stop::default().sleep(Duration::from_millis(10));
         };
         std::io::Write::write_all(&mut scratch.file, text.as_bytes())
             .and_then(|()| scratch.file.sync_all())

@@ -12,7 +12,7 @@ use crate::config::SlaveConfig;
 use crate::{Error, durable, files};
 
 /// What must not be there: of the master, of an earlier life, or of the set.
-const UNWANTED: [&str; 9] = [
+const UNWANTED: [&str; 10] = [
     "standby.signal",
     "recovery.signal",
     "recovery.conf",
@@ -22,6 +22,7 @@ const UNWANTED: [&str; 9] = [
     ".walshipping.last",
     ".walshipping.last.new",
     ".walshipping.periodic",
+    ".walshipping.restoring",
 ];
 
 /// Files of the server's configuration.

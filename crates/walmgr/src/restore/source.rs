@@ -29,11 +29,18 @@ enum Way {
     Copy,
     /// An interrupted restore has moved it already.
     GoOn,
+    /// It is in its place, and its server has not been started.
+    Arrived,
 }
 
 /// Where a set is made ready.
 fn ready(data: &Path) -> PathBuf {
     with_suffix(data, ".restoring")
+}
+
+/// There until the server of a restored directory has been started.
+pub(super) fn unfinished(data: &Path) -> PathBuf {
+    data.join(".walshipping.restoring")
 }
 
 impl Source {
@@ -47,18 +54,22 @@ impl Source {
         let under_way = ready(&config.data);
         let chosen = sets.choose(word);
         // A set that was moved there is nowhere else.
-        if word.is_none()
-            && under_way.join("PG_VERSION").exists()
-            && chosen.as_ref().map_or(true, |set| set.number.is_some())
-        {
-            info!(path = %under_way.display(), "going on with a restore that was interrupted");
-            return Ok(Source {
-                start: Label::read(&under_way)?.start_segment,
-                stop: None,
-                segments,
-                way: Way::GoOn,
-                path: under_way,
-            });
+        let is_gone = word.is_none() && chosen.as_ref().map_or(true, |set| set.number.is_some());
+        let interrupted = [
+            (under_way.join("PG_VERSION"), Way::GoOn, under_way),
+            (unfinished(&config.data), Way::Arrived, config.data.clone()),
+        ];
+        for (sign, way, path) in interrupted {
+            if is_gone && sign.exists() {
+                info!(path = %path.display(), "going on with a restore that was interrupted");
+                return Ok(Source {
+                    start: Label::read(&path)?.start_segment,
+                    stop: None,
+                    segments,
+                    way,
+                    path,
+                });
+            }
         }
         let set = chosen?;
         let way = way(config, sets, &set, word)?;
@@ -73,6 +84,11 @@ impl Source {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether only the start of the server is left to be done.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.way == Way::Arrived
     }
 
     /// What is missing of the WAL from its beginning to the newest of its timeline, if something is.
@@ -99,7 +115,7 @@ impl Source {
         let verb = match self.way {
             Way::Move => "move",
             Way::Copy => "copy",
-            Way::GoOn => "go on with",
+            Way::GoOn | Way::Arrived => "go on with",
         };
         format!(
             "would stop the server if it runs, {verb} {} to {}, move the old data directory aside, and run: \

@@ -128,3 +128,34 @@ pub(crate) fn write(
     let path = set.join(FILE);
     durable::write(&path, text.as_bytes()).map_err(|error| Error::io("write", &path, error))
 }
+
+/// Brings a manifest up to date after `walmgr_backup.json` has changed.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub(crate) fn refresh(set: &Path) -> Result<(), Error> {
+    let path = set.join(FILE);
+    let old = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+    let info = Info::path(set);
+    let metadata = std::fs::metadata(&info).map_err(|error| Error::io("read", &info, error))?;
+    let entry = Entry {
+        path: super::info::FILE.into(),
+        metadata,
+    };
+    let new = line(set, &entry)?.text;
+    let own = json!({ "Path": super::info::FILE }).to_string();
+    let own = own.trim_matches(['{', '}']);
+    let lines = old
+        .lines()
+        .filter(|line| !line.starts_with("\"Manifest-Checksum\""));
+    let mut text: String = lines
+        .map(|line| match line.contains(own) {
+            true if line.ends_with(',') => format!("{new},\n"),
+            true => format!("{new}\n"),
+            false => format!("{line}\n"),
+        })
+        .collect();
+    let (digest, _) = Digest::of(&mut text.as_bytes())?;
+    let _ = writeln!(text, "\"Manifest-Checksum\": \"{digest}\"}}");
+    durable::write(&path, text.as_bytes()).map_err(|error| Error::io("write", &path, error))
+}

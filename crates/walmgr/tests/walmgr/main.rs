@@ -4,6 +4,8 @@ mod archive;
 mod backup;
 mod config;
 mod failover;
+mod health;
+mod restore;
 mod restore_command;
 mod retention;
 mod site;

@@ -1,0 +1,88 @@
+use std::time::Instant;
+
+use skytools::db::{Connection, During};
+
+use super::Args;
+use crate::config::MasterConfig;
+use crate::report::{Level, Report};
+use crate::server::DataDir;
+use crate::slave::Slave;
+use crate::{Error, ready};
+
+pub(super) fn check(config: &MasterConfig, args: &Args, report: &mut Report) {
+    match settings(config, report) {
+        Ok(()) => {}
+        Err(error) => report.add("server", Level::Failed, skytools::app::chain(&error)),
+    }
+    report.add_result("waiting", waiting(config, args));
+    remote(config, args, report);
+}
+
+fn settings(config: &MasterConfig, report: &mut Report) -> Result<(), Error> {
+    let mut db = Connection::open("master_db", config.need_db()?)?;
+    let row = db
+        .query_one(
+            "select pg_is_in_recovery(), current_setting('wal_level'), \
+                    current_setting('archive_mode'), current_setting('archive_command'), \
+                    coalesce(current_setting('archive_library', true), ''), \
+                    (select coalesce(string_agg(name, ', '), '') from pg_settings \
+                      where pending_restart), \
+                    (select last_failed_time > coalesce(last_archived_time, '-infinity') \
+                       from pg_stat_archiver), \
+                    (select last_failed_wal from pg_stat_archiver)",
+            &[],
+        )
+        .during("look at the master")?;
+    let text = |column: usize| row.get::<_, String>(column);
+    let level = |is_well: bool| if is_well { Level::Ok } else { Level::Failed };
+    let is_standby: bool = row.get(0);
+    let role = if is_standby { "in recovery" } else { "primary" };
+    report.add("server", level(!is_standby), role);
+    report.add("wal_level", level(text(1) != "minimal"), text(1));
+    report.add("archive_mode", level(text(2) != "off"), text(2));
+    let command = text(3);
+    let own = std::env::current_exe().map(|path| path.display().to_string());
+    let is_ours = command.contains("xarchive") && own.is_ok_and(|own| command.contains(&own));
+    report.add("archive_command", level(is_ours), command);
+    report.add("archive_library", level(text(4).is_empty()), text(4));
+    let pending = text(5);
+    match pending.is_empty() {
+        true => report.add("restart", Level::Ok, "not needed"),
+        false => report.add("restart", Level::Warning, format!("needed for {pending}")),
+    }
+    match row.get::<_, Option<bool>>(6) {
+        Some(true) => {
+            let name: Option<String> = row.get(7);
+            let detail = format!("fails for {}", name.unwrap_or_default());
+            report.add("archiving", Level::Failed, detail);
+        }
+        _ => report.add("archiving", Level::Ok, ""),
+    }
+    Ok(())
+}
+
+fn waiting(config: &MasterConfig, args: &Args) -> Result<(Level, String), Error> {
+    let waiting = ready::waiting(&DataDir::new(&config.data, None).wal())?;
+    Ok(match waiting.oldest {
+        Some((name, age)) if age > args.archive_age() => (
+            Level::Failed,
+            format!("{} files, {name} for {} s", waiting.count, age.as_secs()),
+        ),
+        Some(_) => (Level::Ok, format!("{} files", waiting.count)),
+        None => (Level::Ok, "nothing".to_owned()),
+    })
+}
+
+/// The slave, and what it finds itself.
+fn remote(config: &MasterConfig, args: &Args, report: &mut Report) {
+    let begun = Instant::now();
+    let found = Slave::new(config).and_then(|slave| slave.findings(&args.for_slave()));
+    match found {
+        Ok(findings) => {
+            let detail = format!("answers in {} ms", begun.elapsed().as_millis());
+            report.add("slave", Level::Ok, detail);
+            report.extend("slave ", findings);
+        }
+        Err(error) => report.add("slave", Level::Failed, skytools::app::chain(&error)),
+    }
+}

@@ -1,0 +1,161 @@
+use std::fs;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+
+use super::Args;
+use crate::archive::{Archive, Identity, Listing};
+use crate::config::SlaveConfig;
+use crate::control::Signal;
+use crate::report::{Level, Report};
+use crate::server::{DataDir, ServerState};
+use crate::sets::{Sets, retention};
+use crate::{Error, files, lock};
+
+pub(super) fn check(config: &SlaveConfig, args: &Args, report: &mut Report) {
+    report.add_result("archive", archive(config));
+    report.add_result("free space", free_space(config));
+    report.add_result("conflicts", conflicts(config));
+    report.add_result("backups", backups(config, args));
+    report.add_result("leftovers", leftovers(config));
+    report.add_result("WAL", gaps(config));
+    report.add_result("standby", standby(config));
+}
+
+fn archive(config: &SlaveConfig) -> Result<(Level, String), Error> {
+    for dir in [&config.completed_wals, &config.partial_wals] {
+        let probe = dir.join(format!(".check.{}", std::process::id()));
+        fs::write(&probe, "").map_err(|error| Error::io("write to", dir, error))?;
+        fs::remove_file(&probe).map_err(|error| Error::io("write to", dir, error))?;
+    }
+    Ok(match Identity::read(&config.completed_wals)? {
+        Some(identity) => (
+            Level::Ok,
+            format!("of system {}", identity.system_identifier),
+        ),
+        None if Sets::new(config).has_marked() => (
+            Level::Failed,
+            "SYSTEMID is missing: is its disk mounted?".to_owned(),
+        ),
+        None => (Level::Warning, "nothing has come yet".to_owned()),
+    })
+}
+
+/// Room for a hundred segments, or it is time to look.
+fn free_space(config: &SlaveConfig) -> Result<(Level, String), Error> {
+    let dir = &config.completed_wals;
+    let free = files::free_bytes(dir).map_err(|error| Error::io("look at", dir, error))?;
+    let segment = Identity::read(dir)?.map_or(16 << 20, |identity| identity.segment_size.bytes());
+    let level = match free / segment {
+        0..10 => Level::Failed,
+        10..100 => Level::Warning,
+        _ => Level::Ok,
+    };
+    Ok((level, format!("{} MB", free >> 20)))
+}
+
+fn conflicts(config: &SlaveConfig) -> Result<(Level, String), Error> {
+    let dir = config.completed_wals.join(".walmgr/conflict");
+    let count = fs::read_dir(&dir).map(Iterator::count).unwrap_or_default();
+    Ok(match count {
+        0 => (Level::Ok, String::new()),
+        count => (
+            Level::Failed,
+            format!("{count} files were refused, see {}", dir.display()),
+        ),
+    })
+}
+
+fn backups(config: &SlaveConfig, args: &Args) -> Result<(Level, String), Error> {
+    let found = Sets::new(config).find()?;
+    let Some(newest) = found.sets.first() else {
+        return Ok((Level::Failed, "there is none".to_owned()));
+    };
+    let known = newest.info.as_ref().map(|info| info.start_time.as_str());
+    let started = known.and_then(|text| text.parse::<Timestamp>().ok());
+    let started = started.map(SystemTime::from);
+    let age = started.and_then(|time| SystemTime::now().duration_since(time).ok());
+    let detail = format!(
+        "{}, {} from {}",
+        found.sets.len(),
+        newest.name,
+        newest.label.start_time
+    );
+    // Begun in the future by this clock: as good as now.
+    let is_old = age.is_some_and(|age| age > args.backup_age());
+    Ok(match is_old {
+        true => (Level::Failed, format!("{detail}: too old")),
+        false => (Level::Ok, detail),
+    })
+}
+
+/// What an interrupted command has left.
+fn leftovers(config: &SlaveConfig) -> Result<(Level, String), Error> {
+    let mut found = Vec::new();
+    let holder = lock::holder(&config.completed_wals)?;
+    for suspect in Sets::new(config).find()?.suspects {
+        let is_running =
+            holder.is_some() && suspect.path.to_string_lossy().ends_with(".inprogress");
+        if !is_running {
+            found.push(format!("{}: {}", suspect.path.display(), suspect.problem));
+        }
+    }
+    for suffix in [".restoring", ".copying"] {
+        let path = files::with_suffix(&config.data, suffix);
+        if path.exists() {
+            found.push(format!(
+                "{}: a restore that was interrupted",
+                path.display()
+            ));
+        }
+    }
+    Ok(match found.is_empty() {
+        true => (Level::Ok, String::new()),
+        false => (Level::Warning, found.join("; ")),
+    })
+}
+
+/// WAL that is needed and not there, although later WAL is.
+fn gaps(config: &SlaveConfig) -> Result<(Level, String), Error> {
+    let archive = Archive::new(&config.completed_wals);
+    let Some(identity) = Identity::read(archive.dir())? else {
+        return Ok((Level::Ok, String::new()));
+    };
+    let Some(needed) = retention::earliest_needed(config)? else {
+        return Ok((Level::Ok, "none is needed".to_owned()));
+    };
+    let listing = Listing::read(archive.dir())?;
+    let first = needed.segment;
+    let missing = listing
+        .newest(first.timeline)
+        .and_then(|newest| listing.missing(first, newest, identity.segment_size));
+    Ok(match missing {
+        Some(missing) => (
+            Level::Failed,
+            format!("{missing} is missing, and needed by {}", needed.by),
+        ),
+        None => (Level::Ok, format!("from {first} on, by {}", needed.by)),
+    })
+}
+
+fn standby(config: &SlaveConfig) -> Result<(Level, String), Error> {
+    let data = DataDir::new(&config.data, config.bin.as_deref());
+    if !data.path.join("PG_VERSION").exists() {
+        return Ok((Level::Ok, "there is none".to_owned()));
+    }
+    let Some(pid) = data.postmaster()? else {
+        return Ok((Level::Failed, "does not run".to_owned()));
+    };
+    let paused = match Signal::Pause.is_up(&config.completed_wals) {
+        true => (Level::Warning, "in recovery, and held by pause".to_owned()),
+        false => (Level::Ok, format!("in recovery (pid {pid})")),
+    };
+    Ok(match data.control()?.state() {
+        ServerState::InRecovery => paused,
+        ServerState::InProduction => (
+            Level::Failed,
+            "is a primary, and does not follow the master".to_owned(),
+        ),
+        _ => (Level::Warning, format!("starts or ends (pid {pid})")),
+    })
+}

@@ -1,0 +1,226 @@
+//! Whether a set, and the WAL that it needs, is what it was.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{Set, manifest};
+use crate::archive::{Archive, Identity, Listing, check_content};
+use crate::digest::Digest;
+use crate::names::{Segment, SegmentSize, WalName};
+use crate::page::HEADER;
+use crate::{Error, files};
+
+/// The part of a manifest that we compare.
+#[derive(Deserialize)]
+struct Manifest {
+    #[serde(rename = "Files")]
+    files: Vec<Listed>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(rename = "Path", default)]
+    path: String,
+    #[serde(rename = "Size")]
+    size: u64,
+    #[serde(rename = "Checksum", default)]
+    checksum: String,
+}
+
+/// What is wrong with the files of a set: one line each.
+///
+/// # Errors
+/// They cannot be looked at.
+pub(crate) fn set_problems(set: &Set) -> Result<Vec<String>, Error> {
+    let path = set.path.join(manifest::FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok(vec![
+                "it has no manifest, so nobody knows what it was".to_owned(),
+            ]);
+        }
+        Err(error) => return Err(Error::io("read", &path, error)),
+    };
+    let manifest: Manifest = match serde_json::from_str(&text) {
+        Ok(manifest) => manifest,
+        Err(error) => return Ok(vec![format!("its manifest cannot be read: {error}")]),
+    };
+    let mut listed: BTreeMap<&str, &Listed> = manifest
+        .files
+        .iter()
+        .map(|file| (file.path.as_str(), file))
+        .collect();
+    let mut problems = Vec::new();
+    let entries = files::walk(&set.path).map_err(|error| Error::io("list", &set.path, error))?;
+    for entry in entries.iter().filter(|entry| entry.metadata.is_file()) {
+        if entry.path == Path::new(manifest::FILE) || entry.path.starts_with("pg_wal") {
+            continue;
+        }
+        let name = entry.path.to_string_lossy();
+        let Some(known) = listed.remove(&*name) else {
+            problems.push(format!("{name}: was not there"));
+            continue;
+        };
+        let path = set.path.join(&entry.path);
+        if entry.metadata.len() != known.size {
+            let size = entry.metadata.len();
+            problems.push(format!("{name}: has {size} bytes, and had {}", known.size));
+            continue;
+        }
+        let (digest, _) =
+            Digest::of_file(&path).map_err(|error| Error::io("read", &path, error))?;
+        if digest.to_string() != known.checksum {
+            problems.push(format!("{name}: has changed"));
+        }
+    }
+    problems.extend(listed.keys().map(|name| format!("{name}: is missing")));
+    Ok(problems)
+}
+
+/// What is wrong with the WAL from a segment on, to the newest: gaps as ranges, and damaged files. With it the
+/// number of segments that were looked at.
+///
+/// # Errors
+/// The archive cannot be looked at.
+pub(crate) fn wal_problems(archive: &Archive, start: Segment) -> Result<(Vec<String>, u64), Error> {
+    let listing = Listing::read(archive.dir())?;
+    let Some(identity) = Identity::read(archive.dir())? else {
+        return Ok((vec!["the archive has no SYSTEMID".to_owned()], 0));
+    };
+    let size = identity.segment_size;
+    let (mut problems, mut count) = (Vec::new(), 0);
+    let mut gap: Option<(Segment, Segment)> = None;
+    for segment in chain(archive, &listing, start, size)? {
+        if listing.has(segment) {
+            count += 1;
+            if let Some((first, last)) = gap.take() {
+                problems.push(missing(first, last));
+            }
+            if let Some(problem) = damage(archive, segment, identity)? {
+                problems.push(format!("{segment}: {problem}"));
+            }
+        } else {
+            gap = Some((gap.map_or(segment, |(first, _)| first), segment));
+        }
+    }
+    if let Some((first, last)) = gap {
+        problems.push(missing(first, last));
+    }
+    Ok((problems, count))
+}
+
+fn missing(first: Segment, last: Segment) -> String {
+    match first == last {
+        true => format!("{first} is missing"),
+        false => format!("{first} to {last} are missing"),
+    }
+}
+
+/// Segments that a standby reads from a start on: to where the next timeline begins, and so on.
+fn chain(
+    archive: &Archive,
+    listing: &Listing,
+    start: Segment,
+    size: SegmentSize,
+) -> Result<Vec<Segment>, Error> {
+    let mut segments = Vec::new();
+    let mut next = start;
+    loop {
+        let timeline = next.timeline;
+        let switch = successor(archive, listing, timeline)?;
+        let last = match switch {
+            // The segment of the switch may only be there on the new timeline.
+            Some((_, number)) => number.checked_sub(1),
+            None => listing.newest(timeline).map(|newest| newest.number(size)),
+        };
+        if let Some(last) = last {
+            let numbers = next.number(size)..=last;
+            segments.extend(numbers.map(|number| Segment::numbered(timeline, number, size)));
+        }
+        match switch {
+            Some((newer, number)) if newer > timeline => {
+                next = Segment::numbered(newer, number.max(start.number(size)), size);
+            }
+            _ => break,
+        }
+        if listing.newest(next.timeline).is_none() {
+            break;
+        }
+    }
+    if segments.is_empty() {
+        segments.push(start);
+    }
+    Ok(segments)
+}
+
+/// The timeline that went on from one, and the number of the segment where it did; the newest, if there are
+/// several.
+fn successor(
+    archive: &Archive,
+    listing: &Listing,
+    timeline: u32,
+) -> Result<Option<(u32, u64)>, Error> {
+    let Some(identity) = Identity::read(archive.dir())? else {
+        return Ok(None);
+    };
+    let mut found = None;
+    for name in listing.names() {
+        let WalName::History(newer) = name else {
+            continue;
+        };
+        let path = archive.path(name);
+        let text = fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+        // The last line tells the parent.
+        let parent = text
+            .lines()
+            .rfind(|line| !line.trim().is_empty() && !line.starts_with('#'));
+        let mut words = parent.unwrap_or_default().split_whitespace();
+        let of: Option<u32> = words.next().and_then(|word| word.parse().ok());
+        let at: Option<postgres::types::PgLsn> = words.next().and_then(|word| word.parse().ok());
+        if let (Some(of), Some(at)) = (of, at)
+            && of == timeline
+        {
+            found = Some((newer, u64::from(at) / identity.segment_size.bytes()));
+        }
+    }
+    Ok(found)
+}
+
+/// What is wrong with one file of the archive.
+fn damage(
+    archive: &Archive,
+    segment: Segment,
+    identity: Identity,
+) -> Result<Option<String>, Error> {
+    let name = WalName::Segment(segment);
+    let path = archive.path(name);
+    let failed = |error| Error::io("read", &path, error);
+    let mut head = Vec::new();
+    let file = File::open(&path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    file.take(HEADER as u64)
+        .read_to_end(&mut head)
+        .map_err(failed)?;
+    match check_content(name, size, &head) {
+        Err(error) => return Ok(Some(error.to_string())),
+        Ok(Some(header)) if header.system_identifier != identity.system_identifier => {
+            return Ok(Some(format!(
+                "it is of the cluster {}",
+                header.system_identifier
+            )));
+        }
+        Ok(_) => {}
+    }
+    let Some(sum) = archive.sum(name)? else {
+        return Ok(None);
+    };
+    match Digest::of_file(&path).map_err(failed)? == sum {
+        true => Ok(None),
+        false => Ok(Some("it has changed since it was archived".to_owned())),
+    }
+}

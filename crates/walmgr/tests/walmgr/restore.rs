@@ -1,0 +1,144 @@
+//! `restore`: interrupted anywhere, it goes on or leaves what was there.
+
+use std::fs;
+
+use testkit::{TestResult, wait_until};
+
+use crate::{PATIENCE, Site};
+
+const STEPS: [&str; 6] = [
+    "restore.stopped",
+    "restore.ready",
+    "restore.prepared",
+    "restore.moved",
+    "restore.exchanged",
+    "boot.stop",
+];
+
+#[test]
+fn death_at_any_step_loses_neither_the_set_nor_the_old_directory() -> TestResult {
+    let mut site = Site::new()?;
+    site.set_up()?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t as select generate_series(1, 100) id")?;
+    for step in STEPS.iter().filter(|step| step.starts_with("restore")) {
+        site.on_master("backup")?;
+        // Of the standby before, or of nobody.
+        let old = fs::read(site.path("slave/own")).unwrap_or_default();
+        let output = site
+            .program("slave.ini restore")
+            .env("FAILPOINTS", format!("{step}=return(kill)"))
+            .output()?;
+        assert_eq!(output.status.code(), None, "{step}: {}", output.stderr);
+        site.on_slave("restore")
+            .map_err(|error| format!("{step}: {error}"))?;
+        let mut standby = site.standby()?;
+        wait_until("the standby to have all rows", PATIENCE, || {
+            Ok(standby
+                .query_one("select count(*) from t", &[])?
+                .get::<_, i64>(0)
+                == 100)
+        })
+        .map_err(|error| format!("{step}: {error}"))?;
+        let kept = site.names_in(site.path("").as_path())?;
+        let is_kept = kept
+            .iter()
+            .filter(|name| name.starts_with("slave."))
+            .any(|name| fs::read(site.path(name).join("own")).is_ok_and(|own| own == old));
+        assert!(old.is_empty() || is_kept, "{step}: {kept:?}");
+        fs::write(site.path("slave/own"), step)?;
+        for left in ["slave.restoring", "slave.copying"] {
+            assert!(!site.path(left).exists(), "{step}: {left}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn boot_while_paused_loses_nothing_and_boot_that_dies_goes_on() -> TestResult {
+    let mut site = Site::new()?;
+    site.set_up()?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t as select generate_series(1, 100) id")?;
+    site.on_master("backup")?;
+    site.on_slave("restore")?;
+    let mut standby = site.standby()?;
+    site.on_slave("pause")?;
+    db.batch_execute("insert into t select generate_series(101, 200)")?;
+    let name = site.switch(&mut db)?;
+    db.batch_execute("insert into t select generate_series(201, 300)")?;
+    site.switch(&mut db)?;
+    assert_eq!(
+        standby
+            .query_one("select count(*) from t", &[])?
+            .get::<_, i64>(0),
+        100
+    );
+    drop(standby);
+    // A gap in front of later WAL: not without a word.
+    let away = site.path("away");
+    fs::rename(site.archived(&name), &away)?;
+    let missing = format!("{name} is missing in the archive, although WAL up to");
+    site.refused("slave.ini boot", &missing)?;
+    fs::rename(&away, site.archived(&name))?;
+    let output = site
+        .program("slave.ini boot")
+        .env("FAILPOINTS", "boot.stop=return(kill)")
+        .output()?;
+    assert_eq!(output.status.code(), None, "{}", output.stderr);
+    site.on_slave("boot")?;
+    let mut new = site.standby()?;
+    assert_eq!(
+        new.query_one("select count(*) from t", &[])?
+            .get::<_, i64>(0),
+        300
+    );
+    assert!(
+        !new.query_one("select pg_is_in_recovery()", &[])?
+            .get::<_, bool>(0)
+    );
+    Ok(())
+}
+
+#[test]
+fn a_set_without_its_wal_or_of_another_version_is_not_restored() -> TestResult {
+    let mut site = Site::new()?;
+    site.set_up()?;
+    site.refused("slave.ini restore", "no backup found as")?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t (id int)")?;
+    site.on_master("backup")?;
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        db.batch_execute("insert into t values (1)")?;
+        names.push(site.switch(&mut db)?);
+    }
+    let shown = site.on_slave("restore -n")?.stdout;
+    assert!(
+        shown.starts_with("would stop the server if it runs, move "),
+        "{shown}"
+    );
+    let path = site.archived(&names[0]);
+    let away = site.path("away");
+    fs::rename(&path, &away)?;
+    site.refused(
+        "slave.ini restore",
+        &format!("{} is not in the archive", names[0]),
+    )?;
+    fs::rename(&away, &path)?;
+    let version = site.shipped("data.master/PG_VERSION");
+    let own = fs::read_to_string(&version)?;
+    fs::write(&version, "12\n")?;
+    site.refused(
+        "slave.ini restore",
+        "is of PostgreSQL 12, and the programs of slave_bin are of",
+    )?;
+    fs::write(&version, own)?;
+    site.refused(
+        "slave.ini restore data.master.5",
+        "no backup set data.master.5; there are: data.master",
+    )?;
+    assert!(!site.path("slave").exists());
+    assert!(site.shipped("data.master/backup_label").exists());
+    Ok(())
+}
