@@ -614,6 +614,21 @@ pub enum Error {
         /// Rows that it changed.
         rows: u64,
     },
+    /// Several rows have the key of an event, and nothing says which of them it is about.
+    #[error(
+        "cannot apply event {event}: {rows} rows of {table} have its key, which is deferrable, and \
+         nothing says which of them it is about; \"subscriber resync {table}\" goes on with a new copy. \
+         Against the next time, run \"provider refresh {table}\", which has updates carry the old row, or \
+         take a key that is not deferrable"
+    )]
+    SeveralRows {
+        /// The event.
+        event: EventId,
+        /// The table.
+        table: String,
+        /// Rows that have its key.
+        rows: u64,
+    },
     /// An event came from the retry queue: applying it now would break the order.
     #[error("event {event} was put into the retry queue; replay cannot apply it out of order")]
     Retried {
@@ -674,6 +689,8 @@ impl Error {
             {
                 Some(*first)
             }
+            // One by one, what the event says of its old row is looked at.
+            Error::SeveralRows { event, .. } => Some(*event),
             _ => None,
         }
     }

@@ -7,7 +7,8 @@ returns text[] as $$
 --      i_col_types     as londiste.find_column_types gives them; columns beyond its end are ignored
 -- Returns:  arguments for pgq.create_capture. Generated columns are ignored, whatever their letter: they
 --           stand in no INSERT. The key is named only if it is not the primary key; an empty list makes
---           updates and deletes errors. Generic triggers have no options.
+--           updates and deletes errors. Where rows can have the same key for a while, because it is
+--           deferrable, updates carry the old row. Generic triggers have no options.
 -- Raises:   "table not found"; invalid_name if a column list, which knows no quotes, would be ambiguous
 -- Reads:    londiste.provider_table
 -- Used by:  londiste.provider_create_trigger
@@ -69,6 +70,13 @@ begin
     if v_table.capture_level = 'generic' then
         return v_args;
     end if;
-    return v_args || array['key_updates=log', 'changes=text', 'settings=pinned'];
+    v_args := v_args || array['key_updates=log', 'changes=text', 'settings=pinned'];
+    if v_primary and exists (select from pg_catalog.pg_index i
+                              where i.indrelid = londiste.find_table_oid(i_table_name)
+                                and i.indisprimary
+                                and not i.indimmediate) then
+        v_args := v_args || 'backup'::text;
+    end if;
+    return v_args;
 end;
 $$ language plpgsql strict stable set search_path = pg_catalog, pg_temp;

@@ -1,13 +1,13 @@
-create or replace function pgq_gen._encoded(i_value text, i_type oid, i_minimal boolean)
+create or replace function pgq_gen._encoded(i_value text, i_type oid, i_minimal boolean, i_pinned boolean)
 returns text as $$
--- pgq_gen._encoded(3): writes the expression for a column as the value of a key=value pair.
+-- pgq_gen._encoded(4): writes the expression for a column as the value of a key=value pair.
 -- Parameters:
---      i_value, i_type      as for pgq_gen._text
---      i_minimal            encode only what a reader needs: % + & =
+--      i_value, i_type, i_pinned      as for pgq_gen._text
+--      i_minimal       encode only what a reader needs: % + & =
 -- Returns:  SQL of type text, null for a null
 -- Used by:  pgq_gen._row_data, pgq_gen._row_data_code
 declare
-    v_text  text := pgq_gen._text(i_value, i_type, false);
+    v_text  text := pgq_gen._text(i_value, i_type, i_pinned);
 begin
     return case
         when i_type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype,

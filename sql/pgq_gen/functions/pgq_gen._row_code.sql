@@ -99,7 +99,8 @@ begin
         v_update := v_update || format(
             E'        v_extra2 := %s;\n',
             pgq_gen._row_data(case when v_is_sql then 'urlenc' else i_options.format end, 'OLD', i_columns.names,
-                              i_columns.types, i_columns.is_hidden, i_options.minimal));
+                              i_columns.types, i_columns.is_hidden, i_options.minimal,
+                              v_is_sql and i_options.pinned));
     end if;
 
     return format(

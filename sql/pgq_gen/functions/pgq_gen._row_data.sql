@@ -1,12 +1,14 @@
 create or replace function pgq_gen._row_data(
-    i_format text, i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_minimal boolean)
+    i_format text, i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_minimal boolean,
+    i_pinned boolean)
 returns text as $$
--- pgq_gen._row_data(6): writes the expression for a whole row.
+-- pgq_gen._row_data(7): writes the expression for a whole row.
 -- Parameters:
 --      i_format        json for a JSON object, else key=value pairs in which a bare key is a null
 --      i_row           the row: NEW or OLD
 --      i_names, i_types, i_is_hidden      columns in table order
 --      i_minimal       as for pgq_gen._encoded
+--      i_pinned        as for pgq_gen._text; JSON is never pinned so
 -- Returns:  SQL of type text
 -- Used by:  pgq_gen._row_code, pgq_gen._row_data_code, pgq_gen._statement_code
 declare
@@ -24,7 +26,7 @@ begin
         else
             v_name := pgq._urlencode(i_names[i]);
             v_parts := v_parts || format('coalesce(%L operator(pg_catalog.||) %s, %L)', v_name || '=',
-                                         pgq_gen._encoded(v_column, i_types[i], i_minimal), v_name);
+                                         pgq_gen._encoded(v_column, i_types[i], i_minimal, i_pinned), v_name);
         end if;
     end loop;
     if i_format <> 'json' then

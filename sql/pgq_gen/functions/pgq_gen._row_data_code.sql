@@ -18,7 +18,7 @@ begin
            array_agg(replace(c.head || c.after_null, '%', '%%') order by c.place) as nulls,
            array_agg(case when c.is_plain then c.value
                           when v_is_json then pgq_gen._json(c.value, c.type)
-                          else pgq_gen._encoded(c.value, c.type, i_minimal) end order by c.place) as arguments
+                          else pgq_gen._encoded(c.value, c.type, i_minimal, false) end order by c.place) as arguments
       into v_parts
       from (select c.place, c.type, c.value, c.is_plain, q.quote,
                    concat(case when c.is_first then case when v_is_json then '{' end
@@ -35,7 +35,7 @@ begin
                                         then '"' else '' end as quote) q) c;
     if v_parts.columns is null then
         return format(E'        v_data := %s;\n',
-                      pgq_gen._row_data(i_format, i_row, i_names, i_types, i_is_hidden, i_minimal));
+                      pgq_gen._row_data(i_format, i_row, i_names, i_types, i_is_hidden, i_minimal, false));
     end if;
     return pgq_gen._fill_code(
         v_parts.columns, v_parts.types, v_parts.heads, array_fill('s'::text, array[cardinality(v_parts.columns)]),

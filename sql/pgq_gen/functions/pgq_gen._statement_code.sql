@@ -63,9 +63,9 @@ begin
             v_where);
     else
         v_insert := pgq_gen._row_data(i_options.format, 'n', i_columns.names, i_columns.types,
-                                      i_columns.is_hidden, i_options.minimal);
+                                      i_columns.is_hidden, i_options.minimal, false);
         v_delete := pgq_gen._row_data(i_options.format, 'o', i_columns.names, i_columns.types,
-                                      i_columns.is_hidden, i_options.minimal);
+                                      i_columns.is_hidden, i_options.minimal, false);
         v_update := v_insert;
         if i_options.ignored is null then
             v_hidden := null;
@@ -78,7 +78,8 @@ begin
     end if;
     if i_options.backup then
         v_backup := pgq_gen._row_data(case i_options.format when 'json' then 'json' else 'urlenc' end, 'o',
-                                      i_columns.names, i_columns.types, i_columns.is_hidden, i_options.minimal);
+                                      i_columns.names, i_columns.types, i_columns.is_hidden, i_options.minimal,
+                                      i_options.format = 'sql' and i_options.pinned);
     end if;
 
     -- Both tables hold the rows in the order of the changes. Joined by key they would lose it, or be

@@ -11,6 +11,7 @@ mod literal;
 mod plan;
 mod setwise;
 mod truncate;
+mod twins;
 mod unit;
 
 use std::borrow::Cow;
@@ -32,7 +33,8 @@ use general::Statement;
 use plan::{Changes, Net};
 use setwise::Failure;
 use truncate::{Emptied, Truncates};
-use unit::Unit;
+use twins::Place;
+use unit::{Rows, Unit};
 
 /// Fewer events are not worth the round trips of applying them at once.
 const SHORTEST_RUN: usize = 32;
@@ -373,33 +375,77 @@ impl Applier {
 
     /// Adds the statement of an event to the unit; sends it when it is full.
     fn push(&mut self, tx: &mut Tx<'_>, table: usize, event: EventRef<'_>) -> Result<(), Error> {
+        let careful = self.careful_from.is_some_and(|from| event.id() >= from);
+        let place = match careful && self.target(table).is_loose() {
+            true => self.find(tx, table, event)?,
+            false => None,
+        };
         let known = &self.tables[table];
         let target = known.target.as_ref().expect(LOOKED_UP);
-        let one = matches!(event.kind(), Some([b'U' | b'D', ..]));
-        if !push_partial(self.unit.text(), &known.quoted, target, event) {
-            let Some(row) = parse(event)? else {
-                return Ok(());
-            };
-            if row.op == Op::Truncate {
-                self.truncates.add(table, event.id());
-                return Ok(());
-            }
-            match general::statement(&known.quoted, target, &row) {
-                Statement::Nothing => return Ok(()),
-                Statement::Text(text) => self.unit.text().push_str(&text),
-                Statement::Parameters(sql, values) => {
-                    self.unit.flush(tx)?;
-                    self.unit.note(event.id(), &known.name, one);
-                    return self.unit.execute(tx, &sql, &values);
+        let one = match target.is_loose() {
+            true => Rows::OneOfSome,
+            false => Rows::One,
+        };
+        let rows =
+            match place.is_none() && push_partial(self.unit.text(), &known.quoted, target, event) {
+                true if event.kind() == Some(b"I") => Rows::Any,
+                true => one,
+                false => {
+                    let Some(row) = parse(event)? else {
+                        return Ok(());
+                    };
+                    let rows = match row.op {
+                        Op::Truncate => {
+                            self.truncates.add(table, event.id());
+                            return Ok(());
+                        }
+                        Op::Insert => Rows::Any,
+                        Op::Update | Op::Delete => one,
+                    };
+                    match general::statement(&known.quoted, target, &row, place.as_ref()) {
+                        Statement::Nothing => return Ok(()),
+                        Statement::Text(text) => self.unit.text().push_str(&text),
+                        Statement::Parameters(sql, values) => {
+                            self.unit.flush(tx)?;
+                            self.unit.note(event.id(), &known.name, rows);
+                            return self.unit.execute(tx, &sql, &values);
+                        }
+                    }
+                    rows
                 }
-            }
-        }
-        self.unit.note(event.id(), &known.name, one);
-        let careful = self.careful_from.is_some_and(|from| event.id() >= from);
+            };
+        self.unit.note(event.id(), &known.name, rows);
         if careful || self.unit.is_full() {
             self.unit.flush(tx)?;
         }
         Ok(())
+    }
+
+    /// Finds the row that an event is about if its key does not say it.
+    fn find(
+        &mut self,
+        tx: &mut Tx<'_>,
+        table: usize,
+        event: EventRef<'_>,
+    ) -> Result<Option<Place>, Error> {
+        // What is found must not move any more.
+        self.unit.flush(tx)?;
+        match parse(event)? {
+            Some(row) if matches!(row.op, Op::Update | Op::Delete) => {
+                let known = &self.tables[table];
+                let target = known.target.as_ref().expect(LOOKED_UP);
+                let old = twins::old_row(&row, event.extra(1));
+                match twins::find(tx, &known.quoted, target, &row, old.as_ref())? {
+                    Ok(place) => Ok(place),
+                    Err(rows) => Err(Error::SeveralRows {
+                        event: event.id(),
+                        table: known.name.clone(),
+                        rows,
+                    }),
+                }
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Sends what was taken. Call it before anything else happens in the transaction.

@@ -5,6 +5,7 @@ mod apply;
 mod captures;
 mod cascade;
 mod copy;
+mod deferrable;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod moments;

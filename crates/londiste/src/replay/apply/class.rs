@@ -58,6 +58,11 @@ impl Target {
         (self.shape.column(name)).is_some_and(|column| column.identity)
     }
 
+    /// The column of this name, raw.
+    pub(super) fn column(&self, name: &[u8]) -> Option<&Column> {
+        self.shape.column(name)
+    }
+
     /// Whether partial SQL means what it says: no column is written by the server.
     pub(super) fn takes_partial_sql(&self) -> bool {
         let special = |column: &Column| column.generated || column.identity;
@@ -92,8 +97,13 @@ impl Target {
         self.key.as_deref()
     }
 
+    /// Whether several rows may have the same key for a while: it is deferrable.
+    pub(super) fn is_loose(&self) -> bool {
+        self.shape.unique.iter().any(|unique| !unique.decides)
+    }
+
     fn find_key(&self) -> Option<Vec<usize>> {
-        let unique = self.shape.unique.first()?;
+        let unique = self.shape.unique.first().filter(|unique| unique.decides)?;
         let numbers = unique.columns.iter();
         let places: Option<Vec<usize>> = numbers
             .map(|number| self.shape.place_of_number(*number))

@@ -6,6 +6,7 @@ use skytools::db::{DbError, During, TextValue, Tx};
 use skytools::quote;
 
 use super::class::Target;
+use super::twins::Place;
 
 /// What an event comes to.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,8 +31,13 @@ pub(super) fn execute(tx: &mut Tx<'_>, sql: &str, values: &[Vec<u8>]) -> Result<
 
 type Column<'a> = (&'a [u8], Option<&'a [u8]>);
 
-/// Makes the statement that repeats an event in a table.
-pub(super) fn statement(table: &str, target: &Target, row: &RowEvent<'_>) -> Statement {
+/// Makes the statement that repeats an event in a table, on the row with its key or on the one at `place`.
+pub(super) fn statement(
+    table: &str,
+    target: &Target,
+    row: &RowEvent<'_>,
+    place: Option<&Place>,
+) -> Statement {
     let keys: Vec<Column<'_>> = row.keys.iter().collect();
     let values: Vec<Column<'_>> = row.values.iter().collect();
     let only = if target.is_partitioned() { "" } else { "only " };
@@ -41,7 +47,7 @@ pub(super) fn statement(table: &str, target: &Target, row: &RowEvent<'_>) -> Sta
         Op::Truncate => return Statement::Nothing,
         Op::Delete => {
             sql.text(&format!("delete from {only}{table} where "));
-            sql.conditions(&keys);
+            sql.row_at(place, &keys);
         }
         Op::Insert => {
             let columns: Vec<Column<'_>> = [keys, values]
@@ -69,7 +75,7 @@ pub(super) fn statement(table: &str, target: &Target, row: &RowEvent<'_>) -> Sta
             sql.text(&format!("update {only}{table} set "));
             sql.assignments(&columns);
             sql.text(" where ");
-            sql.conditions(&keys);
+            sql.row_at(place, &keys);
         }
     }
     sql.finish()
@@ -133,6 +139,13 @@ impl Builder {
         }
     }
 
+    fn row_at(&mut self, place: Option<&Place>, keys: &[Column<'_>]) {
+        match place {
+            Some(place) => self.text(&place.condition()),
+            None => self.conditions(keys),
+        }
+    }
+
     fn conditions(&mut self, keys: &[Column<'_>]) {
         for (index, (name, value)) in keys.iter().enumerate() {
             self.text(if index > 0 { " and " } else { "" });
@@ -184,7 +197,7 @@ mod tests {
             ..Fields::default()
         };
         let row = RowEvent::parse(fields, Strings::Standard).unwrap().unwrap();
-        statement("public.t", target, &row)
+        statement("public.t", target, &row, None)
     }
 
     fn text(target: &Target, kind: &str, data: &str) -> String {

@@ -15,13 +15,26 @@ const STATEMENTS: usize = 500;
 /// … or this much text.
 const BYTES: usize = 256 * 1024;
 
+/// How many rows a statement changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// Any number.
+    Any,
+    /// One; `apply_check` says what becomes of another number.
+    One,
+    /// One as well; and if it is several, the event was about one of them.
+    OneOfSome,
+}
+
 /// Statements in the order of their events.
 #[derive(Debug)]
 pub(super) struct Unit {
     check: ApplyCheck,
     text: String,
-    /// The event of each statement, and whether it has to change one row.
-    events: Vec<(EventId, bool)>,
+    /// The event of each statement, and how many rows it has to change.
+    events: Vec<(EventId, Rows)>,
+    /// Numbers of rows matter, whatever `apply_check` says.
+    counted: bool,
     /// Table of the last one.
     table: String,
 }
@@ -32,6 +45,7 @@ impl Unit {
             check,
             text: String::new(),
             events: Vec::new(),
+            counted: false,
             table: String::new(),
         }
     }
@@ -41,9 +55,10 @@ impl Unit {
         &mut self.text
     }
 
-    /// Says whose statement was written; `one` if it has to change one row.
-    pub(super) fn note(&mut self, event: EventId, table: &str, one: bool) {
-        self.events.push((event, one));
+    /// Says whose statement was written, and how many rows it has to change.
+    pub(super) fn note(&mut self, event: EventId, table: &str, rows: Rows) {
+        self.events.push((event, rows));
+        self.counted |= rows == Rows::OneOfSome;
         if self.table != table {
             table.clone_into(&mut self.table);
         }
@@ -53,20 +68,22 @@ impl Unit {
         self.events.len() >= STATEMENTS || self.text.len() >= BYTES
     }
 
+    fn is_counted(&self) -> bool {
+        self.counted || self.check != ApplyCheck::Off
+    }
+
     /// Sends what was taken.
     pub(super) fn flush(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
         if self.events.is_empty() {
             return Ok(());
         }
         let step = "apply events";
-        let sent = match self.check {
-            ApplyCheck::Off => tx
+        let sent = match self.is_counted() {
+            false => tx
                 .batch_execute(&self.text)
                 .during(step)
                 .map(|()| Vec::new()),
-            ApplyCheck::Warn | ApplyCheck::Error => {
-                tx.simple_query(&self.text).during(step).map(counts)
-            }
+            true => tx.simple_query(&self.text).during(step).map(counts),
         };
         self.sent(sent)
     }
@@ -84,6 +101,8 @@ impl Unit {
 
     fn sent(&mut self, sent: Result<Vec<u64>, DbError>) -> Result<(), Error> {
         let events = std::mem::take(&mut self.events);
+        let is_counted = self.is_counted();
+        self.counted = false;
         self.text.clear();
         let (Some((first, _)), Some((last, _))) = (events.first(), events.last()) else {
             return Ok(sent.map(|_| ())?);
@@ -94,11 +113,18 @@ impl Unit {
             table: self.table.clone(),
             source: Box::new(source),
         })?;
-        if self.check == ApplyCheck::Off {
+        if !is_counted {
             return Ok(());
         }
-        for ((event, one), rows) in events.into_iter().zip(counts) {
-            if !one || rows == 1 {
+        for ((event, expected), rows) in events.into_iter().zip(counts) {
+            if expected == Rows::OneOfSome && rows > 1 {
+                return Err(Error::SeveralRows {
+                    event,
+                    table: self.table.clone(),
+                    rows,
+                });
+            }
+            if expected == Rows::Any || rows == 1 || self.check == ApplyCheck::Off {
                 continue;
             }
             if self.check == ApplyCheck::Error {
