@@ -249,6 +249,52 @@ fn a_replay_that_pauses_after_an_error_is_not_taken_for_one_that_is_gone() -> Te
 }
 
 #[test]
+fn a_replay_that_is_not_at_work_is_shown_until_it_is() -> TestResult {
+    let pair = published()?;
+    let _ticker = pair.ticker()?;
+    pair.configure("exception_sleep = 600")?;
+    // Replay cannot begin, and has no lock while it pauses.
+    pair.cluster
+        .connect("postgres")?
+        .batch_execute("alter database provider allow_connections false")?;
+    let replay = pair.start("replay")?;
+    let expected = format!(
+        "error: replay, pid {}, is not at work: it pauses after an error, or is starting -> look into its \
+         log; it tries again by itself",
+        replay.pid()
+    );
+    wait_until("replay to pause", PATIENCE, || {
+        let shown = status(&pair)?;
+        let failed = !shown["subscriber"]["errors"]
+            .as_array()
+            .is_none_or(Vec::is_empty);
+        Ok(failed && messages(&shown).contains(&expected))
+    })?;
+    let shown = status(&pair)?;
+    assert_eq!(shown["subscriber"]["replay_runs"], false);
+    assert_eq!(shown["subscriber"]["replay_pid"], replay.pid());
+    let text = pair.ok("status")?.stdout;
+    let line = format!(
+        "\n  replay    at tick -; not at work, pid {}\n",
+        replay.pid()
+    );
+    assert!(text.contains(&line), "{text}");
+    assert!(text.contains("   NOT HEALTHY\n"), "{text}");
+
+    pair.cluster
+        .connect("postgres")?
+        .batch_execute("alter database provider allow_connections true")?;
+    // It would wait for ten minutes.
+    replay.signal(rustix::process::Signal::HUP)?;
+    pair.ok("subscriber wait-sync --timeout 60")?;
+    let text = pair.ok("status")?.stdout;
+    let line = format!("; runs, pid {}\n", replay.pid());
+    assert!(text.contains(&line), "{text}");
+    assert!(!text.contains("not at work"), "{text}");
+    Ok(())
+}
+
+#[test]
 fn a_lost_registration_is_a_matter_of_the_replay_that_runs_or_is_to_be_started() -> TestResult {
     let mut pair = published()?;
     let _ticker = pair.ticker()?;
