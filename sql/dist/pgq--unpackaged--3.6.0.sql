@@ -581,6 +581,18 @@ end;
 -- A sequence is read whole, and callers may have switched that off.
 $$ language plpgsql strict set search_path = pg_catalog, pgq, pg_temp set jit = off;
 
+-- pgq/functions/pgq._age.sql
+create or replace function pgq._age(i_time timestamptz)
+returns interval as $$
+-- pgq._age(1): how long ago something was.
+-- Parameters:
+--      i_time      a time that was now()
+-- Returns:  interval >= 0, since a clock that is set back puts the past into the future; null for a null
+-- Used by:  pgq.get_queue_info, pgq.get_consumer_info, pgq.get_batch_info, pgq.get_queue_health,
+--           pgq.get_consumer_health
+    select greatest(now() - i_time, interval '0');
+$$ language sql stable strict set search_path = pg_catalog, pg_temp;
+
 -- pgq/functions/pgq.create_queue.sql
 create or replace function pgq.create_queue(i_queue_name text)
 returns integer as $$
@@ -1615,7 +1627,8 @@ begin
                                     i_min_count, i_min_interval) h;
     end if;
 
-    if cur_tick_id is null or now() - cur_tick_time < i_min_lag then
+    -- A tick from before the clock was set back is not young.
+    if cur_tick_id is null or now() - cur_tick_time < i_min_lag and cur_tick_time <= clock_timestamp() then
         prev_tick_id := null;
         prev_tick_time := null;
         prev_tick_event_seq := null;
@@ -2769,6 +2782,8 @@ begin
                     and (v_age >= 2 * (v_last.tick_time - v_prev_time)
                          or v_age >= v_queue.queue_ticker_idle_period);
         end if;
+        -- A clock that was set back since does not tell how old the tick is.
+        v_due := v_due or v_last.tick_time > clock_timestamp();
         if not v_due then
             return null;
         end if;
@@ -2855,6 +2870,7 @@ begin
                        when last.tick_id is null
                             or last.tick_event_seq is null
                             or last.new < 0
+                            or last.tick_time > clock_timestamp()
                             or txid_snapshot_xmax(last.tick_snapshot) > v_next_xid then true
                        when last.new > 0 then
                            last.new >= q.queue_ticker_max_count or last.age >= q.queue_ticker_max_lag
@@ -3025,7 +3041,9 @@ begin
      where q.queue_name = i_queue_name
        and q.queue_rotation_period is not null
        and q.queue_switch_step2 is not null
-       and q.queue_switch_time + q.queue_rotation_period < now()
+       and (q.queue_switch_time + q.queue_rotation_period < now()
+            -- The clock was set back since.
+            or q.queue_switch_time > clock_timestamp())
        for update;
     if not found then
         return 0;
@@ -3167,7 +3185,8 @@ begin
           from pgq.queue q
          where q.queue_rotation_period is not null
            and q.queue_switch_step2 is not null
-           and q.queue_switch_time + q.queue_rotation_period < current_timestamp
+           and (q.queue_switch_time + q.queue_rotation_period < current_timestamp
+                or q.queue_switch_time > clock_timestamp())
          order by q.queue_name
     loop
         v_switched := true;
@@ -3263,7 +3282,7 @@ begin
         select q.queue_name, q.queue_ntables, q.queue_cur_table, q.queue_rotation_period,
                q.queue_switch_time, q.queue_external_ticker, q.queue_ticker_paused,
                q.queue_ticker_max_count, q.queue_ticker_max_lag, q.queue_ticker_idle_period,
-               current_timestamp - newest.tick_time,
+               pgq._age(newest.tick_time),
                case when newest.tick_time > earlier.tick_time
                     then (newest.tick_event_seq - earlier.tick_event_seq)
                          / extract(epoch from newest.tick_time - earlier.tick_time)::float8
@@ -3325,8 +3344,8 @@ returns setof record as $$
 begin
     return query
         select q.queue_name, c.co_name,
-               current_timestamp - last.tick_time,
-               current_timestamp - s.sub_active,
+               pgq._age(last.tick_time),
+               pgq._age(s.sub_active),
                s.sub_last_tick, s.sub_batch, s.sub_next_tick,
                newest.tick_event_seq - last.tick_event_seq
           from pgq.queue q
@@ -3387,7 +3406,7 @@ as $$
 -- Used by:  consumers
 begin
     select q.queue_name, c.co_name, last.tick_time, cur.tick_time,
-           s.sub_last_tick, s.sub_next_tick, current_timestamp - cur.tick_time,
+           s.sub_last_tick, s.sub_next_tick, pgq._age(cur.tick_time),
            last.tick_event_seq, cur.tick_event_seq
       into queue_name, consumer_name, batch_start, batch_end,
            prev_tick_id, tick_id, lag, seq_start, seq_end
@@ -3527,12 +3546,12 @@ returns setof record as $$
 begin
     return query
         select q.queue_name, q.queue_ticker_paused, q.queue_external_ticker, q.queue_disable_insert,
-               now() - newest.tick_time,
+               pgq._age(newest.tick_time),
                case when not q.queue_ticker_paused and not q.queue_external_ticker
                     then greatest(q.queue_ticker_idle_period, q.queue_ticker_max_lag)
                end,
                greatest(pgq._seq_position(q.queue_event_seq) - newest.tick_event_seq, 0),
-               now() - q.queue_switch_time,
+               pgq._age(q.queue_switch_time),
                due.overdue,
                q.queue_switch_step2 is null,
                b.blocker, b.blocker_name, b.blocker_age,
@@ -3609,14 +3628,14 @@ returns setof record as $$
 begin
     return query
         select q.queue_name, c.co_name,
-               now() - last.tick_time,
-               now() - (select max(m.sub_active)
-                          from pgq.subscription m
-                         where m.sub_queue = s.sub_queue and m.sub_id = s.sub_id),
+               pgq._age(last.tick_time),
+               pgq._age((select max(m.sub_active)
+                           from pgq.subscription m
+                          where m.sub_queue = s.sub_queue and m.sub_id = s.sub_id)),
                newest.tick_event_seq - last.tick_event_seq,
                s.sub_batch,
-               case when s.sub_batch is not null then now() - s.sub_active end,
-               now() - first.tick_time,
+               case when s.sub_batch is not null then pgq._age(s.sub_active) end,
+               pgq._age(first.tick_time),
                last.tick_id is null,
                coalesce(txid_snapshot_xmin(last.tick_snapshot) <= q.queue_switch_step2, last.tick_id is null),
                (select count(*) from pgq.retry_queue r where r.ev_owner = s.sub_id and r.ev_queue = q.queue_id),
@@ -3639,7 +3658,7 @@ begin
                     order by t.tick_queue, t.tick_id
                     limit 1) first on true
          cross join lateral (
-                   select count(*) as events, now() - min(f.ev_failed_time) as oldest
+                   select count(*) as events, pgq._age(min(f.ev_failed_time)) as oldest
                      from pgq.failed_queue f
                     where f.ev_owner = s.sub_id) failed
          where s.sub_last_tick is not null
@@ -5387,16 +5406,16 @@ end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
 -- pgq_gen/functions/pgq_gen._encoded.sql
-create or replace function pgq_gen._encoded(i_value text, i_type oid, i_minimal boolean)
+create or replace function pgq_gen._encoded(i_value text, i_type oid, i_minimal boolean, i_pinned boolean)
 returns text as $$
--- pgq_gen._encoded(3): writes the expression for a column as the value of a key=value pair.
+-- pgq_gen._encoded(4): writes the expression for a column as the value of a key=value pair.
 -- Parameters:
---      i_value, i_type      as for pgq_gen._text
---      i_minimal            encode only what a reader needs: % + & =
+--      i_value, i_type, i_pinned      as for pgq_gen._text
+--      i_minimal       encode only what a reader needs: % + & =
 -- Returns:  SQL of type text, null for a null
 -- Used by:  pgq_gen._row_data, pgq_gen._row_data_code
 declare
-    v_text  text := pgq_gen._text(i_value, i_type, false);
+    v_text  text := pgq_gen._text(i_value, i_type, i_pinned);
 begin
     return case
         when i_type in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'oid'::regtype,
@@ -5833,14 +5852,16 @@ $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
 -- pgq_gen/functions/pgq_gen._row_data.sql
 create or replace function pgq_gen._row_data(
-    i_format text, i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_minimal boolean)
+    i_format text, i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_minimal boolean,
+    i_pinned boolean)
 returns text as $$
--- pgq_gen._row_data(6): writes the expression for a whole row.
+-- pgq_gen._row_data(7): writes the expression for a whole row.
 -- Parameters:
 --      i_format        json for a JSON object, else key=value pairs in which a bare key is a null
 --      i_row           the row: NEW or OLD
 --      i_names, i_types, i_is_hidden      columns in table order
 --      i_minimal       as for pgq_gen._encoded
+--      i_pinned        as for pgq_gen._text; JSON is never pinned so
 -- Returns:  SQL of type text
 -- Used by:  pgq_gen._row_code, pgq_gen._row_data_code, pgq_gen._statement_code
 declare
@@ -5858,7 +5879,7 @@ begin
         else
             v_name := pgq._urlencode(i_names[i]);
             v_parts := v_parts || format('coalesce(%L operator(pg_catalog.||) %s, %L)', v_name || '=',
-                                         pgq_gen._encoded(v_column, i_types[i], i_minimal), v_name);
+                                         pgq_gen._encoded(v_column, i_types[i], i_minimal, i_pinned), v_name);
         end if;
     end loop;
     if i_format <> 'json' then
@@ -5891,7 +5912,7 @@ begin
            array_agg(replace(c.head || c.after_null, '%', '%%') order by c.place) as nulls,
            array_agg(case when c.is_plain then c.value
                           when v_is_json then pgq_gen._json(c.value, c.type)
-                          else pgq_gen._encoded(c.value, c.type, i_minimal) end order by c.place) as arguments
+                          else pgq_gen._encoded(c.value, c.type, i_minimal, false) end order by c.place) as arguments
       into v_parts
       from (select c.place, c.type, c.value, c.is_plain, q.quote,
                    concat(case when c.is_first then case when v_is_json then '{' end
@@ -5908,7 +5929,7 @@ begin
                                         then '"' else '' end as quote) q) c;
     if v_parts.columns is null then
         return format(E'        v_data := %s;\n',
-                      pgq_gen._row_data(i_format, i_row, i_names, i_types, i_is_hidden, i_minimal));
+                      pgq_gen._row_data(i_format, i_row, i_names, i_types, i_is_hidden, i_minimal, false));
     end if;
     return pgq_gen._fill_code(
         v_parts.columns, v_parts.types, v_parts.heads, array_fill('s'::text, array[cardinality(v_parts.columns)]),
@@ -6040,7 +6061,8 @@ begin
         v_update := v_update || format(
             E'        v_extra2 := %s;\n',
             pgq_gen._row_data(case when v_is_sql then 'urlenc' else i_options.format end, 'OLD', i_columns.names,
-                              i_columns.types, i_columns.is_hidden, i_options.minimal));
+                              i_columns.types, i_columns.is_hidden, i_options.minimal,
+                              v_is_sql and i_options.pinned));
     end if;
 
     return format(
@@ -6264,9 +6286,9 @@ begin
             v_where);
     else
         v_insert := pgq_gen._row_data(i_options.format, 'n', i_columns.names, i_columns.types,
-                                      i_columns.is_hidden, i_options.minimal);
+                                      i_columns.is_hidden, i_options.minimal, false);
         v_delete := pgq_gen._row_data(i_options.format, 'o', i_columns.names, i_columns.types,
-                                      i_columns.is_hidden, i_options.minimal);
+                                      i_columns.is_hidden, i_options.minimal, false);
         v_update := v_insert;
         if i_options.ignored is null then
             v_hidden := null;
@@ -6279,7 +6301,8 @@ begin
     end if;
     if i_options.backup then
         v_backup := pgq_gen._row_data(case i_options.format when 'json' then 'json' else 'urlenc' end, 'o',
-                                      i_columns.names, i_columns.types, i_columns.is_hidden, i_options.minimal);
+                                      i_columns.names, i_columns.types, i_columns.is_hidden, i_options.minimal,
+                                      i_options.format = 'sql' and i_options.pinned);
     end if;
 
     -- Both tables hold the rows in the order of the changes. Joined by key they would lose it, or be

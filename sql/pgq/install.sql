@@ -22,6 +22,7 @@
 \ir functions/pgq.seq_getval.sql
 \ir functions/pgq.seq_setval.sql
 \ir functions/pgq._seq_position.sql
+\ir functions/pgq._age.sql
 
 \ir functions/pgq.create_queue.sql
 \ir functions/pgq.drop_queue.sql

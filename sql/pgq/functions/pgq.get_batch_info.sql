@@ -12,7 +12,7 @@ as $$
 -- Used by:  consumers
 begin
     select q.queue_name, c.co_name, last.tick_time, cur.tick_time,
-           s.sub_last_tick, s.sub_next_tick, current_timestamp - cur.tick_time,
+           s.sub_last_tick, s.sub_next_tick, pgq._age(cur.tick_time),
            last.tick_event_seq, cur.tick_event_seq
       into queue_name, consumer_name, batch_start, batch_end,
            prev_tick_id, tick_id, lag, seq_start, seq_end

@@ -24,14 +24,14 @@ returns setof record as $$
 begin
     return query
         select q.queue_name, c.co_name,
-               now() - last.tick_time,
-               now() - (select max(m.sub_active)
-                          from pgq.subscription m
-                         where m.sub_queue = s.sub_queue and m.sub_id = s.sub_id),
+               pgq._age(last.tick_time),
+               pgq._age((select max(m.sub_active)
+                           from pgq.subscription m
+                          where m.sub_queue = s.sub_queue and m.sub_id = s.sub_id)),
                newest.tick_event_seq - last.tick_event_seq,
                s.sub_batch,
-               case when s.sub_batch is not null then now() - s.sub_active end,
-               now() - first.tick_time,
+               case when s.sub_batch is not null then pgq._age(s.sub_active) end,
+               pgq._age(first.tick_time),
                last.tick_id is null,
                coalesce(txid_snapshot_xmin(last.tick_snapshot) <= q.queue_switch_step2, last.tick_id is null),
                (select count(*) from pgq.retry_queue r where r.ev_owner = s.sub_id and r.ev_queue = q.queue_id),
@@ -54,7 +54,7 @@ begin
                     order by t.tick_queue, t.tick_id
                     limit 1) first on true
          cross join lateral (
-                   select count(*) as events, now() - min(f.ev_failed_time) as oldest
+                   select count(*) as events, pgq._age(min(f.ev_failed_time)) as oldest
                      from pgq.failed_queue f
                     where f.ev_owner = s.sub_id) failed
          where s.sub_last_tick is not null

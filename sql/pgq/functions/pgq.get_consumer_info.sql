@@ -16,8 +16,8 @@ returns setof record as $$
 begin
     return query
         select q.queue_name, c.co_name,
-               current_timestamp - last.tick_time,
-               current_timestamp - s.sub_active,
+               pgq._age(last.tick_time),
+               pgq._age(s.sub_active),
                s.sub_last_tick, s.sub_batch, s.sub_next_tick,
                newest.tick_event_seq - last.tick_event_seq
           from pgq.queue q

@@ -30,12 +30,12 @@ returns setof record as $$
 begin
     return query
         select q.queue_name, q.queue_ticker_paused, q.queue_external_ticker, q.queue_disable_insert,
-               now() - newest.tick_time,
+               pgq._age(newest.tick_time),
                case when not q.queue_ticker_paused and not q.queue_external_ticker
                     then greatest(q.queue_ticker_idle_period, q.queue_ticker_max_lag)
                end,
                greatest(pgq._seq_position(q.queue_event_seq) - newest.tick_event_seq, 0),
-               now() - q.queue_switch_time,
+               pgq._age(q.queue_switch_time),
                due.overdue,
                q.queue_switch_step2 is null,
                b.blocker, b.blocker_name, b.blocker_age,

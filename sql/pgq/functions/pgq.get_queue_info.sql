@@ -19,7 +19,7 @@ begin
         select q.queue_name, q.queue_ntables, q.queue_cur_table, q.queue_rotation_period,
                q.queue_switch_time, q.queue_external_ticker, q.queue_ticker_paused,
                q.queue_ticker_max_count, q.queue_ticker_max_lag, q.queue_ticker_idle_period,
-               current_timestamp - newest.tick_time,
+               pgq._age(newest.tick_time),
                case when newest.tick_time > earlier.tick_time
                     then (newest.tick_event_seq - earlier.tick_event_seq)
                          / extract(epoch from newest.tick_time - earlier.tick_time)::float8

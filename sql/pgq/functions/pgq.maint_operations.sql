@@ -18,7 +18,8 @@ begin
           from pgq.queue q
          where q.queue_rotation_period is not null
            and q.queue_switch_step2 is not null
-           and q.queue_switch_time + q.queue_rotation_period < current_timestamp
+           and (q.queue_switch_time + q.queue_rotation_period < current_timestamp
+                or q.queue_switch_time > clock_timestamp())
          order by q.queue_name
     loop
         v_switched := true;

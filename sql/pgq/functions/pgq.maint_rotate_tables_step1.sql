@@ -22,7 +22,9 @@ begin
      where q.queue_name = i_queue_name
        and q.queue_rotation_period is not null
        and q.queue_switch_step2 is not null
-       and q.queue_switch_time + q.queue_rotation_period < now()
+       and (q.queue_switch_time + q.queue_rotation_period < now()
+            -- The clock was set back since.
+            or q.queue_switch_time > clock_timestamp())
        for update;
     if not found then
         return 0;

@@ -88,7 +88,8 @@ begin
                                     i_min_count, i_min_interval) h;
     end if;
 
-    if cur_tick_id is null or now() - cur_tick_time < i_min_lag then
+    -- A tick from before the clock was set back is not young.
+    if cur_tick_id is null or now() - cur_tick_time < i_min_lag and cur_tick_time <= clock_timestamp() then
         prev_tick_id := null;
         prev_tick_time := null;
         prev_tick_event_seq := null;

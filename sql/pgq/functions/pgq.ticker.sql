@@ -91,6 +91,8 @@ begin
                     and (v_age >= 2 * (v_last.tick_time - v_prev_time)
                          or v_age >= v_queue.queue_ticker_idle_period);
         end if;
+        -- A clock that was set back since does not tell how old the tick is.
+        v_due := v_due or v_last.tick_time > clock_timestamp();
         if not v_due then
             return null;
         end if;
@@ -177,6 +179,7 @@ begin
                        when last.tick_id is null
                             or last.tick_event_seq is null
                             or last.new < 0
+                            or last.tick_time > clock_timestamp()
                             or txid_snapshot_xmax(last.tick_snapshot) > v_next_xid then true
                        when last.new > 0 then
                            last.new >= q.queue_ticker_max_count or last.age >= q.queue_ticker_max_lag

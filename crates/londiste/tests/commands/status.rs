@@ -295,6 +295,51 @@ fn a_replay_that_is_not_at_work_is_shown_until_it_is() -> TestResult {
 }
 
 #[test]
+fn clocks_that_are_set_back_make_no_age_negative_and_nobody_wait() -> TestResult {
+    let mut pair = published()?;
+    let ticker = pair.ticker()?;
+    let replay = pair.start("replay")?;
+    pair.ok("subscriber wait-sync --timeout 60")?;
+    // Both would make ticks.
+    drop((ticker, replay));
+    // What has happened on either side seems to be ahead.
+    pair.provider
+        .batch_execute("update pgq.tick set tick_time = tick_time + interval '1 day'")?;
+    pair.subscriber.batch_execute(
+        "update londiste.subscriber_table set state_since = now() + interval '1 day';
+         insert into londiste.job_error (consumer_id, error, first_at, last_at, solved_at)
+         values ('replic_copy', 'old', now() + interval '1 day', now() + interval '1 day', null),
+                ('replic_copy.x', 'over', now() + interval '1 day', now() + interval '1 day', now() + interval '1 day')",
+    )?;
+    let shown = status(&pair)?;
+    let (provider, subscriber) = (&shown["provider"], &shown["subscriber"]);
+    for age in [
+        &provider["queue"]["ticker_lag_seconds"],
+        &provider["consumer"]["lag_seconds"],
+        &subscriber["tables"][0]["state_age_seconds"],
+        &subscriber["errors"][0]["since_seconds"],
+        &subscriber["errors"][0]["last_seconds"],
+        &subscriber["errors"][1]["solved_seconds"],
+    ] {
+        assert_eq!(age.as_f64(), Some(0.0), "{shown}");
+    }
+    let text = pair.ok("status")?.stdout;
+    assert!(!text.contains(" -0") && !text.contains(" -1"), "{text}");
+
+    // The next tick is due at once, and not in a day.
+    pair.provider
+        .batch_execute("insert into users values (1, 'x')")?;
+    let _ticker = pair.ticker()?;
+    let _replay = pair.start("replay")?;
+    wait_until("the row", PATIENCE, || {
+        value(&mut pair.subscriber, "select exists (select from users)")
+    })?;
+    let lag = status(&pair)?["provider"]["consumer"]["lag_seconds"].as_f64();
+    assert!(lag < Some(60.0), "{lag:?}");
+    Ok(())
+}
+
+#[test]
 fn a_lost_registration_is_a_matter_of_the_replay_that_runs_or_is_to_be_started() -> TestResult {
     let mut pair = published()?;
     let _ticker = pair.ticker()?;

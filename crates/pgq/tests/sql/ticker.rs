@@ -37,6 +37,10 @@ fn a_queue_ticks_when_the_table_of_decisions_says_so() -> TestResult {
         // the position of the last tick is not known
         ("null", 9, Some(1), false),
         ("null", 10, Some(1), true),
+        // the clock was set back since the last tick
+        ("1", -3600, Some(1), true),
+        ("0", -3600, Some(1), true),
+        ("0", -3600, Some(7200), true),
     ] {
         let before = gap.map_or_else(String::new, |gap| {
             format!(
@@ -67,6 +71,45 @@ fn a_queue_ticks_when_the_table_of_decisions_says_so() -> TestResult {
             );
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_clock_that_is_set_back_keeps_nobody_waiting_and_makes_no_age_negative() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    db.batch_execute("select pgq.set_queue_config('q', 'rotation_period', '1 hour')")?;
+    insert(&mut db, "before")?;
+    tick(&mut db)?;
+    // All that has happened seems to be ahead.
+    db.batch_execute(
+        "update pgq.tick set tick_time = tick_time + interval '1 day';
+         update pgq.subscription set sub_active = sub_active + interval '1 day';
+         update pgq.queue set queue_switch_time = queue_switch_time + interval '1 day'",
+    )?;
+    for ages in [
+        "select extract(epoch from ticker_lag)::int from pgq.get_queue_info('q')",
+        "select extract(epoch from lag)::int, extract(epoch from last_seen)::int from pgq.get_consumer_info('q')",
+        "select extract(epoch from ticker_lag)::int, extract(epoch from rotation_age)::int from pgq.get_queue_health()",
+        "select extract(epoch from lag)::int, extract(epoch from last_seen)::int, extract(epoch from waiting)::int
+           from pgq.get_consumer_health()",
+    ] {
+        let ages = row(&mut db, ages)?;
+        assert!(ages.split('|').all(|age| age == "0"), "{ages}");
+    }
+    // One that waits until a tick has some age.
+    let batch = "select cur_tick_id is not null from pgq.next_batch_custom('q', 'c', '1 minute', null, null)";
+    assert_eq!(row(&mut db, batch)?, "t");
+    consume(&mut db)?;
+    insert(&mut db, "after")?;
+    assert_ne!(row(&mut db, "select pgq.ticker('q')")?, "NULL");
+    assert_eq!(arrived(&mut db)?, ["after"]);
+    assert!(
+        rows(&mut db, "select func_name from pgq.maint_operations()")?
+            .contains(&"pgq.maint_rotate_tables_step1".to_owned())
+    );
+    row(&mut db, "select pgq.maint_rotate_tables_step1('q')")?;
+    let switched = "select queue_cur_table, queue_switch_time <= now() from pgq.queue";
+    assert_eq!(row(&mut db, switched)?, "1|t");
     Ok(())
 }
 

@@ -70,7 +70,8 @@ pub(super) fn tick_once(db: &mut Connection) -> Result<i64, Error> {
             "select q.queue_name from pgq.queue q \
              where not q.queue_external_ticker \
              and not exists (select from pgq.tick t where t.tick_queue = q.queue_id \
-             and t.tick_time > pg_catalog.now() - q.queue_ticker_max_lag) order by 1",
+             and t.tick_time > pg_catalog.now() - q.queue_ticker_max_lag \
+             and t.tick_time <= pg_catalog.clock_timestamp()) order by 1",
             &[],
         )
         .during("look for queues that are due")?;

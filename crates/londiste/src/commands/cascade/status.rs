@@ -117,7 +117,7 @@ fn look(queue: &str, address: &str, db: &mut Connection) -> Result<Row, Error> {
     let queues = db
         .query_typed_opt(
             "select q.queue_external_ticker, t.tick_id, \
-                    extract(epoch from now() - t.tick_time)::float8, o.co_name, o.sub_last_tick \
+                    greatest(extract(epoch from now() - t.tick_time), 0)::float8, o.co_name, o.sub_last_tick \
              from pgq.queue q \
              left join lateral (select * from pgq.tick t where t.tick_queue = q.queue_id \
                                 order by t.tick_id desc limit 1) t on true \

@@ -320,11 +320,11 @@ pub(in super::super) fn tables(
             table: row.get(0),
             state: row.get(1),
             snapshot: row.get(2),
-            state_age_seconds: row.get(3),
+            state_age_seconds: age(row, 3),
             copy: (rows.is_some() || building.is_some()).then(|| Copying {
                 rows: rows.unwrap_or_default(),
                 bytes: row.get::<_, Option<i64>>(5).unwrap_or_default(),
-                seconds: row.get(6),
+                seconds: age(row, 6),
                 total_rows: None,
                 building,
             }),
@@ -339,6 +339,12 @@ pub(in super::super) fn tables(
     Ok(tables)
 }
 
+/// A time span in seconds up to now, never negative: the clock may have been set back since it began.
+fn age(row: &postgres::Row, place: usize) -> Option<f64> {
+    row.get::<_, Option<f64>>(place)
+        .map(|seconds| seconds.max(0.0))
+}
+
 /// What copies say of themselves. The server counts anew with each COPY, of which a large table takes
 /// several.
 fn noted(db: &mut Session<'_>, queue: &QueueName) -> Result<Vec<(String, Copying)>, Error> {
@@ -350,7 +356,8 @@ fn noted(db: &mut Session<'_>, queue: &QueueName) -> Result<Vec<(String, Copying
             "select table_name, rows, bytes, seconds, rows_expected::float8, phase
                from londiste.copy_progress
               where queue_name = $1
-                and noted_at > pg_catalog.clock_timestamp() - interval '30 seconds'",
+                and noted_at between pg_catalog.clock_timestamp() - interval '30 seconds'
+                                 and pg_catalog.clock_timestamp()",
             &[(queue, Type::TEXT)],
         )
         .during("read the progress of copies")?;
@@ -410,10 +417,10 @@ fn errors(db: &mut Session<'_>, consumer: &ConsumerName) -> Result<Vec<JobError>
         consumer: row.get(0),
         table: row.get(1),
         error: row.get(2),
-        since_seconds: row.get(3),
-        last_seconds: row.get(4),
+        since_seconds: age(row, 3).unwrap_or_default(),
+        last_seconds: age(row, 4).unwrap_or_default(),
         times: row.get(5),
-        solved_seconds: row.get(6),
+        solved_seconds: age(row, 6),
     };
     Ok(rows.iter().map(error).collect())
 }
