@@ -235,6 +235,21 @@ impl Cluster {
         self.connect(name)
     }
 
+    /// Makes a tablespace in a directory of that name below `parent`.
+    ///
+    /// # Errors
+    /// The name is taken, or the directory cannot be made.
+    pub fn create_tablespace(&self, name: &str, parent: &Path) -> TestResult {
+        let dir = parent.join(name);
+        fs::create_dir(&dir)?;
+        self.owner.give(&dir)?;
+        self.connect("postgres")?.batch_execute(&format!(
+            "create tablespace \"{name}\" location '{}'",
+            dir.display()
+        ))?;
+        Ok(())
+    }
+
     /// Adds lines to `postgresql.conf`; they count from the next start or reload.
     ///
     /// # Errors

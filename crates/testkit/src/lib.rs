@@ -26,6 +26,7 @@ mod pooler;
 mod program;
 mod proxy;
 mod server;
+mod small_disk;
 mod sshd;
 mod watcher;
 
@@ -41,6 +42,7 @@ pub use pooler::Pooler;
 pub use program::{Output, Program, Running, bin};
 pub use proxy::{Proxy, Traffic};
 pub use server::{BINDIR_VARIABLE, SUBSCRIBER_BINDIR_VARIABLE, Server, find_server, server_in};
+pub use small_disk::SmallDisk;
 pub use sshd::Sshd;
 
 /// Error of a test or of its set-up.

@@ -6,6 +6,7 @@ mod captures;
 mod cascade;
 mod copy;
 mod deferrable;
+mod disk;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod moments;
