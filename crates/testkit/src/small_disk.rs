@@ -29,6 +29,10 @@ impl SmallDisk {
     ///
     /// # Errors
     /// There is no room for its directory.
+    #[expect(
+        clippy::print_stderr,
+        reason = "a test that is skipped says why where tests say what they do"
+    )]
     pub fn mount(megabytes: u32) -> TestResult<Option<SmallDisk>> {
         let dir = TempDir::new()?;
         let options = format!("size={megabytes}m,mode=0777");

@@ -10,7 +10,7 @@ use skytools::db::{Database, DbError, During, Session, Text};
 use tracing::warn;
 
 use super::check::Sink;
-use super::difference::{self, Difference, Whose};
+use super::difference::{self, Difference, SizedKey, Whose};
 use super::fence::{Fence, Terms};
 use super::layout::Layout;
 use super::read::{Key, Values};
@@ -18,15 +18,20 @@ use super::session;
 use super::statement::{self, Kind};
 use crate::{Config, Error};
 
-/// Rows repaired while replay is held.
+/// Rows repaired while replay is held …
 const AT_ONCE: usize = 2000;
+
+/// … or so many bytes of them, but for the last.
+const BYTES: usize = 16 * 1024 * 1024;
 
 /// Repairs rows.
 pub(crate) struct Repairer {
     fence: Fence,
     provider: Database,
     /// Keys to look at again, with where they were seen.
-    waiting: Vec<(Key, Whose)>,
+    waiting: Vec<(SizedKey, Whose)>,
+    /// Length of their rows.
+    bytes: usize,
     repaired: u64,
     /// Rows that did not differ any more.
     passed: u64,
@@ -39,6 +44,7 @@ impl Repairer {
             fence: Fence::new(&job.config, &job.common, terms)?,
             provider: job.config.provider(&job.common)?,
             waiting: Vec::new(),
+            bytes: 0,
             repaired: 0,
             passed: 0,
             told: false,
@@ -54,6 +60,7 @@ impl Repairer {
     /// Begins a table.
     pub(crate) fn begin(&mut self) {
         self.waiting.clear();
+        self.bytes = 0;
         self.repaired = 0;
         self.passed = 0;
     }
@@ -63,6 +70,7 @@ impl Repairer {
             return Ok(());
         }
         let waiting = std::mem::take(&mut self.waiting);
+        self.bytes = 0;
         let result = self.repair(layout, &waiting);
         if result.is_err() {
             self.fence.reset();
@@ -74,7 +82,7 @@ impl Repairer {
         Ok(())
     }
 
-    fn repair(&mut self, layout: &Layout, waiting: &[(Key, Whose)]) -> Result<u64, Error> {
+    fn repair(&mut self, layout: &Layout, waiting: &[(SizedKey, Whose)]) -> Result<u64, Error> {
         self.fence
             .meet_to_change(&layout.table, &mut [&mut self.provider])?;
         let provider = self.provider.connection()?;
@@ -82,18 +90,19 @@ impl Repairer {
         prepare(subscriber, &mut self.told)?;
         let mut found = Vec::new();
         for whose in [Whose::Provider, Whose::Subscriber] {
-            let keys: Vec<Key> = waiting
+            let keys: Vec<SizedKey> = waiting
                 .iter()
                 .filter(|(_, seen)| *seen == whose)
                 .map(|(key, _)| key.clone())
                 .collect();
-            for keys in keys.chunks(difference::ROWS) {
+            for keys in difference::portions(&keys) {
                 found.extend(difference::verify(
-                    provider, subscriber, layout, keys, whose,
+                    provider, subscriber, layout, &keys, whose,
                 )?);
             }
         }
-        run(subscriber, layout, &found)?;
+        let count = found.len() as u64;
+        run(subscriber, layout, found)?;
         subscriber
             .batch_execute("commit")
             .during(format!("commit the repair of {}", layout.table))?;
@@ -101,7 +110,7 @@ impl Repairer {
         provider
             .batch_execute("rollback")
             .during("end a snapshot")?;
-        Ok(found.len() as u64)
+        Ok(count)
     }
 }
 
@@ -132,17 +141,21 @@ fn prepare(subscriber: &mut Session<'_>, told: &mut bool) -> Result<(), DbError>
     }
 }
 
-fn run(subscriber: &mut Session<'_>, layout: &Layout, found: &[Difference]) -> Result<(), Error> {
+/// Runs the statements for rows; what is large is dropped as soon as it is not needed any more.
+fn run(subscriber: &mut Session<'_>, layout: &Layout, found: Vec<Difference>) -> Result<(), Error> {
     let mut all = Vec::new();
     for difference in found {
-        all.extend(statement::statements(layout, difference)?);
+        all.extend(statement::statements(layout, &difference)?);
     }
     for kind in Kind::ALL {
-        for (_, sql) in all.iter().filter(|(this, _)| *this == kind) {
-            let sql =
-                std::str::from_utf8(sql).map_err(|_| Error::NotUtf8(layout.table.to_string()))?;
+        for (this, sql) in &mut all {
+            if *this != kind {
+                continue;
+            }
+            let sql = String::from_utf8(std::mem::take(sql))
+                .map_err(|_| Error::NotUtf8(layout.table.to_string()))?;
             subscriber
-                .batch_execute(sql)
+                .batch_execute(&sql)
                 .during(format!("repair a row of {}", layout.table))?;
         }
     }
@@ -157,9 +170,11 @@ impl Sink for Repairer {
                 Difference::Changed { provider, .. } => (provider, Whose::Provider),
                 Difference::Extra(row) => (row, Whose::Subscriber),
             };
-            self.waiting.push((key_of(layout, row), whose));
+            let bytes = length(&row);
+            self.bytes += bytes;
+            self.waiting.push(((key_of(layout, row), bytes), whose));
         }
-        if self.waiting.len() >= AT_ONCE {
+        if self.waiting.len() >= AT_ONCE || self.bytes >= BYTES {
             self.flush(layout)?;
         }
         Ok(())
@@ -169,6 +184,11 @@ impl Sink for Repairer {
         self.flush(layout)?;
         Ok(Vec::new())
     }
+}
+
+fn length(row: &Values) -> usize {
+    let values = row.iter().flatten();
+    values.map(|value| value.as_bytes().len()).sum()
 }
 
 fn key_of(layout: &Layout, row: Values) -> Key {

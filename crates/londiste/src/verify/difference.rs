@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use skytools::db::{Session, Text};
 
 use super::layout::Layout;
-use super::read::{self, Key, Range, Sum, Values};
+use super::read::{self, Key, Range, Seen, Sum, Values};
 use crate::Error;
 use crate::schema::Side;
 
@@ -15,8 +15,31 @@ const SMALL: u32 = 500;
 /// Keys of the subscriber read at once.
 const PAGE: u32 = 2000;
 
-/// Whole rows read at once.
-pub(crate) const ROWS: usize = 50;
+/// Whole rows read at once …
+const ROWS: usize = 50;
+
+/// … or so many bytes of them, but for the last.
+const BYTES: usize = 4 * 1024 * 1024;
+
+/// A key, and how long its row is.
+pub(crate) type SizedKey = (Key, usize);
+
+/// Keys of rows that are read at once.
+pub(crate) fn portions(keys: &[SizedKey]) -> impl Iterator<Item = Vec<Key>> {
+    let mut rest = keys;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let count = rest.iter().take(ROWS).take_while(|(_, length)| {
+            let more = bytes < BYTES;
+            bytes += length;
+            more
+        });
+        let (portion, left) = rest.split_at(count.count());
+        rest = left;
+        let keys: Vec<Key> = portion.iter().map(|(key, _)| key.clone()).collect();
+        (!keys.is_empty()).then_some(keys)
+    })
+}
 
 /// A row that is not the same on both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +87,7 @@ fn candidates(
     tell: &mut impl FnMut(Vec<Difference>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let limit = u32::try_from(here.rows).unwrap_or(SMALL).max(1);
-    let mut wanted: HashMap<Key, i64> =
+    let mut wanted: HashMap<Key, Seen> =
         read::hashes(provider, layout, Side::Provider, range, limit)?
             .into_iter()
             .collect();
@@ -74,32 +97,47 @@ fn candidates(
         let more = page.len() == PAGE as usize;
         rest.after = page.last().map(|(key, _)| key.clone()).or(rest.after);
         let (mut extra, mut changed) = (Vec::new(), Vec::new());
-        for (key, hash) in page {
+        for (key, seen) in page {
             match wanted.remove(&key) {
-                Some(expected) if expected == hash => {}
-                Some(_) => changed.push(key),
-                None => extra.push(key),
+                Some(expected) if expected.hash == seen.hash => {}
+                Some(expected) => changed.push((key, expected.bytes.max(seen.bytes))),
+                None => extra.push((key, seen.bytes)),
             }
         }
-        for keys in extra.chunks(ROWS) {
+        for keys in portions(&extra) {
             tell(verify(
                 provider,
                 subscriber,
                 layout,
-                keys,
+                &keys,
                 Whose::Subscriber,
             )?)?;
         }
-        for keys in changed.chunks(ROWS) {
-            tell(verify(provider, subscriber, layout, keys, Whose::Provider)?)?;
+        for keys in portions(&changed) {
+            tell(verify(
+                provider,
+                subscriber,
+                layout,
+                &keys,
+                Whose::Provider,
+            )?)?;
         }
         if !more {
             break;
         }
     }
-    let missing: Vec<Key> = wanted.into_keys().collect();
-    for keys in missing.chunks(ROWS) {
-        tell(verify(provider, subscriber, layout, keys, Whose::Provider)?)?;
+    let missing: Vec<SizedKey> = wanted
+        .into_iter()
+        .map(|(key, seen)| (key, seen.bytes))
+        .collect();
+    for keys in portions(&missing) {
+        tell(verify(
+            provider,
+            subscriber,
+            layout,
+            &keys,
+            Whose::Provider,
+        )?)?;
     }
     Ok(())
 }
@@ -198,6 +236,17 @@ mod tests {
 
     fn value(text: &str) -> Option<Text> {
         Some(Text::from(text))
+    }
+
+    #[test]
+    fn rows_are_read_many_at_once_or_few_large_ones() {
+        let portions_of = |lengths: &[usize]| -> Vec<usize> {
+            let keys: Vec<SizedKey> = lengths.iter().map(|length| (Vec::new(), *length)).collect();
+            portions(&keys).map(|keys| keys.len()).collect()
+        };
+        assert_eq!(portions_of(&[]), [0; 0]);
+        assert_eq!(portions_of(&[10; 120]), [50, 50, 20]);
+        assert_eq!(portions_of(&[BYTES, BYTES, 1, BYTES - 1, 7]), [1, 1, 2, 1]);
     }
 
     #[test]

@@ -284,6 +284,14 @@ impl Layout {
         &self.hash
     }
 
+    /// The length of the text of a row `t`, as SQL.
+    pub(crate) fn length(&self) -> String {
+        let names: Vec<String> = (self.columns.iter())
+            .map(|column| format!("t.{}", column.name))
+            .collect();
+        format!("octet_length(row({})::text)", names.join(", "))
+    }
+
     /// The query that counts and sums up the whole table on a side.
     pub(crate) fn whole_sql(&self, side: Side, count_only: bool) -> String {
         let from = self.from(side);

@@ -150,6 +150,14 @@ fn key_of(row: &Row, first: usize, layout: &Layout) -> Key {
         .collect()
 }
 
+/// What is known of a row before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) hash: i64,
+    /// Length of its text.
+    pub(crate) bytes: usize,
+}
+
 /// Keys and hashes of the first `limit` rows of a range.
 pub(crate) fn hashes(
     db: &mut Session<'_>,
@@ -157,10 +165,11 @@ pub(crate) fn hashes(
     side: Side,
     range: &Range,
     limit: u32,
-) -> Result<Vec<(Key, i64)>, DbError> {
+) -> Result<Vec<(Key, Seen)>, DbError> {
     let sql = format!(
-        "select {}, {} from {} where {} order by {} limit {limit}",
+        "select {}, {}::int8, {} from {} where {} order by {} limit {limit}",
         layout.hash(),
+        layout.length(),
         layout.key_text(),
         layout.from(side),
         range.condition(layout, side),
@@ -170,7 +179,14 @@ pub(crate) fn hashes(
     let rows = query(db, &sql, range.keys(), &step)?;
     Ok(rows
         .iter()
-        .map(|row| (key_of(row, 1, layout), row.get(0)))
+        .map(|row| {
+            let bytes: i64 = row.get(1);
+            let seen = Seen {
+                hash: row.get(0),
+                bytes: usize::try_from(bytes).unwrap_or_default(),
+            };
+            (key_of(row, 2, layout), seen)
+        })
         .collect())
 }
 
@@ -209,8 +225,9 @@ pub(crate) fn rows(
     );
     let step = format!("read rows of {} on the {}", layout.table, side.name());
     let found = query(db, &sql, keys, &step)?;
+    // Each is dropped when it is read: they may be large.
     Ok(found
-        .iter()
+        .into_iter()
         .map(|row| {
             let nr: i32 = row.get(0);
             let nr = usize::try_from(nr).expect("places count from 0");

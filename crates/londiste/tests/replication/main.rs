@@ -9,6 +9,7 @@ mod deferrable;
 mod disk;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod large;
 mod moments;
 mod replay;
 mod scripts;

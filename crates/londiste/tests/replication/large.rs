@@ -1,0 +1,120 @@
+//! Rows with much in them, through everything that rows go through.
+
+use std::fmt::Write;
+
+use testkit::{Program, TestResult, wait_for};
+
+use crate::support::{PATIENCE, Pair};
+
+const MB: u32 = 1024 * 1024;
+
+/// Columns of the wide table beside its key.
+const COLUMNS: u32 = 300;
+
+/// Megabytes of the values: what `LONDISTE_VALUE_MB` says.
+fn megabytes() -> u32 {
+    let text = std::env::var("LONDISTE_VALUE_MB").ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(4)
+}
+
+/// SQL of a text of so many bytes that begins with `start`.
+fn text(start: &str, bytes: u32) -> String {
+    format!("rpad('{start}', {bytes}, E'it''s \\\\ so\\n')")
+}
+
+/// Runs a program to its end; its exit code, and the most memory that was seen in its hands.
+fn run(pair: &Pair, arguments: &[&str]) -> TestResult<(Option<i32>, u32)> {
+    let mut program = Program::new("londiste", pair.dir())
+        .args(["replay.ini"])
+        .args(arguments)
+        .spawn()?;
+    let mut peak = 0;
+    let status = wait_for("the program to end", PATIENCE * 4, || {
+        // It may just have ended.
+        peak = program.peak_memory_kb().unwrap_or_default().max(peak);
+        program.ended()
+    })?;
+    Ok((status.code(), peak))
+}
+
+/// Runs for minutes with `LONDISTE_VALUE_MB=100`.
+#[test]
+fn values_of_many_megabytes_and_rows_of_many_columns_go_through_everything() -> TestResult {
+    let size = megabytes();
+    let mut wide = "create table wide (id int primary key".to_owned();
+    for number in 1..=COLUMNS {
+        write!(
+            wide,
+            ", c{number} {}",
+            ["int", "text", "numeric"][number as usize % 3]
+        )?;
+    }
+    let schema = format!(
+        "{wide}); create table long (id int primary key, t text, b bytea);
+         alter table long alter t set storage external, alter b set storage external"
+    );
+    let pair = Pair::start("")?;
+    let (mut provider, mut subscriber) = (pair.provider()?, pair.subscriber()?);
+    for side in [&mut provider, &mut subscriber] {
+        side.batch_execute(&schema)?;
+    }
+    let values: Vec<String> = (1..=COLUMNS)
+        .map(|number| format!("i * {number}"))
+        .collect();
+    let fill = |from: u32, to: u32| {
+        format!(
+            "insert into wide select i, {} from generate_series({from}, {to}) i;",
+            values.join(", ")
+        )
+    };
+    provider.batch_execute(&fill(1, 200))?;
+    provider.batch_execute(&format!(
+        "insert into long values (1, {}, null), (2, 'short', null)",
+        text("one", size * MB)
+    ))?;
+    pair.add(&["wide", "long"])?;
+    let replay = pair.replay()?;
+    pair.wait_ok(&["public.wide", "public.long"])?;
+    let long = "select id, length(t), md5(t), length(b), md5(b) from long order by id";
+    pair.assert_equal(long)?;
+
+    provider.batch_execute(&fill(201, 400))?;
+    provider
+        .batch_execute("update wide set c7 = 0, c300 = -1; delete from wide where id % 10 = 0")?;
+    // As text that is twice as long.
+    provider.batch_execute(&format!(
+        "update long set b = convert_to({}, 'utf8') where id = 2; update long set id = 3 where id = 1;
+         insert into long values (4, {}, ''); delete from long where id = 3",
+        text("two", size * MB),
+        text("four", size * MB)
+    ))?;
+    pair.catch_up()?;
+    pair.assert_equal(long)?;
+    assert_eq!(pair.assert_equal("select * from wide order by id")?, 360);
+    let of_replay = replay.peak_memory_kb()?;
+
+    let (code, of_compare) = run(&pair, &["compare"])?;
+    assert_eq!(code, Some(0), "{}", pair.log()?);
+    subscriber.batch_execute(
+        "update long set t = t || '!' where id = 4; update long set b = b || '\\x00' where id = 2;
+         delete from wide where id = 7; update wide set c1 = 0 where id = 8; insert into wide (id) values (1000)",
+    )?;
+    let (code, _) = run(&pair, &["compare"])?;
+    assert_eq!(code, Some(3), "{}", pair.log()?);
+    let (code, of_repair) = run(&pair, &["repair", "--apply"])?;
+    assert_eq!(code, Some(0), "{}", pair.log()?);
+    pair.assert_equal(long)?;
+    pair.assert_equal("select * from wide order by id")?;
+    println!(
+        "values of {size} MB: replay took {} MB, compare {} MB, repair {} MB",
+        of_replay / 1024,
+        of_compare / 1024,
+        of_repair / 1024
+    );
+    // The text of the bytea is the largest of all, and what is read ahead stands beside it.
+    let limit = |times: u32| 64 * 1024 + times * size * 1024;
+    assert!(of_replay < limit(16), "{of_replay} kB");
+    assert!(of_compare < limit(1), "{of_compare} kB");
+    assert!(of_repair < limit(24), "{of_repair} kB");
+    Ok(())
+}
