@@ -139,7 +139,11 @@ impl TableStruct {
                 Some(new) => self.create_sql_for(db, element, new, what)?,
             };
             if let Some(sql) = sql {
-                info!("Creating {}", element.name);
+                match element.kind {
+                    // Named after roles, which are not created.
+                    Kind::Grant { .. } | Kind::Owner { .. } => debug!("Creating {}", element.name),
+                    _ => info!("Creating {}", element.name),
+                }
                 run(db, &sql, || format!("create {}", element.name))?;
             }
         }

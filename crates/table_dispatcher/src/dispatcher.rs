@@ -1,7 +1,10 @@
+use std::sync::mpsc::{self, SyncSender};
+
 use jiff::tz::TimeZone;
+use pgq::batch::EventText;
 use pgq::consumer::{ConsumerConfig, OpenBatch};
 use pgq::mover::partition::{PartStyle, PartitionConfig, PartitionError, Partitions};
-use pgq::mover::row::{RowConfig, Rows};
+use pgq::mover::row::{Reason, RowConfig, Rows};
 use pgq::mover::{Mover, Report};
 use postgres::types::Type;
 use skytools::config::Both;
@@ -13,8 +16,11 @@ use tracing::info;
 use crate::config::PartField;
 use crate::label::Labels;
 use crate::loader::{Lacking, Loader, Todo};
-use crate::sorter::{Put, Sorter};
+use crate::sorter::{Piece, Sorter, owned};
 use crate::{Config, Error};
+
+/// Pieces that are sorted before the target has taken the last one.
+const AHEAD: usize = 2;
 
 /// Appends the rows of each batch to a table, or to its partitions.
 pub(crate) struct TableDispatcher {
@@ -142,37 +148,43 @@ impl Mover for TableDispatcher {
         let bounds = self.bounds().map(str::to_owned);
         let rows = self.rows.as_ref().expect("the servers are looked at first");
         let cutoff = self.partitions.cutoff(&mut **target)?;
-        let mut sorter = Sorter::new(&self.config, rows, &self.labels, cutoff.as_deref());
+        let sorter = Sorter::new(&self.config, rows, &self.labels, cutoff.as_deref());
         let mut loader = Loader::new(&self.config, &mut self.partitions, bounds.as_deref());
         let mut refused = rows.refused();
-        let (mut events, mut skipped) = (0, 0);
-        batch.stream(|event| {
-            events += 1;
-            match sorter.put(&event) {
-                Ok(Put::Waits) => {}
-                Ok(Put::Full(key)) => {
-                    sorter.take(key, |piece| loader.load(target, piece, report))?;
-                    report.progress(events);
+        let mut events = 0;
+        let sorted = std::thread::scope(|scope| {
+            let (send, sorted) = mpsc::sync_channel(AHEAD);
+            let sorting = scope.spawn(move || sort(batch, sorter, &send));
+            let mut load = || -> Result<(), Error> {
+                for sorted in &sorted {
+                    match sorted {
+                        Sorted::Rows(piece) => {
+                            loader.load(target, &piece, report)?;
+                            events += piece.events.len() as u64;
+                            report.progress(events);
+                        }
+                        Sorted::Bad(event, reason) => {
+                            refused.take(&event, &reason, target, report)?;
+                        }
+                    }
                 }
-                Ok(Put::AllFull) => {
-                    sorter.take_all(|piece| loader.load(target, piece, report))?;
-                    report.progress(events);
-                }
-                Ok(Put::Skipped) => skipped += 1,
-                Err(reason) => refused.take(&event, &reason, target, report)?,
-            }
-            Ok::<(), Error>(())
+                Ok(())
+            };
+            let loaded = load();
+            // Who sorts ends when nobody listens.
+            drop(sorted);
+            let sorted = sorting.join().expect("sorting does not panic");
+            loaded.and(sorted)
         })?;
-        sorter.take_all(|piece| loader.load(target, piece, report))?;
         self.todo = loader.finish();
         if !self.todo.is_empty() {
             return Err(Error::Unprepared);
         }
         refused.finish(target)?;
-        if skipped > 0 {
-            report.of(&self.config.dest_table.to_string()).skipped += skipped;
+        if sorted.skipped() > 0 {
+            report.of(&self.config.dest_table.to_string()).skipped += sorted.skipped();
         }
-        if let Some(keys) = sorter.keys() {
+        if let Some(keys) = sorted.keys() {
             self.keys = keys.to_vec();
         }
         Ok(())
@@ -216,6 +228,31 @@ impl Mover for TableDispatcher {
             Error::Keys(_) | Error::Zone(_) | Error::Partition(PartitionError::Key { .. })
         )
     }
+}
+
+/// What comes out of sorting.
+enum Sorted {
+    /// Rows for the target.
+    Rows(Piece),
+    /// An event that cannot be applied.
+    Bad(EventText<'static>, Reason),
+}
+
+/// Sorts the events of a batch, beside the one who loads them.
+fn sort<'s>(
+    batch: &mut OpenBatch<'_>,
+    mut sorter: Sorter<'s>,
+    send: &SyncSender<Sorted>,
+) -> Result<Sorter<'s>, Error> {
+    // Who does not listen any more knows why.
+    let hand_over = |sorted| send.send(sorted).map_err(|_| Error::Unprepared);
+    batch.stream(|event| match sorter.put(&event) {
+        Ok(pieces) => pieces.into_iter().map(Sorted::Rows).try_for_each(hand_over),
+        Err(reason) => hand_over(Sorted::Bad(owned(&event), reason)),
+    })?;
+    let rest = sorter.take_all();
+    rest.into_iter().map(Sorted::Rows).try_for_each(hand_over)?;
+    Ok(sorter)
 }
 
 fn zone(name: &str) -> Result<TimeZone, Error> {

@@ -77,12 +77,12 @@ impl<'a> Loader<'a> {
     pub(crate) fn load(
         &mut self,
         target: &mut Tx<'_>,
-        piece: Piece<'_>,
+        piece: &Piece,
         report: &mut Report,
     ) -> Result<(), Error> {
         let label = &piece.place.label;
         if !self.tables.contains_key(label) {
-            let table = self.open(target, piece.place)?;
+            let table = self.open(target, &piece.place)?;
             self.tables.insert(label.clone(), table);
         }
         let Some(table) = &self.tables[label] else {
@@ -138,10 +138,10 @@ impl<'a> Loader<'a> {
             list.join(", ")
         );
         let rows = match kept.len() == columns.len() {
-            true => copy(target, &sql, piece.rows, table, piece.events)?,
+            true => copy(target, &sql, &piece.rows, table, &piece.events)?,
             false => {
-                let rows = only(piece.rows, &kept);
-                copy(target, &sql, &rows, table, piece.events)?
+                let rows = only(&piece.rows, &kept);
+                copy(target, &sql, &rows, table, &piece.events)?
             }
         };
         report.of(&table.name.to_string()).inserted += rows;
@@ -176,7 +176,7 @@ impl<'a> Loader<'a> {
     }
 }
 
-fn lacking(piece: Piece<'_>, at: usize, table: &Table, config: &Config) -> Lacking {
+fn lacking(piece: &Piece, at: usize, table: &Table, config: &Config) -> Lacking {
     let column = &piece.shape.layout.columns[at];
     let place = piece.shape.layout.places[at];
     let name = place.map_or(column, |place| &piece.shape.names[place]);

@@ -1,6 +1,8 @@
 //! Rows on their way to the target: sorted by partition and by the columns that they have.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use pgq::EventId;
 use pgq::batch::EventText;
@@ -20,9 +22,6 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 /// All rows go to the target when they have so many bytes.
 const ALL_BYTES: usize = 16 * 1024 * 1024;
-
-/// With more buffers than this, empty ones keep no memory.
-const FEW: usize = 32;
 
 /// A partition that rows of the batch go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,37 +45,18 @@ pub(crate) struct Shape {
 }
 
 /// Some rows that go to the same partition, and have the same columns.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Piece<'a> {
-    pub(crate) place: &'a Place,
-    pub(crate) shape: &'a Shape,
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) place: Arc<Place>,
+    pub(crate) shape: Arc<Shape>,
     /// In the form of COPY.
-    pub(crate) rows: &'a [u8],
+    pub(crate) rows: Vec<u8>,
     /// Which events they are, in the same order.
-    pub(crate) events: &'a [EventId],
-}
-
-#[derive(Debug, Default)]
-struct Buffer {
-    rows: Vec<u8>,
-    events: Vec<EventId>,
+    pub(crate) events: Vec<EventId>,
 }
 
 /// Where a row waits: place and shape.
 type Key = (usize, usize);
-
-/// What became of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Put {
-    /// Its row waits.
-    Waits,
-    /// Its row waits, and there are enough like it.
-    Full(Key),
-    /// Its row waits, and there are enough in all.
-    AllFull,
-    /// It is not wanted.
-    Skipped,
-}
 
 /// The rows of one batch.
 pub(crate) struct Sorter<'a> {
@@ -85,16 +65,18 @@ pub(crate) struct Sorter<'a> {
     labels: &'a Labels,
     /// Rows for partitions that end before this are not wanted.
     cutoff: Option<&'a str>,
-    shapes: Vec<Shape>,
+    shapes: Vec<Arc<Shape>>,
     shape: usize,
-    places: Vec<Place>,
+    places: Vec<Arc<Place>>,
     by_label: HashMap<String, usize>,
     /// The last place, and what its value began with.
     place: Option<(Vec<u8>, usize)>,
-    /// In the order in which the first rows came.
-    buffers: Vec<(Key, Buffer)>,
+    /// Those that have rows, in the order in which the first ones came.
+    waiting: Vec<Piece>,
     by_key: HashMap<Key, usize>,
     bytes: usize,
+    /// Events that are not wanted.
+    skipped: u64,
 }
 
 impl<'a> Sorter<'a> {
@@ -114,82 +96,77 @@ impl<'a> Sorter<'a> {
             places: Vec::new(),
             by_label: HashMap::new(),
             place: None,
-            buffers: Vec::new(),
+            waiting: Vec::new(),
             by_key: HashMap::new(),
             bytes: 0,
+            skipped: 0,
         }
     }
 
-    /// Takes the row of an event.
+    /// Takes the row of an event; returns those that go to the target now.
     ///
     /// # Errors
     /// The event cannot be applied.
-    pub(crate) fn put(&mut self, event: &EventText<'_>) -> Result<Put, Reason> {
+    pub(crate) fn put(&mut self, event: &EventText<'_>) -> Result<Vec<Piece>, Reason> {
         let Some(row) = self.read(event)? else {
-            return Ok(Put::Skipped);
+            self.skipped += 1;
+            return Ok(Vec::new());
         };
         let shape = self.shape_of(event, &row)?;
         let place = self.place_of(event, &row)?;
         if self.places[place].is_past {
-            return Ok(Put::Skipped);
+            self.skipped += 1;
+            return Ok(Vec::new());
         }
         let key = (place, shape);
-        let buffers = &mut self.buffers;
-        let at = *self.by_key.entry(key).or_insert_with(|| {
-            buffers.push((key, Buffer::default()));
-            buffers.len() - 1
-        });
-        let buffer = &mut self.buffers[at].1;
-        let before = buffer.rows.len();
-        let places = self.shapes[shape].layout.places.iter();
-        let values = places.map(|place| place.and_then(|place| row.value_at(place)));
-        copy::row_of(values, &mut buffer.rows);
-        buffer.events.push(event.id);
-        self.bytes += buffer.rows.len() - before;
-        Ok(match buffer.rows.len() {
-            PIECE_BYTES.. => Put::Full(key),
-            _ if self.bytes >= ALL_BYTES => Put::AllFull,
-            _ => Put::Waits,
-        })
-    }
-
-    /// Takes out what waits in one place.
-    pub(crate) fn take<E>(
-        &mut self,
-        key: Key,
-        load: impl FnOnce(Piece<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let few = self.buffers.len() <= FEW;
-        let ((place, shape), buffer) = &mut self.buffers[self.by_key[&key]];
-        load(Piece {
-            place: &self.places[*place],
-            shape: &self.shapes[*shape],
-            rows: &buffer.rows,
-            events: &buffer.events,
-        })?;
-        self.bytes -= buffer.rows.len();
-        match few && buffer.rows.len() < 2 * PIECE_BYTES {
-            true => {
-                buffer.rows.clear();
-                buffer.events.clear();
+        let at = match self.by_key.get(&key) {
+            Some(at) => *at,
+            None => {
+                self.waiting.push(Piece {
+                    place: self.places[place].clone(),
+                    shape: self.shapes[shape].clone(),
+                    rows: Vec::new(),
+                    events: Vec::new(),
+                });
+                self.by_key.insert(key, self.waiting.len() - 1);
+                self.waiting.len() - 1
             }
-            false => *buffer = Buffer::default(),
+        };
+        let piece = &mut self.waiting[at];
+        let before = piece.rows.len();
+        let places = piece.shape.layout.places.iter();
+        let values = places.map(|place| place.and_then(|place| row.value_at(place)));
+        copy::row_of(values, &mut piece.rows);
+        piece.events.push(event.id);
+        self.bytes += piece.rows.len() - before;
+        if piece.rows.len() >= PIECE_BYTES {
+            let piece = Piece {
+                place: piece.place.clone(),
+                shape: piece.shape.clone(),
+                rows: std::mem::take(&mut piece.rows),
+                events: std::mem::take(&mut piece.events),
+            };
+            self.bytes -= piece.rows.len();
+            return Ok(vec![piece]);
         }
-        Ok(())
+        match self.bytes >= ALL_BYTES {
+            true => Ok(self.take_all()),
+            false => Ok(Vec::new()),
+        }
     }
 
     /// Takes out all that waits, in the order in which the first of each kind came.
-    pub(crate) fn take_all<E>(
-        &mut self,
-        mut load: impl FnMut(Piece<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let waiting = self.buffers.iter();
-        let waiting = waiting.filter(|(_, buffer)| !buffer.events.is_empty());
-        let keys: Vec<Key> = waiting.map(|(key, _)| *key).collect();
-        for key in keys {
-            self.take(key, &mut load)?;
-        }
-        Ok(())
+    pub(crate) fn take_all(&mut self) -> Vec<Piece> {
+        self.by_key.clear();
+        self.bytes = 0;
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|piece| !piece.events.is_empty());
+        waiting
+    }
+
+    /// How many events were not wanted.
+    pub(crate) fn skipped(&self) -> u64 {
+        self.skipped
     }
 
     /// The key columns of the first event for any partition.
@@ -234,7 +211,7 @@ impl<'a> Sorter<'a> {
 
     /// The columns of a row.
     fn shape_of(&mut self, event: &EventText<'_>, row: &Record<'_>) -> Result<usize, Reason> {
-        let is_same = |shape: &Shape| {
+        let is_same = |shape: &Arc<Shape>| {
             let names = shape.names.iter();
             row.len() == shape.names.len()
                 && row
@@ -267,11 +244,11 @@ impl<'a> Sorter<'a> {
             .fields
             .layout(&names, self.config.missing_field)?;
         let source = event.extra[0].as_deref();
-        self.shapes.push(Shape {
+        self.shapes.push(Arc::new(Shape {
             names: names.into_iter().map(str::to_owned).collect(),
             layout,
             source: source.map(|name| String::from_utf8_lossy(name).into_owned()),
-        });
+        }));
         self.shape = self.shapes.len() - 1;
         Ok(self.shape)
     }
@@ -310,11 +287,11 @@ impl<'a> Sorter<'a> {
             return *place;
         }
         let is_past = |cutoff: &str| Partitions::is_past(&label, cutoff);
-        self.places.push(Place {
+        self.places.push(Arc::new(Place {
             is_past: self.cutoff.is_some_and(is_past),
             keys: self.keys_of(event),
             label: label.clone(),
-        });
+        }));
         self.by_label.insert(label, self.places.len() - 1);
         self.places.len() - 1
     }
@@ -333,5 +310,17 @@ impl<'a> Sorter<'a> {
             .filter(|name| !name.is_empty());
         let target = |name| Some(self.config.fields.target_of(name)?.to_owned());
         names.filter_map(target).collect()
+    }
+}
+
+/// The event with text of its own.
+pub(crate) fn owned(event: &EventText<'_>) -> EventText<'static> {
+    let owned = |text: &Option<Cow<'_, [u8]>>| Some(Cow::Owned(text.as_ref()?.to_vec()));
+    EventText {
+        id: event.id,
+        time: Cow::Owned(event.time.clone().into_owned()),
+        kind: owned(&event.kind),
+        data: owned(&event.data),
+        extra: event.extra.each_ref().map(owned),
     }
 }

@@ -1,4 +1,5 @@
-use skytools::db::{Connection, Tx};
+use postgres::types::Type;
+use skytools::db::{Connection, During, Tx};
 
 use super::source::{Events, Source};
 use crate::Error;
@@ -136,12 +137,22 @@ impl<'a> OpenBatch<'a> {
             Some(filter) => format!(" where ({filter}\n)"),
             None => String::new(),
         };
+        let batch = self.batch.id;
+        let mut tx = self.source()?.begin()?;
+        // What the functions for it run, without the copy of all events that they make; and compiling
+        // it would take longer than running it.
+        let row = tx
+            .query_typed_one(
+                "select pgq.batch_event_sql($1) from pg_catalog.set_config('jit', 'off', true)",
+                &[(&batch, Type::INT8)],
+            )
+            .during("ask for the query of the batch")?;
+        let query: &str = row.get(0);
         let sql = format!(
-            "select {} from pgq.get_batch_events({}){filter} order by ev_id",
+            "select {} from ({query}\n) e{filter} order by ev_id",
             columns.join(", "),
-            self.batch.id
         );
-        Ok((self.source()?.begin()?, sql))
+        Ok((tx, sql))
     }
 
     /// Says how many events there were.
