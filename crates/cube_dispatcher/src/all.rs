@@ -6,7 +6,7 @@ use skytools::db::{DbError, Tx};
 
 use crate::destination::Table;
 use crate::layout::ColumnSet;
-use crate::send::send;
+use crate::send::{PART_BYTES, send};
 
 /// Rows of one set of columns, which are sent before one of another set is.
 #[derive(Debug, Default)]
@@ -39,7 +39,10 @@ impl All {
             .as_ref()
             .map(|period| Some(period.start.as_bytes()));
         copy::row_of(sets[set].values(row).chain(period), &mut self.rows);
-        Ok(sent)
+        match self.rows.len() >= PART_BYTES {
+            true => Ok(sent + self.flush(table, sets, target)?),
+            false => Ok(sent),
+        }
     }
 
     /// Sends what is left; returns how many rows.

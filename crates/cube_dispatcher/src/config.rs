@@ -1,4 +1,4 @@
-use pgq::mover::partition::PartitionConfig;
+use pgq::mover::partition::{PartStyle, PartitionConfig};
 use pgq::mover::row::RowConfig;
 use serde::Deserialize;
 use skytools::config::Both;
@@ -73,6 +73,14 @@ fn yes() -> bool {
 }
 
 impl CubeConfig {
+    /// The column that takes the start of the period, where there is one.
+    pub(crate) fn time_column(&self, style: PartStyle) -> Option<&str> {
+        match style {
+            PartStyle::Template => None,
+            PartStyle::Inherit | PartStyle::Declarative => self.part_time_column.as_deref(),
+        }
+    }
+
     /// How a missing table is made where the configuration does not say it.
     pub(crate) fn template(&self) -> &'static str {
         match self.mode {

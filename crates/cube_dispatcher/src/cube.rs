@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use pgq::consumer::{ConsumerConfig, OpenBatch};
-use pgq::mover::partition::{PartStyle, Partitions};
+use pgq::mover::partition::{PartStyle, Partitions, Period, Span};
 use pgq::mover::row::{RowConfig, Rows};
 use pgq::mover::{Mover, Report};
 use postgres::types::Type;
@@ -21,6 +21,8 @@ pub(crate) struct CubeDispatcher {
     /// There as soon as both servers were looked at.
     rows: Option<Rows>,
     known: Known,
+    /// That of the last batch, if its label says how long it is.
+    period: Option<Period>,
 }
 
 impl Mover for CubeDispatcher {
@@ -42,6 +44,7 @@ impl Mover for CubeDispatcher {
             config,
             row_config,
             rows: None,
+            period: None,
         })
     }
 
@@ -85,6 +88,7 @@ impl Mover for CubeDispatcher {
         report: &mut Report,
     ) -> Result<(), Error> {
         let label = self.label(batch)?;
+        self.period = Span::parse(&label).map(|span| span.period());
         let cutoff = self.known.partitions.cutoff(&mut **target)?;
         let is_past = cutoff.is_some_and(|cutoff| Partitions::is_past(&label, &cutoff));
         let rows = (self.rows.as_ref()).expect("servers are looked at before the first batch");
@@ -104,7 +108,20 @@ impl Mover for CubeDispatcher {
     }
 
     fn maintain(&mut self, target: &mut Connection) -> Result<(), Error> {
-        let parents: Vec<TableName> = self.known.parents.keys().cloned().collect();
+        let Known {
+            partitions,
+            parents,
+            ..
+        } = &mut self.known;
+        if let Some(period) = self.period {
+            let column = self.config.time_column(partitions.config().part_style);
+            for (parent, keys) in parents.iter() {
+                for table in partitions.precreate(target, parent, period, column, keys)? {
+                    info!("created table {table} ahead");
+                }
+            }
+        }
+        let parents: Vec<TableName> = parents.keys().cloned().collect();
         for old in self.known.partitions.retire(target, &parents)? {
             info!("table {old} was past its time");
             self.known.layouts.remove(&old);

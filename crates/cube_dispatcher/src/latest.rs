@@ -10,7 +10,7 @@ use skytools::record::Record;
 use crate::destination::{Done, Table};
 use crate::few;
 use crate::layout::ColumnSet;
-use crate::send::send;
+use crate::send::{PART_BYTES, send};
 
 /// Up to so many versions go as single statements, which is faster than making a table for them.
 const FEW_ROWS: u64 = 50;
@@ -20,9 +20,6 @@ const FEW_BYTES: usize = 64 * 1024;
 
 /// From so many on it pays to look at them before the server plans what to do.
 const MANY_ROWS: u64 = 1000;
-
-/// Rows of one set of columns are sent when they have so many bytes.
-const PART_BYTES: usize = 1024 * 1024;
 
 /// Stands in the place of a set of columns for the key of a row that is gone.
 pub(crate) const GONE: i64 = -1;

@@ -5,6 +5,9 @@ use skytools::db::{DbError, Tx};
 
 use crate::work::ALL_BYTES;
 
+/// Rows of one table and set of columns are sent when they have so many bytes.
+pub(crate) const PART_BYTES: usize = 1024 * 1024;
+
 /// Sends rows in the form of COPY, and forgets them; returns how many.
 pub(crate) fn send(
     target: &mut Tx<'_>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pgq::batch::EventText;
 use pgq::mover::Report;
-use pgq::mover::partition::{PartStyle, PartitionError, Partitions, Wanted};
+use pgq::mover::partition::{PartitionError, Partitions, Wanted};
 use pgq::mover::row::{Reason, Rows};
 use pgq::row::{Op, RowEvent};
 use skytools::db::{DbError, Tx};
@@ -169,7 +169,7 @@ impl<'a> Work<'a> {
         }
         let before = destination.bytes();
         let done = destination.put(&row, old.as_ref(), target)??;
-        self.bytes = self.bytes + destination.bytes() - before;
+        self.bytes = (self.bytes + destination.bytes()).saturating_sub(before);
         note(report, &destination.table.name, done);
         if self.bytes >= ALL_BYTES {
             for destination in &mut self.destinations {
@@ -207,10 +207,7 @@ impl<'a> Work<'a> {
         let keys = row.keys.iter().map(|(key, _)| String::from_utf8_lossy(key));
         let keys: Vec<String> = keys.map(std::borrow::Cow::into_owned).collect();
         let partitions = &mut self.known.partitions;
-        let column = match partitions.config().part_style {
-            PartStyle::Template => None,
-            PartStyle::Inherit | PartStyle::Declarative => self.config.part_time_column.as_deref(),
-        };
+        let column = self.config.time_column(partitions.config().part_style);
         let mut wanted = partitions.wanted(&parent, self.label, column)?;
         wanted.keys.clone_from(&keys);
         self.known.parents.insert(parent.clone(), keys);

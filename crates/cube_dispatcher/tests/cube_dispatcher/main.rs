@@ -3,6 +3,7 @@
 mod bad_events;
 mod crash;
 mod keeping;
+mod large;
 mod page;
 mod tables;
 mod usage;

@@ -36,6 +36,11 @@ impl Span {
         (year > 0).then_some(Span { start, period })
     }
 
+    /// How long it is.
+    pub fn period(&self) -> Period {
+        self.period
+    }
+
     /// Reads a label as [`Span::label`] writes it, and nothing else.
     pub fn parse(label: &str) -> Option<Span> {
         let mut numbers = [1_i16, 1, 1, 0];

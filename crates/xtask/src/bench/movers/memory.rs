@@ -27,6 +27,19 @@ pub(super) fn measure(run: &mut Run<'_>) -> Result {
         bulk::reset(&run.site, 2)?;
         peak(run, "bulk_loader", lines, lines, &new)?;
     }
+    for mode in ["keep_latest", "keep_all"] {
+        bulk::reset(&run.site, 2)?;
+        let lines = format!("mode = {mode}\ndateformat = \"{mode}\"");
+        peak(run, "cube_dispatcher", mode, &lines, &new)?;
+    }
+    bulk::reset(&run.site, 2)?;
+    peak(
+        run,
+        "table_dispatcher",
+        "",
+        "dest_table = acc_all\npart_template = create table _DEST_TABLE (like acc)",
+        &new,
+    )?;
     run.site
         .target()?
         .batch_execute("select pgq.create_queue('large')")?;

@@ -3,6 +3,7 @@
 mod bulk;
 mod memory;
 mod queue;
+mod rows;
 mod site;
 
 use self::site::Site;
@@ -13,7 +14,8 @@ use crate::{Result, process};
 
 /// Movers: events into queues and tables of another server
 ///
-/// Peers are what one would write by hand: a pipe between two psql, and a statement for each row.
+/// Peers are what one would write by hand: a pipe between two psql, a statement for each row, and a COPY of rows
+/// that are decoded already.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -29,14 +31,26 @@ enum Workload {
     Queue,
     /// Many changes of fewer rows
     Bulk,
+    /// Rows into partitions
+    Rows,
     /// Memory while a large batch is applied
     Memory,
 }
 
-const WORKLOADS: [Workload; 3] = [Workload::Queue, Workload::Bulk, Workload::Memory];
+const WORKLOADS: [Workload; 4] = [
+    Workload::Queue,
+    Workload::Bulk,
+    Workload::Rows,
+    Workload::Memory,
+];
 
 /// The programs that are measured.
-const PROGRAMS: [&str; 2] = ["queue_mover", "bulk_loader"];
+const PROGRAMS: [&str; 4] = [
+    "queue_mover",
+    "bulk_loader",
+    "cube_dispatcher",
+    "table_dispatcher",
+];
 
 /// What a workload works with.
 struct Run<'a> {
@@ -69,6 +83,7 @@ pub(super) fn run(args: &Args, interrupt: &Interrupt) -> Result<Report> {
             match workload {
                 Workload::Queue => queue::measure(&mut run)?,
                 Workload::Bulk => bulk::measure(&mut run)?,
+                Workload::Rows => rows::measure(&mut run)?,
                 Workload::Memory => memory::measure(&mut run)?,
             }
         }
