@@ -3,7 +3,7 @@
 //! * a program: [`app`], [`config`] over [`ini`] and TOML, [`daemon`], [`pidfile`], [`process`], [`shell`],
 //!   [`log`], [`stats`]; [`failpoint`]: places where tests stop one
 //! * a connection: [`conninfo`], [`tls`], [`db`]
-//! * text the server understands: [`quote`], [`copy`], [`mod@array`], [`urlencode`], [`sql`], [`partial`];
+//! * text the server understands: [`quote`], [`copy`], [`copy_binary`], [`mod@array`], [`urlencode`], [`sql`], [`partial`];
 //!   a row of any of these is a [`record`], and becomes a [`statement`]
 //! * the catalog: [`table`], [`shape`], [`dbstruct`], [`snapshot`], [`install`]; rows: [`copy_in`]; between
 //!   servers: [`full_copy`]
@@ -14,6 +14,7 @@ pub mod array;
 pub mod config;
 pub mod conninfo;
 pub mod copy;
+pub mod copy_binary;
 pub mod copy_in;
 pub mod daemon;
 pub mod db;

@@ -5,6 +5,7 @@ use std::io::BufRead;
 use pgq::EventId;
 use pgq::batch::{Event, EventTime};
 use postgres::types::{FromSql, Type};
+use skytools::copy_binary::{Malformed, Place, Row, be_i32, header, row};
 use skytools::db::Text;
 
 /// The columns of an event, in the order that [`Reader`] expects.
@@ -12,12 +13,6 @@ pub(crate) const COLUMNS: &str = "ev_id, ev_time, ev_txid, ev_retry, ev_type, ev
                                   ev_extra1, ev_extra2, ev_extra3, ev_extra4";
 
 const FIELDS: usize = 10;
-
-/// First bytes of a COPY in binary format.
-const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-
-/// A place in the memory of a chunk; `None` for null.
-type Place = Option<(usize, usize)>;
 
 /// Events that follow one another.
 #[derive(Debug, Default)]
@@ -109,11 +104,6 @@ impl<'c> EventRef<'c> {
     }
 }
 
-/// The server sent something else than events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the server sent something else than events")]
-pub(crate) struct Malformed;
-
 /// Why events cannot be read on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
@@ -175,7 +165,10 @@ impl<R: BufRead> Reader<R> {
             }
             while let Some(row) = row(&chunk.bytes, &mut at)? {
                 match row {
-                    Row::Event(raw) => chunk.rows.push(raw),
+                    Row::Fields(places) => {
+                        let raw = event(&chunk.bytes, places).ok_or(Malformed)?;
+                        chunk.rows.push(raw);
+                    }
                     Row::End => {
                         self.ended = true;
                         self.drain()?;
@@ -201,55 +194,8 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-/// End of the header; `None` if there is not all of it yet.
-fn header(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
-    let fixed = SIGNATURE.len() + 8;
-    if bytes.len() < fixed {
-        return Ok(None);
-    }
-    if !bytes.starts_with(SIGNATURE) {
-        return Err(Malformed);
-    }
-    let extension = be_i32(&bytes[fixed - 4..]).ok_or(Malformed)?;
-    let end = fixed + usize::try_from(extension).map_err(|_| Malformed)?;
-    Ok((bytes.len() >= end).then_some(end))
-}
-
-enum Row {
-    Event(Raw),
-    End,
-}
-
-/// The row at `at`, which moves behind it; `None` if there is not all of it yet.
-fn row(bytes: &[u8], at: &mut usize) -> Result<Option<Row>, Malformed> {
-    let mut here = *at;
-    let Some(count) = bytes.get(here..here + 2) else {
-        return Ok(None);
-    };
-    here += 2;
-    match i16::from_be_bytes([count[0], count[1]]) {
-        -1 => {
-            *at = here;
-            return Ok(Some(Row::End));
-        }
-        count if usize::try_from(count) == Ok(FIELDS) => {}
-        _ => return Err(Malformed),
-    }
-    let mut places: [Place; FIELDS] = [None; FIELDS];
-    for place in &mut places {
-        let Some(length) = be_i32(bytes.get(here..).unwrap_or_default()) else {
-            return Ok(None);
-        };
-        here += 4;
-        // Null has the length -1.
-        if let Ok(length) = usize::try_from(length) {
-            if bytes.len() < here + length {
-                return Ok(None);
-            }
-            *place = Some((here, here + length));
-            here += length;
-        }
-    }
+/// The event whose fields are at these places.
+fn event(bytes: &[u8], places: [Place; FIELDS]) -> Option<Raw> {
     let number = |place: Place| -> Option<i64> {
         let (start, end) = place?;
         match bytes.get(start..end)? {
@@ -257,19 +203,13 @@ fn row(bytes: &[u8], at: &mut usize) -> Result<Option<Row>, Malformed> {
             four => be_i32(four).map(i64::from),
         }
     };
-    let raw = Raw {
-        id: number(places[0]).ok_or(Malformed)?,
-        time: number(places[1]).ok_or(Malformed)?,
-        txid: number(places[2]).ok_or(Malformed)?,
+    Some(Raw {
+        id: number(places[0])?,
+        time: number(places[1])?,
+        txid: number(places[2])?,
         retry: number(places[3]).and_then(|retry| i32::try_from(retry).ok()),
         texts: std::array::from_fn(|text| places[4 + text]),
-    };
-    *at = here;
-    Ok(Some(Row::Event(raw)))
-}
-
-fn be_i32(bytes: &[u8]) -> Option<i32> {
-    Some(i32::from_be_bytes(bytes.get(..4)?.try_into().ok()?))
+    })
 }
 
 #[cfg(test)]
@@ -278,7 +218,7 @@ mod tests {
 
     /// A COPY of events with these ids and data.
     fn copy(events: &[(i64, Option<&str>)]) -> Vec<u8> {
-        let mut bytes = SIGNATURE.to_vec();
+        let mut bytes = b"PGCOPY\n\xff\r\n\0".to_vec();
         bytes.extend([0; 8]);
         for (id, data) in events {
             bytes.extend(10_i16.to_be_bytes());

@@ -3,12 +3,15 @@
 use std::borrow::Cow;
 use std::io::BufRead;
 
-use skytools::copy;
+use skytools::copy_binary::{self, Place, Row};
 use skytools::db::{DbError, During, Text, Tx};
 
 use super::Event;
 use crate::row::Fields;
 use crate::{Error, EventId};
+
+/// Number of columns.
+const FIELDS: usize = 8;
 
 /// An event whose text is lent.
 #[derive(Debug, Clone)]
@@ -27,9 +30,9 @@ pub struct EventText<'a> {
 
 impl<'a> EventText<'a> {
     /// The columns that it is made of.
-    pub(crate) const COLUMNS: [&'static str; 8] = [
+    pub(crate) const COLUMNS: [&'static str; FIELDS] = [
         "ev_id",
-        "ev_time",
+        "ev_time::text",
         "ev_type",
         "ev_data",
         "ev_extra1",
@@ -38,21 +41,18 @@ impl<'a> EventText<'a> {
         "ev_extra4",
     ];
 
-    /// Reads a row in the form of COPY; `None` if it is none.
-    fn parse(line: &'a [u8]) -> Option<EventText<'a>> {
-        let mut fields = copy::fields(line);
-        let mut next = || fields.next()?.ok();
-        let id: i64 = std::str::from_utf8(&next()??).ok()?.parse().ok()?;
-        let time = match next()?? {
-            Cow::Borrowed(text) => Cow::Borrowed(std::str::from_utf8(text).ok()?),
-            Cow::Owned(text) => Cow::Owned(String::from_utf8(text).ok()?),
-        };
+    /// Reads a row of these columns; `None` if it is none.
+    fn parse(bytes: &'a [u8], places: [Place; FIELDS]) -> Option<EventText<'a>> {
+        let [id, time, kind, data, extra @ ..] =
+            places.map(|place| place.map(|(start, end)| &bytes[start..end]));
+        let id = i64::from_be_bytes(id?.try_into().ok()?);
+        let lend = |text: Option<&'a [u8]>| text.map(Cow::Borrowed);
         Some(EventText {
             id: id.into(),
-            time,
-            kind: next()?,
-            data: next()?,
-            extra: [next()?, next()?, next()?, next()?],
+            time: Cow::Borrowed(std::str::from_utf8(time?).ok()?),
+            kind: lend(kind),
+            data: lend(data),
+            extra: extra.map(lend),
         })
     }
 
@@ -88,16 +88,9 @@ pub(crate) fn stream<E: From<Error>>(
     mut handle: impl FnMut(EventText<'_>) -> Result<(), E>,
 ) -> Result<i64, E> {
     const STEP: &str = "read the events of the batch";
-    let mut count = 0;
-    let mut handle_rows = |rows: &[u8]| -> Result<(), E> {
-        for line in rows.split_inclusive(|&byte| byte == b'\n') {
-            count += 1;
-            handle(EventText::parse(line).ok_or(Error::UnreadableEvent)?)?;
-        }
-        Ok(())
-    };
-    let copying = source.copy_out(&format!("copy ({query}) to stdout"));
+    let copying = source.copy_out(&format!("copy ({query}) to stdout (format binary)"));
     let mut reader = copying.during(STEP).map_err(Error::from)?;
+    let mut rows = Rows::default();
     let mut parts = Vec::new();
     loop {
         let chunk = reader
@@ -108,49 +101,126 @@ pub(crate) fn stream<E: From<Error>>(
             break;
         }
         // A message is a row on all known servers; what is none waits for the rest.
-        if parts.is_empty() && chunk.ends_with(b"\n") {
-            handle_rows(chunk)?;
+        if parts.is_empty() {
+            let whole = rows.go_through(chunk, &mut handle)?;
+            parts.extend_from_slice(&chunk[whole..]);
         } else {
             parts.extend_from_slice(chunk);
-            if parts.ends_with(b"\n") {
-                handle_rows(&parts)?;
-                parts.clear();
-            }
+            let whole = rows.go_through(&parts, &mut handle)?;
+            parts.drain(..whole);
         }
         reader.consume(length);
     }
-    handle_rows(&parts)?;
-    Ok(count)
+    match rows.ended {
+        true => Ok(rows.count),
+        false => Err(Error::UnreadableEvent.into()),
+    }
+}
+
+/// The rows of a COPY.
+#[derive(Debug, Default)]
+struct Rows {
+    started: bool,
+    ended: bool,
+    count: i64,
+}
+
+impl Rows {
+    /// Goes through those that are there as a whole; returns how many bytes they have.
+    fn go_through<E: From<Error>>(
+        &mut self,
+        bytes: &[u8],
+        handle: &mut impl FnMut(EventText<'_>) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        let unreadable = |_| Error::UnreadableEvent;
+        let mut at = 0;
+        if !self.started {
+            match copy_binary::header(bytes).map_err(unreadable)? {
+                Some(end) => at = end,
+                None => return Ok(0),
+            }
+            self.started = true;
+        }
+        while !self.ended
+            && let Some(row) = copy_binary::row(bytes, &mut at).map_err(unreadable)?
+        {
+            match row {
+                Row::Fields(places) => {
+                    self.count += 1;
+                    handle(EventText::parse(bytes, places).ok_or(Error::UnreadableEvent)?)?;
+                }
+                Row::End => self.ended = true,
+            }
+        }
+        Ok(at)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// A COPY of rows.
+    fn copy(rows: &[[Option<&[u8]>; FIELDS]]) -> Vec<u8> {
+        let mut bytes = b"PGCOPY\n\xff\r\n\0".to_vec();
+        bytes.extend([0; 8]);
+        for row in rows {
+            bytes.extend(8_i16.to_be_bytes());
+            for field in row {
+                let length = field.map_or(-1, |text| i32::try_from(text.len()).unwrap());
+                bytes.extend(length.to_be_bytes());
+                bytes.extend(field.unwrap_or_default());
+            }
+        }
+        bytes.extend((-1_i16).to_be_bytes());
+        bytes
+    }
+
+    const ROW: [Option<&[u8]>; FIELDS] = [
+        Some(&[0, 0, 0, 0, 0, 0, 0, 7]),
+        Some(b"2026-01-02 03:04:05.678901+00"),
+        Some(b"U:id"),
+        Some(b"id=1&v=a%5cb"),
+        Some(b"public.t"),
+        None,
+        Some(b"a\tb"),
+        Some(b""),
+    ];
+
     #[test]
-    fn a_row_of_copy_is_an_event() {
-        let line =
-            b"7\t2026-01-02 03:04:05.678901+00\tU:id\tid=1&v=a%5cb\tpublic.t\t\\N\ta\\tb\t\n";
-        let event = EventText::parse(line).unwrap();
-        assert_eq!(
-            (event.id.get(), &*event.time),
-            (7, "2026-01-02 03:04:05.678901+00")
-        );
-        assert_eq!(event.data.as_deref(), Some(&b"id=1&v=a%5cb"[..]));
-        let extra = event.extra.each_ref().map(Option::as_deref);
-        assert_eq!(
-            extra,
-            [Some(&b"public.t"[..]), None, Some(b"a\tb"), Some(b"")]
-        );
-        assert!(matches!(event.data, Some(Cow::Borrowed(_))));
-        for none in [
-            "",
-            "7",
-            "x\t\t\t\t\t\t\t",
-            "7\t\\N\t\t\t\t\t\t",
-            "7\t\t\t\t\t\t\t\\",
-        ] {
-            assert!(EventText::parse(none.as_bytes()).is_none(), "{none:?}");
+    fn a_row_of_copy_is_an_event_however_the_bytes_come() {
+        let bytes = copy(&[ROW, ROW]);
+        for at_a_time in [1, 7, 40, bytes.len()] {
+            let (mut rows, mut parts) = (Rows::default(), Vec::new());
+            for piece in bytes.chunks(at_a_time) {
+                parts.extend_from_slice(piece);
+                let whole = rows.go_through(&parts, &mut |event: EventText<'_>| {
+                    assert_eq!(
+                        (event.id.get(), &*event.time),
+                        (7, "2026-01-02 03:04:05.678901+00")
+                    );
+                    assert_eq!(event.kind.as_deref(), Some(&b"U:id"[..]));
+                    assert_eq!(event.data.as_deref(), Some(&b"id=1&v=a%5cb"[..]));
+                    let extra = event.extra.each_ref().map(Option::as_deref);
+                    let expected = [Some(&b"public.t"[..]), None, Some(b"a\tb"), Some(b"")];
+                    assert_eq!(extra, expected);
+                    Ok::<(), Error>(())
+                });
+                parts.drain(..whole.unwrap());
+            }
+            assert_eq!((rows.count, rows.ended), (2, true));
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_is_refused() {
+        let mut row = ROW;
+        for (place, value) in [(0, None), (0, Some(&b"7"[..])), (1, None)] {
+            row[place] = value;
+            let mut rows = Rows::default();
+            let read = rows.go_through(&copy(&[row]), &mut |_| Ok::<(), Error>(()));
+            assert!(matches!(read, Err(Error::UnreadableEvent)), "{place}");
+            row = ROW;
         }
     }
 }
