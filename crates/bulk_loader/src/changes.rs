@@ -53,20 +53,15 @@ impl Changes {
         op: Op,
         key: &[u8],
         written: Key,
-        image: Option<(SetId, &[u8])>,
+        values: Option<(SetId, &[u8])>,
     ) -> usize {
         let at = self.next;
         self.next += 1;
         self.mixed |= op != Op::Insert;
         self.inexact |= written == Key::Inexact;
-        let image = image.map(|(set, fields)| Image {
-            at,
-            set,
-            fields: fields.into(),
-        });
         let before = self.bytes;
         if written == Key::Lone {
-            let change = Change::new(op, at, image);
+            let change = Change::new(op, at, values);
             self.bytes += ROW_BYTES + key.len() + change.size();
             self.lone.push((key.into(), change));
             return self.bytes - before;
@@ -75,12 +70,12 @@ impl Changes {
             let change = &mut self.changes[usize_of(*place)];
             let old = change.size();
             let sets = &self.sets;
-            change.add(op, at, image, |old, new| sets.covers(old, new));
+            change.add(op, at, values, |old, new| sets.covers(old, new));
             self.bytes = (self.bytes + change.size()).saturating_sub(old);
             return self.bytes.saturating_sub(before);
         }
         let place = u32::try_from(self.changes.len()).expect("rows that fit into memory");
-        let change = Change::new(op, at, image);
+        let change = Change::new(op, at, values);
         self.bytes += ROW_BYTES + key.len() + change.size();
         self.changes.push(change);
         self.places.insert(key.into(), place);

@@ -61,8 +61,8 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// The first event of a row; a delete needs no image.
-    pub(crate) fn new(op: Op, at: At, image: Option<Image>) -> Change {
+    /// The first event of a row; a delete needs no values.
+    pub(crate) fn new(op: Op, at: At, values: Option<(SetId, &[u8])>) -> Change {
         let mut change = Change {
             first: (at, op != Op::Insert),
             newest: at,
@@ -71,7 +71,7 @@ impl Change {
             image: None,
             below: Vec::new(),
         };
-        change.add(op, at, image, |_, _| true);
+        change.add(op, at, values, |_, _| true);
         change
     }
 
@@ -80,7 +80,7 @@ impl Change {
         &mut self,
         op: Op,
         at: At,
-        image: Option<Image>,
+        values: Option<(SetId, &[u8])>,
         covers: impl Fn(SetId, SetId) -> bool,
     ) {
         self.newest = at;
@@ -95,15 +95,30 @@ impl Change {
                 self.below.clear();
             }
             Op::Update => {
-                if let (Some(old), Some(new)) = (self.image.take(), &image) {
-                    self.below.retain(|older| !covers(older.set, new.set));
-                    if !covers(old.set, new.set) {
-                        self.below.push(old);
+                if let (Some(old), Some((set, _))) = (&self.image, values) {
+                    self.below.retain(|older| !covers(older.set, set));
+                    if !covers(old.set, set) {
+                        self.below.extend(self.image.take());
                     }
                 }
             }
         }
-        self.image = image;
+        match (&mut self.image, values) {
+            (image, None) => *image = None,
+            // Most rows keep their size, and so their memory.
+            (Some(image), Some((set, fields))) if image.fields.len() == fields.len() => {
+                image.at = at;
+                image.set = set;
+                image.fields.copy_from_slice(fields);
+            }
+            (image, Some((set, fields))) => {
+                *image = Some(Image {
+                    at,
+                    set,
+                    fields: fields.into(),
+                });
+            }
+        }
     }
 
     /// The changes of one row that went by several texts of its key.
@@ -167,20 +182,13 @@ mod tests {
         }
     }
 
-    fn image(at: At, set: SetId) -> Option<Image> {
-        Some(Image {
-            at,
-            set,
-            fields: at.to_string().into_bytes().into(),
-        })
-    }
-
     /// Merges events, each an operation and a set of columns; a set covers those below it, but 9 none.
     fn merged(events: &[(u8, SetId)]) -> Change {
         let covers = |old, new| old == new || old < new && new != 9;
         let mut changes = events.iter().zip(0..).map(|((letter, set), at)| {
             let op = op(*letter);
-            (op, at, image(at, *set).filter(|_| op != Op::Delete))
+            let values: Option<(SetId, &[u8])> = (op != Op::Delete).then_some((*set, b"x"));
+            (op, at, values)
         });
         let (first, at, values) = changes.next().unwrap();
         let mut change = Change::new(first, at, values);
@@ -280,18 +288,21 @@ mod tests {
         assert_eq!(ats(&[(b'U', 2), (b'D', 0), (b'I', 1), (b'U', 1)]), [3]);
     }
 
+    const TEXTS: [&[u8]; 4] = [b"", b"a", b"b", b"cc"];
+
     #[test]
     fn twins_merge_as_if_they_had_come_as_one() {
         // Letters of two keys that are one, in turn.
         for sequence in 0..729 {
             let letter = |place: u32| b"IUD"[sequence / 3_usize.pow(place) % 3];
             let events: Vec<(Op, At)> = (0..6).map(|at| (op(letter(at)), at)).collect();
-            let values = |op, at| image(at, 0).filter(|_| op != Op::Delete);
+            let values = |op, text: &'static [u8]| (op != Op::Delete).then_some((0, text));
+            let text = |at: At| TEXTS[usize::try_from(at).unwrap() % TEXTS.len()];
             let merge = |events: &[(Op, At)]| {
                 let (first, at) = events[0];
-                let mut change = Change::new(first, at, values(first, at));
+                let mut change = Change::new(first, at, values(first, text(at)));
                 for (op, at) in &events[1..] {
-                    change.add(*op, *at, values(*op, *at), |_, _| true);
+                    change.add(*op, *at, values(*op, text(*at)), |_, _| true);
                 }
                 change
             };
