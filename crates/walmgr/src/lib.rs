@@ -7,7 +7,7 @@
 //! * `sets`: base backups, their rotation and manifests, and which WAL they need
 //! * `control`, `lock`: files that say something by being there
 //! * `backup`, `restore`: making a set, and putting one into service
-//! * `server`: a data directory, its settings and its programs
+//! * `server`: a data directory, its control file, its settings and its programs
 //! * `commands`: one file per command
 //! * `ready`, `report`: what waits to be archived, and how findings are told
 //! * `durable`, `files`, `digest`: files that last, trees of them, and what is in them

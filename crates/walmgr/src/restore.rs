@@ -137,7 +137,7 @@ fn check(config: &SlaveConfig, source: &Source, options: &Options) -> Result<(),
     // A primary has what no set has. It may even be the live master, by a mistake in the configuration.
     let is_primary = data
         .control()
-        .is_ok_and(|control| control.state() == ServerState::InProduction);
+        .is_ok_and(|control| control.state == ServerState::InProduction);
     if is_primary && !options.force {
         return Err(Error::Refused(format!(
             "the server in {} (pid {pid}) is a primary and not a standby: stop it yourself if it is the one to \
@@ -222,7 +222,7 @@ fn start(config: &SlaveConfig, command: &str, stop: &Stop) -> Result<(), Error> 
     loop {
         if data.postmaster()?.is_some() {
             let control = data.control()?;
-            if control.state() == ServerState::InRecovery {
+            if control.state == ServerState::InRecovery {
                 info!("the server is alive and replays WAL");
                 return Ok(());
             }

@@ -70,14 +70,12 @@ impl DataDir {
             .map_err(|_| Error::Refused(format!("postgres -V says: {}", text.trim())))
     }
 
-    /// What `pg_controldata` says.
+    /// What the control file says.
     ///
     /// # Errors
-    /// The program or the file cannot be used: then nothing is known.
+    /// It cannot be read: then nothing is known.
     pub(crate) fn control(&self) -> Result<Control, Error> {
-        Ok(Control::parse(&run(self
-            .program("pg_controldata")
-            .arg(&self.path))?))
+        Control::read(&self.path)
     }
 
     /// The postmaster, if it lives.

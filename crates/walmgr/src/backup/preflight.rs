@@ -63,7 +63,7 @@ pub(super) fn check(
     let system_identifier = identifier.cast_unsigned();
     // `master_data` is what is copied: it must be the directory of the server that was asked.
     let control = DataDir::new(&config.data, config.bin.as_deref()).control()?;
-    if control.system_identifier() != Some(system_identifier) {
+    if control.system_identifier != system_identifier {
         return refuse(format!(
             "master_data ({}) is not the data directory of the server of master_db ({})",
             config.data.display(),

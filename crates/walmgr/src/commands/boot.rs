@@ -21,7 +21,7 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
         )));
     }
     let before = data.control()?;
-    if before.state() == ServerState::InProduction {
+    if before.state == ServerState::InProduction {
         info!("already a primary");
         return Ok(());
     }
@@ -46,8 +46,7 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     Signal::Stop.raise(&config.completed_wals)?;
     failpoint::step("boot.stop");
     promote(config, &data, work)?;
-    let after = data.control()?;
-    let (old, new) = (before.timeline(), after.timeline());
+    let (old, new) = (before.timeline, newest_history(&data));
     info!(
         old_timeline = old,
         new_timeline = new,
@@ -71,7 +70,7 @@ fn promote(config: &SlaveConfig, data: &DataDir, work: &Work<'_>) -> Result<(), 
             .args(["-D".as_ref(), data.path.as_os_str()])
             .args(["-w", "-t", &seconds, "promote"]);
         let said = run_program(&mut command);
-        if data.control()?.state() == ServerState::InProduction {
+        if data.control()?.state == ServerState::InProduction {
             return Ok(());
         }
         let problem = match said {
@@ -97,15 +96,24 @@ fn promote(config: &SlaveConfig, data: &DataDir, work: &Work<'_>) -> Result<(), 
     }
 }
 
+/// The timeline of the newest history that the server has: its own, from the moment on that it is a primary. The
+/// control file tells only at the next checkpoint.
+fn newest_history(data: &DataDir) -> Option<u32> {
+    let listing = Listing::read(&data.wal()).ok()?;
+    let histories = listing.names().filter_map(|name| match name {
+        WalName::History(timeline) => Some(timeline),
+        _ => None,
+    });
+    histories.max()
+}
+
 /// WAL that is missing although later WAL is there, from the server's restart point on.
 fn gap(config: &SlaveConfig, control: &Control) -> Result<Option<String>, Error> {
     let Some(identity) = Identity::read(&config.completed_wals)? else {
         return Ok(None);
     };
     let size = identity.segment_size;
-    let (Some(restart), Some(timeline)) = (control.redo_segment(), control.timeline()) else {
-        return Ok(None);
-    };
+    let (restart, timeline) = (control.redo_segment(size), control.timeline);
     let listing = Listing::read(&config.completed_wals)?;
     let partial = match config.partial_wals.is_dir() {
         true => Listing::read(&config.partial_wals)?,

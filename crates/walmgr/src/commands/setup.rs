@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use tracing::{info, warn};
 
 use super::{Node, Work};
@@ -73,7 +75,7 @@ fn slave(work: &Work<'_>, config: &SlaveConfig) -> Result<(), Error> {
     ];
     dirs.push(config.config_backup.as_deref());
     let missing = dirs.into_iter().flatten().filter(|dir| !dir.is_dir());
-    let missing: Vec<_> = missing.map(std::path::Path::to_owned).collect();
+    let missing: BTreeSet<_> = missing.map(std::path::Path::to_owned).collect();
     for dir in &missing {
         if work.options.not_really {
             skytools::app::output(format!("would create {}\n", dir.display()))?;

@@ -175,7 +175,7 @@ fn standby(config: &SlaveConfig) -> Result<String, Error> {
     let Some(pid) = data.postmaster()? else {
         return Ok("does not run".to_owned());
     };
-    let state = match data.control()?.state() {
+    let state = match data.control()?.state {
         ServerState::InProduction => "a primary",
         ServerState::InRecovery => "in recovery",
         _ => "starting or ending",

@@ -6,7 +6,7 @@ use skytools::failpoint;
 use tracing::{debug, info};
 
 use super::{Label, Sets};
-use crate::archive::{Archive, Identity, Listing};
+use crate::archive::{Archive, ArchiveError, Identity, Listing};
 use crate::config::SlaveConfig;
 use crate::names::{Segment, WalName};
 use crate::server::DataDir;
@@ -66,13 +66,11 @@ fn restart_point(config: &SlaveConfig, data: &Path) -> Result<Segment, Error> {
     if data.join("backup_label").exists() {
         return Ok(Label::read(data)?.start_segment);
     }
+    let Some(identity) = Identity::read(&config.completed_wals)? else {
+        return Err(ArchiveError::LostIdentity(config.completed_wals.clone()).into());
+    };
     let control = DataDir::new(data, config.bin.as_deref()).control()?;
-    control.redo_segment().ok_or_else(|| {
-        Error::Refused(format!(
-            "the control file of {} does not tell the WAL that the server needs: nothing is purged",
-            data.display()
-        ))
-    })
+    Ok(control.redo_segment(identity.segment_size))
 }
 
 /// Deletes WAL before what is needed, and before `limit` if the server names one. Answers with the number of
@@ -90,7 +88,7 @@ pub(crate) fn purge(
     let archive = Archive::new(&config.completed_wals);
     let sets = Sets::new(config);
     if Identity::read(archive.dir())?.is_none() && sets.has_marked() {
-        return Err(crate::archive::ArchiveError::LostIdentity(archive.dir().to_owned()).into());
+        return Err(ArchiveError::LostIdentity(archive.dir().to_owned()).into());
     }
     let Some(needed) = earliest_needed(config)? else {
         debug!("no set and no standby: nothing is purged");

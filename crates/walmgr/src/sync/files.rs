@@ -9,7 +9,7 @@ use super::there::There;
 use super::{PIECE, Shipped, read_piece, send};
 use crate::Error;
 use crate::config::MasterConfig;
-use crate::names::{Segment, WalName};
+use crate::names::{Segment, SegmentSize, WalName};
 use crate::page::{HEADER, Header};
 use crate::partial::Taken;
 use crate::server::{DataDir, ServerState};
@@ -104,10 +104,32 @@ fn last_of_clean_shutdown(data: &DataDir, is_alive: bool) -> Option<(u32, u32)> 
             return None;
         }
     };
-    match control.state() {
-        ServerState::ShutDown => control.redo_segment().map(Segment::place),
+    match control.state {
+        ServerState::ShutDown => {
+            let size = segment_size(&data.wal())?;
+            Some(control.checkpoint_segment(size).place())
+        }
         _ => None,
     }
+}
+
+/// Size of the segments in a directory, as the first one says that is found.
+fn segment_size(wal: &Path) -> Option<SegmentSize> {
+    let entries = fs::read_dir(wal).ok()?.flatten();
+    entries
+        .filter(|entry| {
+            let name = entry.file_name();
+            name.to_str()
+                .is_some_and(|name| name.parse::<Segment>().is_ok())
+        })
+        .find_map(|entry| Some(header_of(&entry.path())?.segment_size))
+}
+
+fn header_of(path: &Path) -> Option<Header> {
+    let mut head = [0; HEADER];
+    let mut file = fs::File::open(path).ok()?;
+    std::io::Read::read_exact(&mut file, &mut head).ok()?;
+    Header::read(&head)
 }
 
 /// Histories first, then segments that hold WAL of their own, in their order.
@@ -159,8 +181,5 @@ fn is_ready(wal: &Path, segment: Segment) -> bool {
 
 /// Whether a file holds the segment that it is named for, and not one that it held before it was recycled.
 fn is_own(path: &Path, segment: Segment) -> bool {
-    let mut head = [0; HEADER];
-    let read =
-        fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
-    read.is_ok() && Header::read(&head).is_some_and(|header| header.is_of(segment))
+    header_of(path).is_some_and(|header| header.is_of(segment))
 }

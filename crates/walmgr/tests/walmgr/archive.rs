@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use testkit::{Cluster, Shutdown, TestResult};
+use testkit::TestResult;
 
 use crate::Site;
 
@@ -118,26 +118,14 @@ fn another_cluster_is_refused_at_its_first_segment() -> TestResult {
     site.on_slave("setup")?;
     let (path, name) = site.finished_segment()?;
     site.program(&push(&path, &name)).succeed()?;
-    // A copy of the same initdb with an identifier of its own.
-    let mut other = Cluster::start()?;
-    other.stop(Shutdown::Fast)?;
-    let status = other
-        .command("pg_resetwal")
-        .args(["-f", "-l", "000000010000000000000060", "-D"])
-        .arg(other.data_dir())
-        .stdout(std::process::Stdio::null())
-        .status()?;
-    assert!(status.success());
-    let wal = other.data_dir().join("pg_wal/000000010000000000000060");
-    let mut bytes = fs::read(wal)?;
+    // The next one with another system identifier on its first page.
+    let (path, next) = site.finished_segment()?;
+    let mut bytes = fs::read(path)?;
     bytes[24] ^= 1;
     let foreign = site.path("foreign");
     fs::write(&foreign, &bytes)?;
-    site.refused(
-        &push(&foreign, "000000010000000000000060"),
-        "another server archives here",
-    )?;
-    assert!(!site.archived("000000010000000000000060").exists());
+    site.refused(&push(&foreign, &next), "another server archives here")?;
+    assert!(!site.archived(&next).exists());
     let identity = fs::read_to_string(site.archived("SYSTEMID"))?;
     assert!(
         identity.contains("\"wal_segment_size\": 1048576"),

@@ -217,7 +217,10 @@ fn a_backup_that_cannot_work_is_refused_before_it_begins() -> TestResult {
     let mut site = site;
     site.set_up()?;
     site.refused("slave.ini backup", "run it on the master")?;
-    site.refused("--set master_data=/tmp master.ini backup", "pg_controldata")?;
+    site.refused(
+        "--set master_data=/tmp master.ini backup",
+        "cannot read /tmp/global/pg_control",
+    )?;
     let shown = site.on_master("backup -n")?.stdout;
     assert!(shown.contains("would take the backup lock"), "{shown}");
     assert_eq!(sets(&site)?, [""; 0]);

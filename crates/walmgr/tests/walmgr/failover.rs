@@ -26,7 +26,8 @@ fn fail_over(mut site: Site) -> TestResult {
     db.batch_execute("insert into t select generate_series(301, 400)")?;
     drop(db);
     site.master.stop(Shutdown::Kill)?;
-    site.on_slave("boot")?;
+    let said = site.on_slave("boot")?.stderr;
+    assert!(said.contains("old_timeline=1 new_timeline=2"), "{said}");
     let mut new = site.standby()?;
     assert!(
         !new.query_one("select pg_is_in_recovery()", &[])?

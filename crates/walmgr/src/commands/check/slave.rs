@@ -150,7 +150,7 @@ fn standby(config: &SlaveConfig) -> Result<(Level, String), Error> {
         true => (Level::Warning, "in recovery, and held by pause".to_owned()),
         false => (Level::Ok, format!("in recovery (pid {pid})")),
     };
-    Ok(match data.control()?.state() {
+    Ok(match data.control()?.state {
         ServerState::InRecovery => paused,
         ServerState::InProduction => (
             Level::Failed,
