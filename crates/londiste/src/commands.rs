@@ -18,6 +18,7 @@ use skytools::app::UsageError;
 use skytools::daemon::Job;
 
 use crate::args::Args;
+use crate::grants::{self, Work};
 use crate::{Config, Error, copy, replay};
 
 use captured::capturing_triggers;
@@ -90,14 +91,19 @@ pub(crate) fn dispatch(mut job: Job<Config>, args: Args) -> Result<ExitCode, Err
             status::run(job, options, &args)
         }
         Command::Compare(args) => {
-            job.config.follow_stored_provider(&job.common)?;
+            follow_stored_provider(&mut job)?;
             compare::run(job, options, args)
         }
         Command::Repair(args) => {
-            job.config.follow_stored_provider(&job.common)?;
+            follow_stored_provider(&mut job)?;
             repair::run(job, options, args)
         }
     }
+}
+
+fn follow_stored_provider(job: &mut Job<Config>) -> Result<(), Error> {
+    let followed = job.config.follow_stored_provider(&job.common);
+    followed.map_err(|error| grants::explain(error, job, Work::Compare, &[]))
 }
 
 fn done(result: Result<(), Error>) -> Result<ExitCode, Error> {

@@ -389,6 +389,16 @@ pub enum Error {
         /// What the server says.
         source: Box<Error>,
     },
+    /// The server refused what the role has no privilege for.
+    #[error("the role of {database} needs: {}", grants.join("; "))]
+    Denied {
+        /// Configuration key of the database.
+        database: &'static str,
+        /// Statements that give the role what it lacks.
+        grants: Vec<String>,
+        /// What was refused.
+        source: Box<Error>,
+    },
     /// A table that has to be subscribed is not.
     #[error("Table {0} is not subscribed")]
     NotSubscribed(String),

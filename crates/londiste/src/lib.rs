@@ -8,6 +8,7 @@
 //! * `replay`, `copy`: the two processes that move data
 //! * `verify`: comparing and repairing tables
 //! * `execute`: scripts that run in the stream of changes
+//! * `grants`: which privileges a role lacks
 //! * `node`: the place of a database in the cascade of a queue
 //! * `registry`: which tables and sequences are registered, on either side
 
@@ -17,6 +18,7 @@ mod config;
 mod copy;
 mod error;
 mod execute;
+mod grants;
 mod names;
 mod node;
 mod registry;

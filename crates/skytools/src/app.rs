@@ -251,11 +251,11 @@ fn finish(result: std::io::Result<()>) -> ExitCode {
 
 /// Says once what went wrong: in the log if there is one, else on stderr.
 fn report<E: std::error::Error>(error: &E) {
-    let chain = chain(error);
+    let text = account(error);
     if crate::log::is_open() {
-        tracing::error!("{chain}");
+        tracing::error!("{text}");
     } else {
-        complain(&chain);
+        complain(&text);
     }
 }
 
@@ -274,6 +274,16 @@ pub fn chain<E: std::error::Error + ?Sized>(error: &E) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What [`chain`] says, and a line `SQLSTATE: 42501` if a server has refused: for who has typed a command. The
+/// server's detail and hint have their lines already.
+pub fn account<E: std::error::Error + ?Sized>(error: &E) -> String {
+    let text = chain(error);
+    match error.source().and_then(crate::db::sql_state_of) {
+        Some(state) => format!("{text}\nSQLSTATE: {}", state.code()),
+        None => text,
+    }
 }
 
 /// Expands a leading `~` or `~user`; an unknown user stays as written.

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::Outcome;
 use super::setup::{literal, part_failed, print_json};
 use crate::args::Options;
+use crate::grants::{self, Work};
 use crate::registry::SubscriberTable;
 use crate::schema::{self, Side};
 use crate::verify::check::{Checked, Checker, Count, Fit, Manner};
@@ -92,6 +93,17 @@ impl Tables {
         job: &Job<Config>,
         checker: &mut Checker,
         resume: &mut Resume,
+        one: impl FnMut(&mut Checker, &TableName, &mut Resume) -> Result<(Outcome, Report), Error>,
+    ) -> Result<(Outcome, Vec<Report>), Error> {
+        let done = self.try_each(job, checker, resume, one);
+        done.map_err(|error| grants::explain(error, job, Work::Compare, &[]))
+    }
+
+    fn try_each(
+        &self,
+        job: &Job<Config>,
+        checker: &mut Checker,
+        resume: &mut Resume,
         mut one: impl FnMut(&mut Checker, &TableName, &mut Resume) -> Result<(Outcome, Report), Error>,
     ) -> Result<(Outcome, Vec<Report>), Error> {
         let queue = &job.config.pgq_queue_name;
@@ -132,6 +144,8 @@ impl Tables {
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 Err(failure) => {
                     checker.reset();
+                    let tables = std::slice::from_ref(&name);
+                    let failure = grants::explain(failure, job, Work::Compare, tables);
                     (part_failed(&name, failure)?, Report::nothing(&name))
                 }
             };

@@ -22,7 +22,9 @@ use super::Outcome;
 use super::cascade::{demote, promote, resurrect};
 use super::setup::{Setup, part_failed, provider_step, select, warn_unknown};
 use crate::args::Options;
+use crate::grants::{self, Work};
 use crate::names::Relation;
+use crate::schema::Side;
 use crate::{Config, Error, registry};
 
 /// Prepare the provider, choose what it publishes
@@ -74,11 +76,12 @@ pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<Exit
         _ => job.with_pidfile_suffix(".setup"),
     };
     let outcome = job.run_command(|job, context| {
-        one(
-            &mut Setup::new(job, &options).lenient(),
-            &command,
-            &context.stop,
-        )
+        let mut setup = Setup::new(job, &options).lenient();
+        let work = match command {
+            Command::Install => Work::Install,
+            _ => Work::Publish,
+        };
+        one(&mut setup, &command, &context.stop).map_err(|error| setup.explain(error, work))
     })?;
     Ok(outcome.into())
 }
@@ -130,6 +133,8 @@ fn each_registered(
             Ok(())
         });
         if let Err(failure) = done {
+            let tables = std::slice::from_ref(name);
+            let failure = grants::explain_on(failure, db, Side::Provider, Work::Publish, tables);
             outcome = outcome.max(part_failed(name, failure)?);
         }
     }

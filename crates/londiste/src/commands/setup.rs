@@ -6,7 +6,7 @@ use pgq::{ConsumerName, QueueName};
 use postgres::Row;
 use postgres::types::Type;
 use serde::Serialize;
-use skytools::app::{self, chain};
+use skytools::app::{self, account, chain};
 use skytools::conninfo::ConnInfo;
 use skytools::daemon::Job;
 use skytools::db::{Connection, Database, DbError, During, Session, Tx};
@@ -15,6 +15,7 @@ use tracing::{debug, error, info, warn};
 
 use super::Outcome;
 use crate::args::Options;
+use crate::grants::{self, Work};
 use crate::names::{Pattern, Relation};
 use crate::schema::{self, Side};
 use crate::{Config, Error, node};
@@ -43,6 +44,11 @@ impl<'a> Setup<'a> {
             lenient: false,
             job,
         }
+    }
+
+    /// Adds to an error what the role lacks, if that is why it came.
+    pub(super) fn explain(&self, error: Error, work: Work) -> Error {
+        grants::explain(error, self.job, work, &[])
     }
 
     /// The provider can be used though no subscriber can be asked for another one.
@@ -196,11 +202,11 @@ pub(super) fn part_failed(name: &str, failure: Error) -> Result<Outcome, Error> 
         return Err(failure);
     }
     let hint = if failure.is_cancelled() {
-        "; lock_timeout is over: other transactions hold the table, or it has too many columns for that"
+        "\nHINT: lock_timeout is over: other transactions hold the table, or it has too many columns for that"
     } else {
         ""
     };
-    error!("{name}: {}{hint}", chain(&failure));
+    error!("{name}: {}{hint}", account(&failure));
     Ok(Outcome::Failed)
 }
 

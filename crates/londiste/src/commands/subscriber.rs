@@ -26,6 +26,7 @@ use super::cascade::{change_provider, relay_init};
 use super::setup::Setup;
 use super::{Outcome, status};
 use crate::args::Options;
+use crate::grants::Work;
 use crate::{Config, Error};
 
 /// Prepare the subscriber, choose what it receives
@@ -95,8 +96,14 @@ pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<Exit
         | Command::WaitSync(_) => job.without_pidfile(),
         _ => job.with_pidfile_suffix(".setup"),
     };
-    let outcome = job
-        .run_command(|job, context| one(&mut Setup::new(job, &options), &command, &context.stop))?;
+    let outcome = job.run_command(|job, context| {
+        let mut setup = Setup::new(job, &options);
+        let work = match command {
+            Command::Install => Work::Install,
+            _ => Work::Subscribe,
+        };
+        one(&mut setup, &command, &context.stop).map_err(|error| setup.explain(error, work))
+    })?;
     Ok(outcome.into())
 }
 

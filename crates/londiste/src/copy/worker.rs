@@ -11,7 +11,7 @@ use pgq::position::{self, Verdict};
 use pgq::{ConsumerName, EventId, TickId, admin, lock};
 use skytools::config::CommonConfig;
 use skytools::daemon::{Context, Stop, Work, Worker};
-use skytools::db::{Database, During};
+use skytools::db::{Database, During, denied_on};
 use tracing::{error, info, warn};
 
 use super::analysis::Analysis;
@@ -30,7 +30,8 @@ use crate::replay::session::{SCHEMA, Session};
 use crate::replay::state::{self, Actor, MergeState, Table};
 use crate::replay::stream::{self, Counts};
 use crate::replay::trouble::Trouble;
-use crate::{Config, Error, failpoint};
+use crate::schema::Side;
+use crate::{Config, Error, failpoint, grants};
 
 /// How long a copy stays without a replay to hand its table to.
 const LONELY: Duration = Duration::from_secs(60);
@@ -447,6 +448,22 @@ impl Copier {
 }
 
 impl Copier {
+    /// Adds to an error what the role lacks, if that is why it came.
+    fn explain(&mut self, error: Error) -> Error {
+        let (Some(connection), Some(claim)) = (denied_on(&error), &self.claim) else {
+            return error;
+        };
+        let tables = [claim.table.clone()];
+        let (side, db) = match connection {
+            "provider_db" => (Side::Provider, self.provider.open()),
+            _ => (Side::Subscriber, self.subscriber.open()),
+        };
+        match db {
+            Ok(db) => grants::explain_on(error, db, side, grants::Work::Copy, &tables),
+            Err(_) => error,
+        }
+    }
+
     /// Does what the table's state asks for.
     fn round(&mut self, context: &mut Context) -> Result<Work, Error> {
         let claim = match &self.claim {
@@ -533,6 +550,7 @@ impl Worker for Copier {
 
     fn work(&mut self, context: &mut Context) -> Result<Work, Error> {
         let result = self.round(context);
+        let result = result.map_err(|error| self.explain(error));
         if let Some(claim) = &self.claim {
             self.trouble.note(
                 &result,

@@ -12,7 +12,7 @@ use postgres::types::Type;
 use skytools::app::chain;
 use skytools::config::CommonConfig;
 use skytools::daemon::{Context, Stop, Work, Worker};
-use skytools::db::{Connection, Database, DbError, During};
+use skytools::db::{Connection, Database, DbError, During, denied_on};
 use tracing::{info, warn};
 
 use super::ahead::{self, Provider};
@@ -31,7 +31,8 @@ use super::stream::{self, Counts};
 use super::supervisor::Supervisor;
 use super::trouble::Trouble;
 use crate::failpoint;
-use crate::{Config, Error, node};
+use crate::schema::Side;
+use crate::{Config, Error, grants, node, registry};
 
 /// How often replay says whom it waits for.
 const WAIT_REMINDER: Duration = Duration::from_secs(30);
@@ -417,6 +418,30 @@ fn restore_triggers(subscriber: &mut Connection, table: &str) -> Result<(), DbEr
 }
 
 impl Replay {
+    /// Adds to an error what the role lacks, if that is why it came.
+    fn explain(&mut self, error: Error) -> Error {
+        let Some(connection) = denied_on(&error) else {
+            return error;
+        };
+        let side = match connection {
+            "provider_db" => Side::Provider,
+            _ => Side::Subscriber,
+        };
+        let tables = match self.subscriber.open() {
+            Ok(db) => registry::subscriber_tables(db, &self.settings.queue).unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        let names: Vec<String> = tables.into_iter().map(|table| table.name).collect();
+        let db = match side {
+            Side::Provider => self.provider.open(),
+            Side::Subscriber => self.subscriber.open(),
+        };
+        match db {
+            Ok(db) => grants::explain_on(error, db, side, grants::Work::Replay, &names),
+            Err(_) => error,
+        }
+    }
+
     /// Takes a batch and applies it, or does what is due while there is none.
     fn round(&mut self, context: &mut Context) -> Result<Work, Error> {
         if self.is_wanted()? {
@@ -482,6 +507,7 @@ impl Worker for Replay {
 
     fn work(&mut self, context: &mut Context) -> Result<Work, Error> {
         let result = self.round(context);
+        let result = result.map_err(|error| self.explain(error));
         self.trouble
             .note(&result, &mut self.subscriber, &self.settings.consumer, None);
         result

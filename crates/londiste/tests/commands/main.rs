@@ -3,6 +3,7 @@
 mod capture;
 mod compare;
 mod create;
+mod grants;
 mod provider;
 mod repair;
 mod replicating;

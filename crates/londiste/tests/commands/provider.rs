@@ -110,9 +110,11 @@ fn one_bad_table_does_not_stop_the_others() -> TestResult {
          DETAIL: Table public.nokey has no primary key.\n\
          HINT: Updates and deletes are replicated by key: add a primary key to the table, name a \
          unique index with --key-index, or capture inserts alone with --insert-only.\n\
+         SQLSTATE: 42P16\n\
          INFO Adding public.volatile\n\
          ERROR public.volatile: cannot add the table: ERROR: table public.volatile is temporary or unlogged\n\
          DETAIL: Its rows can vanish without an event.\n\
+         SQLSTATE: 42809\n\
          INFO Adding public.good\n"
     );
     assert_eq!(pair.ok("provider tables")?.stdout, "public.good\n");
@@ -280,8 +282,9 @@ fn a_locked_table_is_given_up_after_lock_timeout() -> TestResult {
     assert_eq!(
         run.log,
         "INFO Adding public.busy\n\
-         ERROR public.busy: cannot add the table: ERROR: canceling statement due to statement timeout; \
-         lock_timeout is over: other transactions hold the table, or it has too many columns for that\n\
+         ERROR public.busy: cannot add the table: ERROR: canceling statement due to statement timeout\n\
+         SQLSTATE: 57014\n\
+         HINT: lock_timeout is over: other transactions hold the table, or it has too many columns for that\n\
          INFO Adding public.free\n"
     );
     assert_eq!(pair.ok("provider tables")?.stdout, "public.free\n");
@@ -394,8 +397,10 @@ fn sequences_are_added_listed_and_removed() -> TestResult {
          INFO Adding sequence: public.t\n\
          ERROR public.t: cannot add the sequence: ERROR: seq not found: public.t\n\
          DETAIL: It is a table.\n\
+         SQLSTATE: 42809\n\
          INFO Adding sequence: public.nothing\n\
-         ERROR public.nothing: cannot add the sequence: ERROR: seq not found: public.nothing\n"
+         ERROR public.nothing: cannot add the sequence: ERROR: seq not found: public.nothing\n\
+         SQLSTATE: 42P01\n"
     );
     let run = pair.ok("provider add-seq --all")?;
     assert_eq!(

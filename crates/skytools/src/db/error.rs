@@ -237,6 +237,35 @@ impl Error for Reason {
     }
 }
 
+/// The server's code, if it was the server that refused; `error` is some cause of what is to be told.
+pub(crate) fn sql_state_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e SqlState> {
+    let mut next = Some(error);
+    while let Some(here) = next {
+        if let Some(reason) = here.downcast_ref::<Reason>() {
+            return reason.sql_state();
+        }
+        if let Some(refused) = here.downcast_ref::<ConnectError>() {
+            return refused.sql_state();
+        }
+        next = here.source();
+    }
+    None
+}
+
+/// The connection on which the server refused a statement because the role lacks a privilege, by its
+/// configuration key such as `provider_db`; `None` if `error` comes of something else.
+pub fn denied_on<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e str> {
+    let mut next = Some(error);
+    while let Some(here) = next {
+        if let Some(reason) = here.downcast_ref::<Reason>() {
+            let denied = reason.sql_state() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+            return reason.connection().filter(|_| denied);
+        }
+        next = here.source();
+    }
+    None
+}
+
 /// An error with its sources, as one text.
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();

@@ -8,6 +8,8 @@ use tracing::{info, warn};
 use super::super::Outcome;
 use super::super::setup::{Setup, part_failed, provider_step, select, warn_unknown};
 use crate::args::{Capture, Options};
+use crate::grants::{self, Work};
+use crate::schema::Side;
 use crate::{Error, names, registry};
 
 /// Capture the changes of tables
@@ -40,6 +42,8 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
         info!("Adding {name}");
         let added = provider_step(config, db, |tx| add(tx, queue.as_str(), name, options));
         if let Err(failure) = added {
+            let tables = std::slice::from_ref(name);
+            let failure = grants::explain_on(failure, db, Side::Provider, Work::Publish, tables);
             outcome = outcome.max(part_failed(name, failure)?);
         }
     }

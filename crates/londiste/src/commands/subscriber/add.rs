@@ -13,7 +13,9 @@ use super::create::{self, Extent};
 use super::structures;
 use crate::args::Options;
 use crate::copy::source;
+use crate::grants::{self, Work};
 use crate::names::{self, Pattern, Relation};
+use crate::schema::Side;
 use crate::{Error, registry};
 
 /// Subscribe to tables
@@ -78,6 +80,9 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
     let from = args.copy_from.as_deref();
     for name in &fresh {
         if let Err(failure) = one(db, queue, name, numbers.get(name), options, from) {
+            let tables = std::slice::from_ref(name);
+            let failure =
+                grants::explain_on(failure, db, Side::Subscriber, Work::Subscribe, tables);
             outcome = outcome.max(part_failed(name, failure)?);
         }
     }

@@ -1,0 +1,243 @@
+//! Which privileges a role lacks for what it was to do, as statements that give them.
+//!
+//! The server names one object at a time, in its own language; who has to ask somebody for grants wants all
+//! of them at once. So when something is refused, all that the work takes is looked at.
+
+use postgres::types::Type;
+use skytools::daemon::Job;
+use skytools::db::{Connection, DbError, During, denied_on};
+use skytools::table::TableName;
+
+use crate::schema::Side;
+use crate::{Config, Error};
+
+/// What a role does on a side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// `install`.
+    Install,
+    /// The other commands `provider`.
+    Publish,
+    /// The other commands `subscriber`.
+    Subscribe,
+    /// Replay.
+    Replay,
+    /// A copy.
+    Copy,
+    /// `compare` and `repair`.
+    Compare,
+}
+
+/// What it takes.
+#[derive(Debug, Default)]
+struct Needs {
+    /// Create schemas that are missing.
+    schemas: &'static [&'static str],
+    /// Execute functions, of whatever arguments.
+    functions: &'static [&'static str],
+    /// Read what is registered beyond what everybody may see: all tables of this schema.
+    reads: Option<&'static str>,
+    /// Privileges on tables.
+    privileges: &'static [&'static str],
+    /// Own the tables: the owner of this function, or the role itself where there is none of the name.
+    definer: Option<&'static str>,
+    /// Make indexes of the tables.
+    builds: bool,
+}
+
+fn needs(work: Work, side: Side) -> Needs {
+    let provider = side == Side::Provider;
+    Needs {
+        schemas: match (work, provider) {
+            (Work::Install, true) => &["pgq", "londiste"],
+            (Work::Install, false) => &["londiste"],
+            _ => &[],
+        },
+        functions: match (work, provider) {
+            (Work::Install, true) => &["pgq.create_queue", "londiste.node_create"],
+            (Work::Install, false) => &[],
+            (Work::Publish, true) => &[
+                "londiste.provider_add_table",
+                "londiste.provider_remove_table",
+                "londiste.provider_refresh_trigger",
+                "londiste.provider_add_seq",
+                "londiste.provider_check",
+                "londiste.execute_start",
+            ],
+            (Work::Subscribe, true) => &["pgq.register_consumer", "pgq.unregister_consumer"],
+            (Work::Publish | Work::Subscribe, false) => &[
+                "londiste.node_provider",
+                "londiste.subscriber_add_table",
+                "londiste.subscriber_remove_table",
+                "londiste.subscriber_set_table_state",
+                "londiste.subscriber_drop_all_table_triggers",
+                "londiste.subscriber_add_seq",
+            ],
+            (Work::Replay | Work::Copy, true) => &[
+                "pgq.register_consumer",
+                "pgq.next_batch",
+                "pgq.batch_event_sql",
+                "pgq.finish_batch",
+                "londiste.node_join",
+            ],
+            (Work::Replay | Work::Copy, false) => &[
+                "londiste.set_last_tick",
+                "londiste.subscriber_set_table_state",
+                "londiste.set_job_error",
+                "londiste.node_join",
+            ],
+            (Work::Compare, true) => &["pgq.force_tick", "pgq.ticker"],
+            (Work::Compare, false) => &["londiste.hold_last_tick"],
+        },
+        reads: match (work, provider) {
+            (Work::Replay | Work::Copy, _) => Some("londiste"),
+            _ => None,
+        },
+        privileges: match (work, provider) {
+            (Work::Copy, true) | (Work::Compare, _) => &["select"],
+            (Work::Replay, false) => &["select", "insert", "update", "delete", "truncate"],
+            _ => &[],
+        },
+        definer: match (work, provider) {
+            (Work::Publish, true) => Some("londiste.provider_add_table"),
+            (Work::Subscribe, false) => Some("londiste.subscriber_drop_table_trigger"),
+            (Work::Copy, false) => Some(""),
+            _ => None,
+        },
+        builds: work == Work::Copy && !provider,
+    }
+}
+
+/// Adds to an error what the role lacks, if that is why it came, and it can be found out.
+pub(crate) fn explain(error: Error, job: &Job<Config>, work: Work, tables: &[String]) -> Error {
+    let side = match denied_on(&error) {
+        Some("provider_db") => Side::Provider,
+        Some("subscriber_db") => Side::Subscriber,
+        _ => return error,
+    };
+    let database = match side {
+        Side::Provider => job.config.provider(&job.common),
+        Side::Subscriber => job.config.subscriber(&job.common),
+    };
+    let Ok(mut database) = database else {
+        return error;
+    };
+    match database.connection() {
+        Ok(db) => explain_on(error, db, side, work, tables),
+        Err(_) => error,
+    }
+}
+
+/// As [`explain`], for an error that came on this side, on another connection to it.
+pub(crate) fn explain_on(
+    error: Error,
+    db: &mut Connection,
+    side: Side,
+    work: Work,
+    tables: &[String],
+) -> Error {
+    let said = matches!(error, Error::Denied { .. } | Error::MayNotCreate { .. });
+    if said || denied_on(&error).is_none() {
+        return error;
+    }
+    match missing(db, &needs(work, side), tables) {
+        Ok(grants) if !grants.is_empty() => Error::Denied {
+            database: match side {
+                Side::Provider => "provider_db",
+                Side::Subscriber => "subscriber_db",
+            },
+            grants,
+            source: Box::new(error),
+        },
+        _ => error,
+    }
+}
+
+/// `$1` schemas to be created, `$2` functions, `$3` and `$4` schemas and names of tables, `$5` privileges on them,
+/// `$6` a function whose owner changes them, `$7` a schema whose tables are read,
+/// `$8` whether indexes are made.
+const MISSING: &str = "
+with definer as (
+    select coalesce((select p.proowner
+                       from pg_catalog.pg_proc p
+                       join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+                      where n.nspname || '.' || p.proname = $6
+                      limit 1),
+                    (select r.oid from pg_catalog.pg_roles r where r.rolname = current_user)) as oid
+), func as (
+    select p.oid, n.nspname
+      from pg_catalog.pg_proc p
+      join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+     where n.nspname || '.' || p.proname = any ($2)
+), tab as (
+    select c.oid, c.relowner, c.relname, n.nspname, n.oid as nspoid
+      from rows from (pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[])) wanted (nsp, rel)
+      join pg_catalog.pg_namespace n on n.nspname = wanted.nsp
+      join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = wanted.rel
+), lacking (place, privilege, grantee) as (
+    select 1, pg_catalog.format('create on database %I', pg_catalog.current_database()), current_user
+     where exists (select from pg_catalog.unnest($1::text[]) s where pg_catalog.to_regnamespace(pg_catalog.quote_ident(s)) is null)
+       and not pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create')
+    union
+    select 2, pg_catalog.format('usage on schema %I', s.nspname), current_user
+      from (select nspname from func union select nspname from tab) s
+     where not pg_catalog.has_schema_privilege(s.nspname, 'usage')
+    union
+    select 3, coalesce((select r.name
+                          from pg_catalog.unnest('{pgq_reader,pgq_admin}'::name[]) with ordinality r (name, place)
+                         where f.nspname = 'pgq'
+                           and pg_catalog.to_regrole(r.name::text) is not null
+                           and pg_catalog.has_function_privilege(r.name, f.oid, 'execute')
+                         order by r.place
+                         limit 1),
+                       pg_catalog.format('execute on all functions in schema %I', f.nspname)), current_user
+      from func f
+     where not pg_catalog.has_function_privilege(f.oid, 'execute')
+    union
+    select 4, pg_catalog.format('%s on %I.%I', p.names, t.nspname, t.relname), current_user
+      from tab t
+     cross join lateral (select pg_catalog.string_agg(p.name, ', ' order by p.place) as names
+                           from pg_catalog.unnest($5::text[]) with ordinality p (name, place)
+                          where not pg_catalog.has_table_privilege(t.oid, p.name)) p
+     where p.names is not null
+    union
+    select 4, pg_catalog.format('select on all tables in schema %I', n.nspname), current_user
+      from pg_catalog.pg_namespace n
+      join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relkind = 'r'
+     where n.nspname = $7
+       and not pg_catalog.has_table_privilege(c.oid, 'select')
+    union
+    select 5, pg_catalog.format('%I', o.rolname), d.rolname
+      from tab t
+      join pg_catalog.pg_roles o on o.oid = t.relowner
+      join definer on not pg_catalog.pg_has_role(definer.oid, t.relowner, 'usage')
+      join pg_catalog.pg_roles d on d.oid = definer.oid
+     where $6 is not null
+    union
+    select 6, pg_catalog.format('create on schema %I', t.nspname), current_user
+      from tab t
+     where $8 and not pg_catalog.has_schema_privilege(t.nspoid, 'create')
+)
+select pg_catalog.format('grant %s to %I', privilege, grantee) from lacking order by place, 1";
+
+fn missing(db: &mut Connection, needs: &Needs, tables: &[String]) -> Result<Vec<String>, DbError> {
+    let tables: Vec<TableName> = tables.iter().map(|name| TableName::parse(name)).collect();
+    let schemas: Vec<&str> = tables.iter().map(TableName::schema).collect();
+    let names: Vec<&str> = tables.iter().map(TableName::name).collect();
+    let rows = db
+        .query_typed(
+            MISSING,
+            &[
+                (&needs.schemas, Type::TEXT_ARRAY),
+                (&needs.functions, Type::TEXT_ARRAY),
+                (&schemas, Type::TEXT_ARRAY),
+                (&names, Type::TEXT_ARRAY),
+                (&needs.privileges, Type::TEXT_ARRAY),
+                (&needs.definer, Type::TEXT),
+                (&needs.reads, Type::TEXT),
+                (&needs.builds, Type::BOOL),
+            ],
+        )
+        .during("look at the privileges")?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
