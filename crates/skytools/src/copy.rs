@@ -18,6 +18,14 @@ pub fn push_field(value: Option<&[u8]>, out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
+/// Appends one byte of a field.
+pub(crate) fn push_byte(byte: u8, out: &mut Vec<u8>) {
+    match letter_of(byte) {
+        Some(letter) => out.extend([b'\\', letter]),
+        None => out.push(byte),
+    }
+}
+
 /// Letter that stands for a byte behind a backslash, for the bytes that cannot stand alone.
 fn letter_of(byte: u8) -> Option<u8> {
     match byte {

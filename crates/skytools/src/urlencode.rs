@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::copy::hex_digit;
+use crate::copy::{self, hex_digit};
 use crate::record::Record;
 
 /// A `%` that is not followed by two hex digits.
@@ -75,6 +75,36 @@ pub fn decode(text: &[u8]) -> Result<Record<'_>, Error> {
             None => Ok((decode_text(part)?, None)),
         })
         .collect()
+}
+
+/// Appends a value, as it stands in a record, in the form of a field of COPY: decoded and escaped at once.
+///
+/// # Errors
+/// A `%` without its two hex digits; some of the value is appended then.
+pub fn push_copy_field(text: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    let mut rest = text;
+    loop {
+        let special = |&byte: &u8| matches!(byte, b'+' | b'%' | b'\\' | b'\t' | b'\n' | b'\r');
+        let Some(at) = rest.iter().position(special) else {
+            out.extend_from_slice(rest);
+            return Ok(());
+        };
+        out.extend_from_slice(&rest[..at]);
+        let byte = match rest[at] {
+            b'+' => b' ',
+            b'%' => {
+                let &[high, low, ..] = &rest[at + 1..] else {
+                    return Err(Error::Incomplete);
+                };
+                let digit = |byte| hex_digit(byte).ok_or(Error::Invalid);
+                rest = &rest[2..];
+                digit(high)? << 4 | digit(low)?
+            }
+            byte => byte,
+        };
+        copy::push_byte(byte, out);
+        rest = &rest[at + 1..];
+    }
 }
 
 fn decode_text(text: &[u8]) -> Result<Cow<'_, [u8]>, Error> {
@@ -178,6 +208,25 @@ mod tests {
             let text = encode(&record);
             prop_assert!(text.is_ascii());
             prop_assert_eq!(decode(&text).unwrap(), record);
+        }
+
+        #[test]
+        fn decoding_and_escaping_at_once_is_the_same_as_one_after_the_other(
+            value: Vec<u8>, raw in "[ -~\t\n\r%+\\\\0-9a-f]{0,20}",
+        ) {
+            let encoded = encode(&Record::new(vec![(Cow::Borrowed(b"n"), Some(Cow::Owned(value)))]));
+            for text in [&encoded[2..], raw.as_bytes()] {
+                let mut out = Vec::new();
+                let at_once = push_copy_field(text, &mut out);
+                match decode_text(text) {
+                    Ok(value) => {
+                        let mut expected = Vec::new();
+                        copy::push_field(Some(&value), &mut expected);
+                        prop_assert_eq!((at_once, out), (Ok(()), expected));
+                    }
+                    Err(error) => prop_assert_eq!(at_once, Err(error)),
+                }
+            }
         }
 
         #[test]

@@ -2,7 +2,8 @@
 //!
 //! * [`Args`], [`Config`], [`Error`]: what the user says, and what goes wrong
 //! * `dispatcher`: what is done with a batch
-//! * `fields`, `label`: which columns a row gets, and which partition; `sorter`: rows on their way there
+//! * `fields`, `label`: which columns a row gets, and which partition
+//! * `sorter`: rows on their way there; `known`: the short way for those that are like the last one
 //! * `loader`: rows into the tables
 //!
 //! All else is the frame of the movers, [`pgq::mover`].
@@ -12,6 +13,7 @@ mod config;
 mod dispatcher;
 mod error;
 mod fields;
+mod known;
 mod label;
 mod loader;
 mod sorter;

@@ -11,10 +11,12 @@ use pgq::mover::row::{Reason, Rows};
 use pgq::row::{self, Op};
 use skytools::copy;
 use skytools::record::Record;
+use skytools::urlencode;
 
 use crate::Config;
 use crate::config::PartField;
 use crate::fields::Layout;
+use crate::known::{self, Written};
 use crate::label::Labels;
 
 /// Rows of one partition with the same columns go to the target when they have so many bytes.
@@ -22,6 +24,9 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 /// All rows go to the target when they have so many bytes.
 const ALL_BYTES: usize = 16 * 1024 * 1024;
+
+/// With more kinds of rows than this, none keeps memory that it does not use.
+const FEW: usize = 32;
 
 /// A partition that rows of the batch go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +45,12 @@ pub(crate) struct Shape {
     /// Names in the row.
     pub(crate) names: Vec<String>,
     pub(crate) layout: Layout,
+    /// Places of columns that go nowhere.
+    unused: Vec<usize>,
+    /// How they are written in events, if rows can be read so.
+    written: Option<Written>,
+    /// Place of the column that partitions are by, if there is such.
+    date: Option<usize>,
     /// Table that the first of these rows comes from.
     pub(crate) source: Option<String>,
 }
@@ -77,6 +88,9 @@ pub(crate) struct Sorter<'a> {
     bytes: usize,
     /// Events that are not wanted.
     skipped: u64,
+    /// Where the values of a row are, and one of them.
+    values: Vec<known::Place>,
+    value: Vec<u8>,
 }
 
 impl<'a> Sorter<'a> {
@@ -100,6 +114,8 @@ impl<'a> Sorter<'a> {
             by_key: HashMap::new(),
             bytes: 0,
             skipped: 0,
+            values: Vec::new(),
+            value: Vec::new(),
         }
     }
 
@@ -108,18 +124,121 @@ impl<'a> Sorter<'a> {
     /// # Errors
     /// The event cannot be applied.
     pub(crate) fn put(&mut self, event: &EventText<'_>) -> Result<Vec<Piece>, Reason> {
+        if let Some(pieces) = self.put_known(event) {
+            return Ok(pieces);
+        }
         let Some(row) = self.read(event)? else {
             self.skipped += 1;
             return Ok(Vec::new());
         };
         let shape = self.shape_of(event, &row)?;
-        let place = self.place_of(event, &row)?;
+        let value = match &self.config.part_field {
+            None => None,
+            Some(PartField::EventTime) => Some(event.time.as_bytes()),
+            Some(PartField::Column(name)) => match row.get(name) {
+                Some(Some(value)) => Some(value),
+                Some(None) => {
+                    return Err(Reason::Other(format!("no partition: {name} is NULL")));
+                }
+                None => {
+                    return Err(Reason::Other(format!(
+                        "no partition: {name} is not in the row"
+                    )));
+                }
+            },
+        };
+        let place = self.place_of(event, value)?;
         if self.places[place].is_past {
             self.skipped += 1;
             return Ok(Vec::new());
         }
-        let key = (place, shape);
-        let at = match self.by_key.get(&key) {
+        let piece = self.piece(place, shape);
+        let before = piece.rows.len();
+        let places = piece.shape.layout.places.iter();
+        let values = places.map(|place| place.and_then(|place| row.value_at(place)));
+        copy::row_of(values, &mut piece.rows);
+        piece.events.push(event.id);
+        let bytes = piece.rows.len() - before;
+        Ok(self.added((place, shape), bytes))
+    }
+
+    /// Takes a row with the columns of the last one in the short way; `None` if the long way has to see it:
+    /// it is of another kind, or there is anything special about it.
+    fn put_known(&mut self, event: &EventText<'_>) -> Option<Vec<Piece>> {
+        let kind = event.kind.as_deref()?;
+        let letter = *kind.first()?;
+        if !(self.rows.keeps_utf8()
+            && matches!(letter, b'I' | b'U' | b'D')
+            && self.is_wanted(letter))
+            || kind.get(1).is_some_and(|&byte| byte != b':')
+        {
+            return None;
+        }
+        let data = event.data.as_deref().filter(|data| data.is_ascii())?;
+        let shape = self.shapes.get(self.shape)?.clone();
+        let mut values = std::mem::take(&mut self.values);
+        let found = shape.written.as_ref()?.find(data, &mut values);
+        let put = found.then(|| self.put_values(event, &shape, data, &values));
+        self.values = values;
+        put?
+    }
+
+    fn put_values(
+        &mut self,
+        event: &EventText<'_>,
+        shape: &Shape,
+        data: &[u8],
+        values: &[known::Place],
+    ) -> Option<Vec<Piece>> {
+        let mut value = std::mem::take(&mut self.value);
+        value.clear();
+        let place = match &self.config.part_field {
+            None => self.place_of(event, None),
+            Some(PartField::EventTime) => self.place_of(event, Some(event.time.as_bytes())),
+            Some(PartField::Column(_)) => {
+                push_plain(&data[values[shape.date?].clone()?], &mut value)?;
+                // A date has nothing in it that is escaped in COPY.
+                if value.contains(&b'\\') {
+                    return None;
+                }
+                self.place_of(event, Some(&value))
+            }
+        };
+        for unused in &shape.unused {
+            value.clear();
+            let encoded = values[*unused].clone();
+            push_plain(&data[encoded.unwrap_or_default()], &mut value)?;
+        }
+        self.value = value;
+        let key = (place.ok()?, self.shape);
+        if self.places[key.0].is_past {
+            return None;
+        }
+        let piece = self.piece(key.0, key.1);
+        let before = piece.rows.len();
+        for (number, place) in shape.layout.places.iter().enumerate() {
+            if number > 0 {
+                piece.rows.push(b'\t');
+            }
+            let encoded = place.and_then(|place| values[place].clone());
+            let Some(encoded) = encoded else {
+                copy::push_field(None, &mut piece.rows);
+                continue;
+            };
+            if push_plain(&data[encoded], &mut piece.rows).is_none() {
+                piece.rows.truncate(before);
+                return None;
+            }
+        }
+        piece.rows.push(b'\n');
+        piece.events.push(event.id);
+        let bytes = piece.rows.len() - before;
+        Some(self.added(key, bytes))
+    }
+
+    /// Where rows of a partition with these columns wait.
+    fn piece(&mut self, place: usize, shape: usize) -> &mut Piece {
+        let at = match self.by_key.get(&(place, shape)) {
             Some(at) => *at,
             None => {
                 self.waiting.push(Piece {
@@ -128,30 +247,34 @@ impl<'a> Sorter<'a> {
                     rows: Vec::new(),
                     events: Vec::new(),
                 });
-                self.by_key.insert(key, self.waiting.len() - 1);
+                self.by_key.insert((place, shape), self.waiting.len() - 1);
                 self.waiting.len() - 1
             }
         };
-        let piece = &mut self.waiting[at];
-        let before = piece.rows.len();
-        let places = piece.shape.layout.places.iter();
-        let values = places.map(|place| place.and_then(|place| row.value_at(place)));
-        copy::row_of(values, &mut piece.rows);
-        piece.events.push(event.id);
-        self.bytes += piece.rows.len() - before;
+        &mut self.waiting[at]
+    }
+
+    /// Counts what was put somewhere; returns what goes to the target now.
+    fn added(&mut self, key: Key, bytes: usize) -> Vec<Piece> {
+        self.bytes += bytes;
+        let few = self.waiting.len() <= FEW && bytes < PIECE_BYTES;
+        let piece = &mut self.waiting[self.by_key[&key]];
         if piece.rows.len() >= PIECE_BYTES {
+            // As large as the last one, unless they are many.
+            let room = |used: usize| if few { used } else { 0 };
+            let (rows, events) = (room(piece.rows.capacity()), room(piece.events.capacity()));
             let piece = Piece {
                 place: piece.place.clone(),
                 shape: piece.shape.clone(),
-                rows: std::mem::take(&mut piece.rows),
-                events: std::mem::take(&mut piece.events),
+                rows: std::mem::replace(&mut piece.rows, Vec::with_capacity(rows)),
+                events: std::mem::replace(&mut piece.events, Vec::with_capacity(events)),
             };
             self.bytes -= piece.rows.len();
-            return Ok(vec![piece]);
+            return vec![piece];
         }
         match self.bytes >= ALL_BYTES {
-            true => Ok(self.take_all()),
-            false => Ok(Vec::new()),
+            true => self.take_all(),
+            false => Vec::new(),
         }
     }
 
@@ -243,32 +366,32 @@ impl<'a> Sorter<'a> {
             .config
             .fields
             .layout(&names, self.config.missing_field)?;
+        let date = match &self.config.part_field {
+            Some(PartField::Column(column)) => names.iter().position(|name| name == column),
+            _ => None,
+        };
+        let is_encoded = |kind: &[u8]| !kind.starts_with(b"{");
+        let encoded = event.kind.as_deref().is_some_and(is_encoded);
+        let data = event.data.as_deref().filter(|_| encoded);
+        let written = data.and_then(|data| Written::of(data, names.len()));
+        let unused = (0..names.len()).filter(|place| !layout.places.contains(&Some(*place)));
         let source = event.extra[0].as_deref();
         self.shapes.push(Arc::new(Shape {
             names: names.into_iter().map(str::to_owned).collect(),
+            unused: unused.collect(),
             layout,
+            written,
+            date,
             source: source.map(|name| String::from_utf8_lossy(name).into_owned()),
         }));
         self.shape = self.shapes.len() - 1;
         Ok(self.shape)
     }
 
-    /// The partition of a row.
-    fn place_of(&mut self, event: &EventText<'_>, row: &Record<'_>) -> Result<usize, Reason> {
-        let value = match &self.config.part_field {
-            None => return Ok(self.place(event, String::new())),
-            Some(PartField::EventTime) => event.time.as_bytes(),
-            Some(PartField::Column(name)) => match row.get(name) {
-                Some(Some(value)) => value,
-                Some(None) => {
-                    return Err(Reason::Other(format!("no partition: {name} is NULL")));
-                }
-                None => {
-                    return Err(Reason::Other(format!(
-                        "no partition: {name} is not in the row"
-                    )));
-                }
-            },
+    /// The partition of a row, by the value for it.
+    fn place_of(&mut self, event: &EventText<'_>, value: Option<&[u8]>) -> Result<usize, Reason> {
+        let Some(value) = value else {
+            return Ok(self.place(event, String::new()));
         };
         let significant = self.labels.significant(value);
         if let (Some(letters), Some((known, place))) = (significant, &self.place)
@@ -323,4 +446,13 @@ pub(crate) fn owned(event: &EventText<'_>) -> EventText<'static> {
         data: owned(&event.data),
         extra: event.extra.each_ref().map(owned),
     }
+}
+
+/// Appends a value as a field of COPY; `None` if it is anything but UTF-8 without zero bytes.
+fn push_plain(encoded: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let start = out.len();
+    urlencode::push_copy_field(encoded, out).ok()?;
+    let text = &out[start..];
+    let is_plain = text.is_ascii() || std::str::from_utf8(text).is_ok();
+    (is_plain && !text.contains(&0)).then_some(())
 }

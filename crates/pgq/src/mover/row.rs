@@ -213,6 +213,11 @@ impl Rows {
         }
     }
 
+    /// Whether encoded text that is UTF-8 is what the target reads as it is.
+    pub fn keeps_utf8(&self) -> bool {
+        self.encoded.keeps_utf8()
+    }
+
     /// The events of one batch that cannot be applied.
     pub fn refused(&self) -> Refused<'_> {
         Refused::new(self)

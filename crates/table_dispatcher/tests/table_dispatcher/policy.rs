@@ -55,6 +55,42 @@ fn an_event_that_is_no_row_blocks_or_is_put_aside() -> TestResult {
 }
 
 #[test]
+fn an_event_is_bad_wherever_it_stands_and_whatever_is_taken_of_it() -> TestResult {
+    let (site, mut src, mut dst) = site(
+        "dest_table = t\nfields = id\nbad_event = quarantine",
+        "create table t (id text)",
+    )?;
+    put(
+        &mut src,
+        &[
+            "id=1&v=x",
+            "id=2&v=%zz",
+            "id=3&v=%ff",
+            "id=%00&v=x",
+            "id=4&v=%c3%a4",
+            "id=5&v",
+            "id=6&v=%00",
+            "id=%4&v=x",
+            "id=%c3&v=x",
+            "id=a%09b%5c%0a&v=x+%2b",
+            "id&v=x",
+            "id=7&v=x&v=y",
+            "id=8&v=x&=",
+        ],
+    )?;
+    site.drain("mover")?;
+    assert_eq!(
+        rows(&mut dst, "t")?,
+        ["(\"a\tb\\\\\n\")", "()", "(1)", "(4)", "(5)", "(7)"]
+    );
+    let aside: i64 = dst
+        .query_one("select count(*) from pgq_ext.bad_event", &[])?
+        .get(0);
+    assert_eq!(aside, 7);
+    Ok(())
+}
+
+#[test]
 fn any_type_is_taken_and_whatever_table() -> TestResult {
     let (site, mut src, mut dst) = site("dest_table = t", "create table t (id int, v text)")?;
     for (n, kind) in ["", "X:id", "I", "I:a:b", "new"].into_iter().enumerate() {

@@ -311,6 +311,11 @@ impl Transcoder {
         self.replaced.swap(0, Ordering::Relaxed)
     }
 
+    /// Whether UTF-8 is what the target reads as it is.
+    pub(super) fn keeps_utf8(&self) -> bool {
+        matches!(self.encoding.letters, Letters::Any | Letters::Utf8)
+    }
+
     /// Whether text is what the target reads as it is.
     fn fits(&self, text: &[u8]) -> bool {
         text.is_ascii()
