@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use pgq::mover::drift::Drift;
 use serde::Deserialize;
 use skytools::table::TableName;
 
@@ -105,17 +106,6 @@ pub(crate) enum MissingTable {
     #[default]
     Ignore,
     Fail,
-}
-
-/// What becomes of columns that the target does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Drift {
-    #[default]
-    Fail,
-    Ignore,
-    /// They are added, with the type that they have at the source.
-    Add,
 }
 
 /// What becomes of TRUNCATE.

@@ -4,12 +4,10 @@
 //! * `loader`: what is done with a batch; `part`: as much of it as is in memory, with its tables
 //! * `merge`: what the changes of a row come to; `sets`: which columns they say something about;
 //!   `changes`: of all rows of a table
-//! * `table`: a table of the target, `distribution`: over what parts of a cluster; `load`: changing its rows;
-//!   `additions`: columns that it lacks
+//! * `table`: a table of the target, `distribution`: over what parts of a cluster; `load`: changing its rows
 //!
 //! All else is the frame of the movers, [`pgq::mover`].
 
-mod additions;
 mod args;
 mod changes;
 mod config;

@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
 use pgq::consumer::{ConsumerConfig, OpenBatch};
+use pgq::mover::drift::Lacking;
 use pgq::mover::row::{RowConfig, Rows};
 use pgq::mover::{Mover, Report};
 use skytools::config::Both;
 use skytools::db::{Connection, During, Tx};
 
-use crate::additions::Additions;
 use crate::part::Part;
 use crate::{Config, Error};
 
@@ -18,7 +18,7 @@ pub(crate) struct BulkLoader {
     rows: Option<Rows>,
     told: Told,
     /// Columns that the batch needs and the target does not have.
-    additions: Additions,
+    additions: Vec<Lacking>,
 }
 
 /// What was said once and is not to be said with each batch.
@@ -42,7 +42,7 @@ impl Mover for BulkLoader {
             config,
             rows: None,
             told: Told::default(),
-            additions: Additions::default(),
+            additions: Vec::new(),
         })
     }
 
@@ -63,7 +63,11 @@ impl Mover for BulkLoader {
         target: &mut Tx<'_>,
         report: &mut Report,
     ) -> Result<bool, Error> {
-        self.additions.make(batch, target, report)
+        let mut made = false;
+        for lacking in &self.additions {
+            made |= lacking.add(batch, target, report)?;
+        }
+        Ok(made)
     }
 
     fn apply(
@@ -88,7 +92,11 @@ impl Mover for BulkLoader {
             columns,
         }) = &taken
         {
-            self.additions.want(source_table, target, columns);
+            self.additions.extend(columns.iter().map(|column| Lacking {
+                source: Some((source_table.clone(), column.clone())),
+                tables: vec![target.clone()],
+                column: column.clone(),
+            }));
         }
         taken?;
         part.finish(target, report)?;

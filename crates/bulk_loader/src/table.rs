@@ -1,12 +1,13 @@
 //! A table of the target, and the events that are on their way to it.
 
 use pgq::EventId;
+use pgq::mover::drift::Drift;
 use skytools::record::Record;
 use skytools::shape::Shape;
 use skytools::table::TableName;
 
 use crate::changes::{Changes, Key};
-use crate::config::{Drift, NullKeys};
+use crate::config::NullKeys;
 use crate::merge::{Op, SetId};
 use crate::sets::push_fields;
 use crate::{Config, Error};

@@ -1,3 +1,4 @@
+use pgq::mover::drift::Drift;
 use pgq::mover::partition::{PartStyle, PartitionConfig};
 use pgq::mover::row::RowConfig;
 use serde::Deserialize;
@@ -49,19 +50,6 @@ pub(crate) enum KeepAllDelete {
     Fail,
     /// It is counted, and nothing else.
     Ignore,
-}
-
-/// What becomes of columns that a table does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Drift {
-    /// The batch waits.
-    #[default]
-    Fail,
-    /// They are left out, and counted.
-    Ignore,
-    /// The table gets them.
-    Add,
 }
 
 fn day() -> String {

@@ -6,12 +6,11 @@ use pgq::mover::row::{RowConfig, Rows};
 use pgq::mover::{Mover, Report};
 use postgres::types::Type;
 use skytools::config::Both;
-use skytools::db::{Connection, During, GenericClient, Tx};
-use skytools::quote;
+use skytools::db::{Connection, During, Tx};
 use skytools::table::TableName;
 use tracing::info;
 
-use crate::work::{Fault, Known, Missing, MissingColumn, Work};
+use crate::work::{Fault, Known, Missing, Work};
 use crate::{Config, CubeConfig, Error};
 
 /// Puts the rows of each batch into the tables of its period.
@@ -73,10 +72,9 @@ impl Mover for CubeDispatcher {
                 made = true;
             }
         }
-        for missing in columns {
-            self.add_column(&missing, batch, target)?;
-            report.created(&format!("column {} of {}", missing.column, missing.table));
-            made = true;
+        for lacking in columns {
+            made |= lacking.add(batch, target, report)?;
+            self.known.layouts.clear();
         }
         Ok(made)
     }
@@ -182,47 +180,4 @@ impl CubeDispatcher {
         let label: Option<String> = row.get(0);
         (label.filter(|label| !label.is_empty())).ok_or_else(|| Error::NoPeriod(format.clone()))
     }
-
-    /// Gives a table of the target a column that it lacks, with the type that it has at the source.
-    fn add_column(
-        &mut self,
-        missing: &MissingColumn,
-        batch: &mut OpenBatch<'_>,
-        target: &mut Tx<'_>,
-    ) -> Result<(), Error> {
-        let MissingColumn {
-            parent,
-            table,
-            column,
-        } = missing;
-        let type_name = type_of(&mut **batch.source()?, parent, column)?;
-        // What inherits a column cannot be given it.
-        let tables = match self.known.partitions.config().part_style {
-            PartStyle::Template => vec![parent, table],
-            PartStyle::Inherit | PartStyle::Declarative => vec![parent],
-        };
-        for table in tables {
-            target
-                .batch_execute(&format!(
-                    "alter table {} add column if not exists {} {type_name}",
-                    table.quoted(),
-                    quote::ident(column)
-                ))
-                .during(format!("add column {column} to table {table}"))?;
-        }
-        info!("added column {column} ({type_name}) to table {table}");
-        self.known.layouts.clear();
-        Ok(())
-    }
-}
-
-/// The type of a column; `text` where the table is not.
-fn type_of(db: &mut impl GenericClient, table: &TableName, column: &str) -> Result<String, Error> {
-    let found = skytools::table::find(db, table)?;
-    let columns = match found {
-        Some(found) => skytools::table::columns(db, found.oid)?,
-        None => Vec::new(),
-    };
-    let found = columns.into_iter().find(|known| known.name == column);
-    Ok(found.map_or_else(|| "text".to_owned(), |known| known.type_name))
 }

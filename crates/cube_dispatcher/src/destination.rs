@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use pgq::EventId;
 use pgq::mover::partition::Wanted;
 use pgq::mover::row::Reason;
 use pgq::row::{Op, RowEvent};
@@ -64,13 +63,6 @@ pub(crate) struct Done {
     pub(crate) null_keys: u64,
 }
 
-/// Columns of an event that a table lacks.
-#[derive(Debug)]
-pub(crate) struct Lacking {
-    pub(crate) event: EventId,
-    pub(crate) columns: Vec<String>,
-}
-
 impl Table {
     pub(crate) fn new(wanted: &Wanted, layout: Arc<Layout>) -> Table {
         let period = wanted.bounds.as_ref().map(|bounds| {
@@ -126,22 +118,20 @@ impl Destination {
         }
     }
 
-    /// Finds out which columns the row has; those that the table lacks, if it is the first such row.
-    pub(crate) fn look_at(&mut self, event: EventId, row: &RowEvent<'_>) -> Option<Lacking> {
+    /// Finds out which columns the row has; returns those that the table lacks, of the first such row.
+    pub(crate) fn look_at(&mut self, row: &RowEvent<'_>) -> Vec<String> {
         if self.sets.get(self.set).is_some_and(|set| set.fits(row)) {
-            return None;
+            return Vec::new();
         }
         if let Some(known) = self.sets.iter().position(|set| set.fits(row)) {
             self.set = known;
-            return None;
+            return Vec::new();
         }
         let (set, lacking) = ColumnSet::of(row, &self.table.layout);
         self.set = self.sets.len();
         self.sets.push(set);
-        let columns: Vec<String> = (lacking.into_iter())
-            .map(|name| String::from_utf8_lossy(name).into_owned())
-            .collect();
-        (!columns.is_empty()).then_some(Lacking { event, columns })
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        lacking.into_iter().map(text).collect()
     }
 
     /// Whether the table lacks columns of the row that was looked at.

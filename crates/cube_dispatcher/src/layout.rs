@@ -7,13 +7,13 @@ use skytools::quote;
 use skytools::table::TableName;
 
 /// The columns of a table.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) columns: Vec<Column>,
 }
 
 /// A column of a table.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Column {
     pub(crate) name: String,
     /// Its type with modifier and collation as SQL spells them; of a domain, what it is over.

@@ -3,21 +3,26 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use pgq::EventId;
 use pgq::batch::EventText;
 use pgq::mover::Report;
+use pgq::mover::drift::{Drift, Lacking};
 use pgq::mover::partition::{PartitionError, Partitions, Wanted};
 use pgq::mover::row::{Reason, Rows};
 use pgq::row::{Op, RowEvent};
 use skytools::db::{DbError, Tx};
 use skytools::table::TableName;
 
-use crate::config::{Drift, KeepAllDelete, Mode};
-use crate::destination::{Destination, Done, Lacking, Table};
+use crate::config::{KeepAllDelete, Mode};
+use crate::destination::{Destination, Done, Table};
 use crate::layout::Layout;
 use crate::{CubeConfig, Error};
 
 /// Rows of all tables are sent when they have so many bytes.
 pub(crate) const ALL_BYTES: usize = 16 * 1024 * 1024;
+
+/// The clock is looked at once for so many events.
+const PROGRESS_EVENTS: u64 = 1024;
 
 /// What is known of the target, from batch to batch.
 #[derive(Debug)]
@@ -34,15 +39,7 @@ pub(crate) struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct Missing {
     pub(crate) tables: Vec<Wanted>,
-    pub(crate) columns: Vec<MissingColumn>,
-}
-
-/// A column that a table of the target lacks.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct MissingColumn {
-    pub(crate) parent: TableName,
-    pub(crate) table: TableName,
-    pub(crate) column: String,
+    pub(crate) columns: Vec<Lacking>,
 }
 
 /// Why an event was not taken.
@@ -127,7 +124,9 @@ impl<'a> Work<'a> {
         report: &mut Report,
     ) -> Result<(), Fault> {
         self.events += 1;
-        report.progress(self.events);
+        if self.events.is_multiple_of(PROGRESS_EVENTS) {
+            report.progress(self.events);
+        }
         let row = self.rows.read(event.fields())?;
         if self.is_past {
             report.add("past", 1);
@@ -150,8 +149,9 @@ impl<'a> Work<'a> {
         let Some(place) = self.place(&row, target)? else {
             return Ok(());
         };
-        if let Some(lacking) = self.destinations[place].look_at(event.id, &row) {
-            self.lacks(place, lacking)?;
+        let unknown = self.destinations[place].look_at(&row);
+        if !unknown.is_empty() {
+            self.lacks(place, event.id, unknown, target)?;
         }
         if !self.known.missing.is_empty() {
             // Nothing of this pass will stay: it is for finding out what else is missing.
@@ -184,8 +184,10 @@ impl<'a> Work<'a> {
     /// Applies all that has gathered.
     pub(crate) fn finish(mut self, target: &mut Tx<'_>, report: &mut Report) -> Result<(), Error> {
         let missing = &self.known.missing;
-        let table = (missing.tables.first().map(|wanted| &wanted.table))
-            .or(missing.columns.first().map(|column| &column.table));
+        let table = (missing.tables.first().map(|wanted| &wanted.table)).or(missing
+            .columns
+            .first()
+            .and_then(|lacking| lacking.tables.last()));
         if let Some(table) = table {
             return Err(Error::Unprepared(table.clone()));
         }
@@ -240,13 +242,23 @@ impl<'a> Work<'a> {
     }
 
     /// Decides what becomes of columns that the table lacks.
-    fn lacks(&mut self, place: usize, lacking: Lacking) -> Result<(), Error> {
-        let Lacking { event, columns } = lacking;
+    fn lacks(
+        &mut self,
+        place: usize,
+        event: EventId,
+        columns: Vec<String>,
+        target: &mut Tx<'_>,
+    ) -> Result<(), Error> {
         let Destination { parent, table, .. } = &self.destinations[place];
         if !self.looked_up.contains(&table.name) {
-            // It may have got them since it was looked up.
-            self.known.layouts.remove(&table.name);
-            return Err(Error::Unprepared(table.name.clone()));
+            // It may have got them since it was looked up for another batch.
+            let layout = Arc::new(Layout::look(&mut **target, &table.name)?);
+            let is_same = layout == table.layout;
+            self.known.layouts.insert(table.name.clone(), layout);
+            if !is_same {
+                return Err(Error::Unprepared(table.name.clone()));
+            }
+            self.looked_up.insert(table.name.clone());
         }
         for column in columns {
             match self.config.drift {
@@ -258,9 +270,10 @@ impl<'a> Work<'a> {
                     });
                 }
                 Drift::Ignore => {}
-                Drift::Add => self.known.missing.columns.push(MissingColumn {
-                    parent: parent.clone(),
-                    table: table.name.clone(),
+                Drift::Add => self.known.missing.columns.push(Lacking {
+                    source: Some((parent.clone(), column.clone())),
+                    // So that the next ones have it, too.
+                    tables: vec![parent.clone(), table.name.clone()],
                     column,
                 }),
             }
@@ -284,6 +297,6 @@ fn note(report: &mut Report, table: &TableName, done: Done) {
     counts.inserted += done.inserted;
     counts.deleted += done.deleted;
     if done.null_keys > 0 {
-        report.add("null_keys", done.null_keys);
+        report.add("null_key", done.null_keys);
     }
 }

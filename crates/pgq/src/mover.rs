@@ -47,6 +47,7 @@
 
 mod args;
 mod config;
+pub mod drift;
 pub mod partition;
 mod place;
 pub mod queue;

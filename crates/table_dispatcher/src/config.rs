@@ -1,3 +1,4 @@
+use pgq::mover::drift::Drift;
 use pgq::mover::partition::Period;
 use serde::Deserialize;
 use skytools::table::TableName;
@@ -55,19 +56,6 @@ pub(crate) enum MissingField {
     Fail,
     /// It is NULL.
     Null,
-}
-
-/// What becomes of columns that the target does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Drift {
-    /// The batch waits.
-    #[default]
-    Fail,
-    /// They are left out.
-    Ignore,
-    /// They are added, with their type at the source.
-    Add,
 }
 
 impl Method {

@@ -6,16 +6,13 @@ use pgq::consumer::{ConsumerConfig, OpenBatch};
 use pgq::mover::partition::{PartStyle, PartitionConfig, PartitionError, Partitions};
 use pgq::mover::row::{Reason, RowConfig, Rows};
 use pgq::mover::{Mover, Report};
-use postgres::types::Type;
 use skytools::config::Both;
 use skytools::db::{Connection, During, Tx};
-use skytools::quote;
-use skytools::table::{self, TableName};
 use tracing::info;
 
 use crate::config::PartField;
 use crate::label::Labels;
-use crate::loader::{Lacking, Loader, Todo};
+use crate::loader::{Loader, Todo};
 use crate::sorter::{Piece, Sorter, owned};
 use crate::{Config, Error};
 
@@ -132,9 +129,7 @@ impl Mover for TableDispatcher {
             }
         }
         for column in &todo.columns {
-            add_column(batch.source()?, target, column)?;
-            report.created(&format!("{}.{}", column.table, column.column));
-            made = true;
+            made |= column.add(batch, target, report)?;
         }
         Ok(made)
     }
@@ -259,53 +254,4 @@ fn zone(name: &str) -> Result<TimeZone, Error> {
     TimeZone::get(name)
         .or_else(|_| TimeZone::posix(name))
         .map_err(|_| Error::Zone(name.to_owned()))
-}
-
-/// Adds a column to a table and to its parent, so that the next partitions have it too.
-fn add_column(
-    source: &mut Connection,
-    target: &mut Tx<'_>,
-    lacking: &Lacking,
-) -> Result<(), Error> {
-    let (from, name) = &lacking.source;
-    let from = from.as_deref().map(TableName::parse);
-    let found = match &from {
-        Some(from) => source
-            .query_typed_opt(
-                "select pg_catalog.format_type(a.atttypid, a.atttypmod)
-                   from pg_catalog.pg_attribute a
-                   join pg_catalog.pg_class c on c.oid = a.attrelid
-                   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-                  where n.nspname = $1 and c.relname = $2 and a.attname = $3
-                    and a.attnum > 0 and not a.attisdropped",
-                &[
-                    (&from.schema(), Type::TEXT),
-                    (&from.name(), Type::TEXT),
-                    (name, Type::TEXT),
-                ],
-            )
-            .during("look up the type of a column")?,
-        None => None,
-    };
-    let kind: String = found.map_or_else(|| "text".to_owned(), |row| row.get(0));
-    // A partition gets it from its parent, and must not have it added.
-    for table in [&lacking.parent, &lacking.table] {
-        let Some(found) = table::find(&mut **target, table)?.filter(|found| found.kind.is_table())
-        else {
-            continue;
-        };
-        let columns = table::columns(&mut **target, found.oid)?;
-        if columns.iter().any(|column| column.name == lacking.column) {
-            continue;
-        }
-        let column = quote::ident(&lacking.column);
-        target
-            .batch_execute(&format!(
-                "alter table {} add column {column} {kind}",
-                table.quoted()
-            ))
-            .during(format!("add column {} to table {table}", lacking.column))?;
-    }
-    info!("added column {} to table {}", lacking.column, lacking.table);
-    Ok(())
 }

@@ -5,24 +5,14 @@ use std::io::Write;
 
 use pgq::EventId;
 use pgq::mover::Report;
+use pgq::mover::drift::{Drift, Lacking};
 use pgq::mover::partition::{Partitions, Wanted};
 use skytools::db::{DbError, During, Tx};
 use skytools::quote;
 use skytools::table::{self, TableName};
 
-use crate::config::Drift;
 use crate::sorter::{Piece, Place};
 use crate::{Config, Error};
-
-/// A column that the target does not have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Lacking {
-    pub(crate) parent: TableName,
-    pub(crate) table: TableName,
-    pub(crate) column: String,
-    /// Table and column that it comes from.
-    pub(crate) source: (Option<String>, String),
-}
 
 /// What has to be made before the rows of a batch go in.
 #[derive(Debug, Default)]
@@ -181,10 +171,11 @@ fn lacking(piece: &Piece, at: usize, table: &Table, config: &Config) -> Lacking 
     let place = piece.shape.layout.places[at];
     let name = place.map_or(column, |place| &piece.shape.names[place]);
     Lacking {
-        parent: config.dest_table.clone(),
-        table: table.name.clone(),
+        source: (piece.shape.source.as_deref())
+            .map(|source| (TableName::parse(source), name.clone())),
+        // A partition gets it from its parent, where it has one.
+        tables: vec![config.dest_table.clone(), table.name.clone()],
         column: column.clone(),
-        source: (piece.shape.source.clone(), name.clone()),
     }
 }
 

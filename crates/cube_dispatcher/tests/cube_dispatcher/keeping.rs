@@ -236,7 +236,7 @@ fn a_null_in_a_key_makes_a_row_that_nothing_replaces() -> TestResult {
         let kept = rows(&mut dst, "(select * from t_kept where a > 0)")?;
         assert_eq!(kept, ["(1,,x)", "(1,,y)", "(1,1,)"]);
         assert!(
-            site.log("mover").contains("null_keys: 3"),
+            site.log("mover").contains("null_key: 3"),
             "{}",
             site.log("mover")
         );

@@ -230,6 +230,11 @@ fn columns_that_a_table_lacks_are_refused_left_out_or_added() -> TestResult {
         "{}",
         site.log("ignore")
     );
+    put(&mut src, "I:id", "id=3&price=2&v=z", "public.t")?;
+    tick(&mut src, "from")?;
+    site.drain("ignore")?;
+    assert_eq!(rows(&mut dst, "t_ignore")?, ["(1,x)", "(2,y)", "(3,z)"]);
+    src.batch_execute("delete from pgq.event_template where ev_id = 3")?;
     site.drain("add")?;
     assert_eq!(rows(&mut dst, "t_add")?, ["(1,x,,)", "(2,y,1.50,z)"]);
     let types = dst.query_one(
@@ -255,7 +260,8 @@ fn a_dry_run_shows_what_would_be_done_and_does_nothing() -> TestResult {
         put(&mut src, "U:id", &format!("id={n}&w=new"), "public.t")?;
     }
     put(&mut src, "D:id", "id=1", "public.t")?;
-    put(&mut src, "I:id", "id=1", "public.u")?;
+    // Of a table that is new, with a column that it will not have.
+    put(&mut src, "I:id", "id=1&w=new", "public.u")?;
     put(&mut src, "X", "", "public.v")?;
     tick(&mut src, "from")?;
     for _ in 0..2 {
@@ -266,7 +272,10 @@ fn a_dry_run_shows_what_would_be_done_and_does_nothing() -> TestResult {
             lines,
             [
                 "public.u_kept: created",
-                "column w of public.t_kept: created",
+                "public.t.w: created",
+                "public.t_kept.w: created",
+                "public.u.w: created",
+                "public.u_kept.w: created",
                 "public.v: 0 inserted, 0 updated, 0 deleted, 1 skipped",
                 "public.t_kept: 99 inserted, 0 updated, 1 deleted",
                 "public.u_kept: 1 inserted, 0 updated, 0 deleted",

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use skytools::conninfo::ConnInfo;
 use skytools::daemon::{Context, Stop, Work};
-use skytools::db::{Connection, Database, Tx};
+use skytools::db::{Connection, Database, DbError, Tx};
 use tracing::{info, warn};
 
 use super::source::{Events, Source};
@@ -166,22 +166,23 @@ impl SerialConsumer {
             return Ok(None);
         };
         let mut open = OpenBatch::new(source, &batch);
+        let Some((mut dst, _)) = enter(target, &batch)? else {
+            return Ok(None);
+        };
         loop {
-            let Some((mut dst, _)) = enter(target, &batch)? else {
-                return Ok(None);
-            };
             work.prepare(&mut open, &mut dst)?;
-            let applied = work.apply(&mut open, &mut dst);
-            if !applied
-                .as_ref()
-                .is_err_and(|error| work.is_unprepared(error))
-            {
-                applied?;
-                dst.rollback().map_err(Error::from)?;
-                return Ok(Some(batch));
+            // What was prepared stays until the end, as what is committed would.
+            let applied =
+                dst.savepoint(|dst| work.apply(&mut open, dst).map_err(Rehearsed::Failed));
+            match applied {
+                Ok(()) => break,
+                Err(Rehearsed::Failed(error)) if work.is_unprepared(&error) => {}
+                Err(Rehearsed::Failed(error)) => return Err(error),
+                Err(Rehearsed::Savepoint(error)) => return Err(Error::from(error).into()),
             }
-            dst.rollback().map_err(Error::from)?;
         }
+        dst.rollback().map_err(Error::from)?;
+        Ok(Some(batch))
     }
 
     /// Makes sure that this process has the consumer, and that it is registered.
@@ -242,6 +243,18 @@ impl SerialConsumer {
             Error::LostRegistration { .. } | Error::NotRegistered { .. }
         );
         unregistered || self.target.is_refusal(error)
+    }
+}
+
+/// Why a batch was not applied within a savepoint.
+enum Rehearsed<E> {
+    Failed(E),
+    Savepoint(DbError),
+}
+
+impl<E> From<DbError> for Rehearsed<E> {
+    fn from(error: DbError) -> Rehearsed<E> {
+        Rehearsed::Savepoint(error)
     }
 }
 
