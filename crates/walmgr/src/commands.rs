@@ -25,6 +25,7 @@ use std::process::ExitCode;
 
 use skytools::app::UsageError;
 use skytools::daemon::{self, Context};
+use skytools::pidfile;
 
 use crate::args::{Args, Options};
 use crate::config::{MasterConfig, Role, SlaveConfig};
@@ -151,6 +152,16 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Error> {
             Node::Master(config) => sync::daemon(job, *config).map(|()| ExitCode::SUCCESS),
             Node::Slave(_) => Err(Error::WrongRole("syncdaemon")),
         };
+    }
+    if matches!(command, Command::Sync)
+        && let Some(path) = &job.common.pidfile
+        && let Ok(pidfile::Status::Running(pid)) = pidfile::status(path)
+    {
+        return Err(Error::Refused(format!(
+            "process {pid} ships unfinished WAL already; if the server is gone for good, end it first: walmgr {} \
+             syncdaemon -s",
+            job.settings.path().display()
+        )));
     }
     let job = match command {
         Command::Sync => job,

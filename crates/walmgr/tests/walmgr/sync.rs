@@ -79,6 +79,10 @@ fn nothing_is_lost(mut site: Site, way: Way) -> TestResult {
             wait_until("the current segment to come", PATIENCE, || {
                 Ok(partial.exists())
             })?;
+            let refused = site.program("master.ini sync").output()?;
+            assert_eq!(refused.status.code(), Some(1));
+            let stderr = &refused.stderr;
+            assert!(stderr.contains("end it first"), "{stderr}");
             wait_until("everything to be on the slave", PATIENCE, || {
                 let status = site.on_master("status")?.stdout;
                 Ok(status.contains("not on the slave:     0 bytes"))
@@ -97,6 +101,8 @@ fn nothing_is_lost(mut site: Site, way: Way) -> TestResult {
     );
     site.on_slave("boot")
         .map_err(|error| format!("{error}\n{}", site.logs()))?;
+    let log = fs::read_to_string(site.path("slave.log"))?;
+    assert!(log.contains("old_timeline=1 new_timeline=2"), "{log}");
     let mut new = site.standby()?;
     let count: i64 = new
         .query_one("select count(distinct id) from t where id > 0", &[])?
