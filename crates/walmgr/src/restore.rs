@@ -6,6 +6,7 @@
 mod prepare;
 mod settings;
 mod source;
+mod target;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ use crate::server::{DataDir, ServerState, shell};
 use crate::sets::Sets;
 use crate::{durable, files, lock};
 use source::{Source, unfinished};
+use target::Action;
+pub(crate) use target::PointInTime;
 
 /// How long a server may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
@@ -41,11 +44,12 @@ pub(crate) fn run(
     config: &SlaveConfig,
     options: &Options,
     set: Option<&str>,
+    point: &PointInTime,
     stop: &Stop,
 ) -> Result<(), Error> {
     let start_cmd = config.need_start_cmd()?;
     let sets = Sets::new(config);
-    let source = Source::choose(config, &sets, set)?;
+    let source = Source::choose(config, &sets, set, point)?;
     check(config, &source, options)?;
     if options.not_really {
         let text = source.plan(config, start_cmd);
@@ -55,13 +59,13 @@ pub(crate) fn run(
     failpoint::step("restore.stopped");
     let old = match source.has_arrived() {
         true => None,
-        false => put_in_place(config, &source, options)?,
+        false => put_in_place(config, &source, point, options)?,
     };
     failpoint::step("restore.exchanged");
     for signal in [Signal::Stop, Signal::Pause, Signal::Progress] {
         signal.lower(&config.completed_wals)?;
     }
-    start(config, start_cmd, stop)?;
+    start(config, start_cmd, point, stop)?;
     let unfinished = unfinished(&config.data);
     durable::remove(&unfinished).map_err(|error| Error::io("remove", &unfinished, error))?;
     match old {
@@ -77,6 +81,7 @@ pub(crate) fn run(
 fn put_in_place(
     config: &SlaveConfig,
     source: &Source,
+    point: &PointInTime,
     options: &Options,
 ) -> Result<Option<PathBuf>, Error> {
     // Copying takes its time, and leaves what is in place alone.
@@ -85,7 +90,7 @@ fn put_in_place(
     prepare::tablespaces(&ready, &config.data)?;
     prepare::directories(&ready, config.wal_dir.as_deref(), options.force)?;
     prepare::clean(&ready)?;
-    settings::write(&ready, config)?;
+    settings::write(&ready, config, point)?;
     prepare::config_files(&ready, config)?;
     let unfinished = unfinished(&ready);
     durable::write(&unfinished, b"").map_err(|error| Error::io("write", &unfinished, error))?;
@@ -211,7 +216,12 @@ fn exchange(ready: &Path, data: &Path) -> Result<Option<PathBuf>, Error> {
 
 /// Starts the server and waits until it recovers. What the command says of it is not enough: it may give up
 /// waiting while all is well.
-fn start(config: &SlaveConfig, command: &str, stop: &Stop) -> Result<(), Error> {
+fn start(
+    config: &SlaveConfig,
+    command: &str,
+    point: &PointInTime,
+    stop: &Stop,
+) -> Result<(), Error> {
     info!(command, "starting the server");
     let said = shell("slave_start_cmd", command);
     if let Err(error) = &said {
@@ -220,9 +230,18 @@ fn start(config: &SlaveConfig, command: &str, stop: &Stop) -> Result<(), Error> 
     let data = DataDir::new(&config.data, config.bin.as_deref());
     let begun = Instant::now();
     loop {
+        let state = data.control()?.state;
+        let is_done = match point.is_wanted().then(|| point.action()) {
+            Some(Action::Promote) => state == ServerState::InProduction,
+            Some(Action::Shutdown) => state == ServerState::ShutDownInRecovery,
+            _ => false,
+        };
+        if is_done {
+            info!("the server has reached the target");
+            return Ok(());
+        }
         if data.postmaster()?.is_some() {
-            let control = data.control()?;
-            if control.state == ServerState::InRecovery {
+            if state == ServerState::InRecovery {
                 info!("the server is alive and replays WAL");
                 return Ok(());
             }

@@ -1,4 +1,5 @@
 use super::{Node, Work};
+use crate::restore::PointInTime;
 use crate::{Error, restore};
 
 #[derive(Debug, clap::Args)]
@@ -6,6 +7,8 @@ pub(crate) struct Args {
     /// Set to restore: name, number or id; it is copied, and stays. Without it the newest is put into service
     #[arg(value_name = "SET")]
     wanted: Option<String>,
+    #[command(flatten)]
+    point: PointInTime,
 }
 
 pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<(), Error> {
@@ -14,6 +17,7 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<(), Error> {
             config,
             work.options,
             args.wanted.as_deref(),
+            &args.point,
             &work.context.stop,
         ),
         Node::Master(_) => Err(Error::Refused(

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::PointInTime;
 use crate::config::SlaveConfig;
 use crate::server::{command, conf};
 use crate::{Error, durable};
@@ -25,8 +26,8 @@ fn is_unwanted(name: &str) -> bool {
         )
 }
 
-/// Writes the settings of a standby, and the file that makes it one.
-pub(super) fn write(ready: &Path, config: &SlaveConfig) -> Result<(), Error> {
+/// Writes the settings of a standby, or of a recovery up to a target, and the file that makes it one.
+pub(super) fn write(ready: &Path, config: &SlaveConfig, point: &PointInTime) -> Result<(), Error> {
     let path = ready.join("postgresql.auto.conf");
     let old = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -39,21 +40,24 @@ pub(super) fn write(ready: &Path, config: &SlaveConfig) -> Result<(), Error> {
             command::own(&config.path, "xrestore %f \"%p\" %r")?,
         ),
         (
-            "archive_cleanup_command",
-            command::own(&config.path, "xcleanup %r")?,
-        ),
-        ("recovery_target_timeline", "latest".to_owned()),
-        (
             "wal_retrieve_retry_interval",
             config.wal_poll_interval.clone(),
         ),
         ("archive_command", config.boot_archive_command.clone()),
     ];
-    if let Some(conninfo) = &config.primary_conninfo {
-        settings.push(("primary_conninfo", conninfo.clone()));
-    }
-    if let Some(slot) = &config.primary_slot {
-        settings.push(("primary_slot_name", slot.clone()));
+    if point.is_wanted() {
+        settings.extend(point.settings());
+    } else {
+        let cleanup = command::own(&config.path, "xcleanup %r")?;
+        settings.push(("archive_cleanup_command", cleanup));
+        settings.push(("recovery_target_timeline", "latest".to_owned()));
+        let streaming = [
+            ("primary_conninfo", &config.primary_conninfo),
+            ("primary_slot_name", &config.primary_slot),
+        ];
+        for (name, value) in streaming {
+            settings.extend(value.clone().map(|value| (name, value)));
+        }
     }
     let mut text = conf::without(&old, is_unwanted);
     if !text.is_empty() && !text.ends_with('\n') {
@@ -63,6 +67,10 @@ pub(super) fn write(ready: &Path, config: &SlaveConfig) -> Result<(), Error> {
         text.push_str(&format!("{name} = {}\n", conf::quote(&value)));
     }
     durable::write(&path, text.as_bytes()).map_err(|error| Error::io("write", &path, error))?;
-    let signal = ready.join("standby.signal");
+    // Never both: after the end of recovery the second would be left, and begin it again.
+    let signal = ready.join(match point.is_wanted() {
+        true => "recovery.signal",
+        false => "standby.signal",
+    });
     durable::write(&signal, b"").map_err(|error| Error::io("write", &signal, error))
 }

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
+use super::PointInTime;
 use crate::archive::{Identity, Listing};
 use crate::config::{RestoreMode, SlaveConfig};
 use crate::files::with_suffix;
@@ -49,9 +50,20 @@ impl Source {
         config: &SlaveConfig,
         sets: &Sets,
         word: Option<&str>,
+        point: &PointInTime,
     ) -> Result<Source, Error> {
         let segments = Identity::read(&config.completed_wals)?;
         let under_way = ready(&config.data);
+        if point.is_wanted() {
+            let set = point.choose(sets, word)?;
+            return Ok(Source {
+                start: set.start(),
+                stop: set.stop(),
+                segments,
+                way: Way::Copy,
+                path: set.path,
+            });
+        }
         let chosen = sets.choose(word);
         // A set that was moved there is nowhere else.
         let is_gone = word.is_none() && chosen.as_ref().map_or(true, |set| set.number.is_some());

@@ -142,3 +142,94 @@ fn a_set_without_its_wal_or_of_another_version_is_not_restored() -> TestResult {
     assert!(site.shipped("data.master/backup_label").exists());
     Ok(())
 }
+
+#[test]
+fn recovery_ends_at_its_target() -> TestResult {
+    let mut site = Site::with(false, "keep_backups = 3")?;
+    site.set_up()?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t as select generate_series(1, 100) id")?;
+    let early: String = db.query_one("select now()::text", &[])?.get(0);
+    site.on_master("backup")?;
+    // The end of a backup is known to the second.
+    db.batch_execute("select pg_sleep(1.1); insert into t select generate_series(101, 200)")?;
+    let row = db.query_one("select now()::text, pg_current_wal_flush_lsn()::text", &[])?;
+    let (time, lsn): (String, String) = (row.get(0), row.get(1));
+    db.batch_execute("select pg_create_restore_point('here')")?;
+    db.batch_execute("insert into t select generate_series(201, 300)")?;
+    site.switch(&mut db)?;
+    site.on_master("backup")?;
+    db.batch_execute("insert into t values (0)")?;
+    site.switch(&mut db)?;
+    let ini = site.path("slave.ini").display().to_string();
+    let count = "select count(*) from t";
+    for (target, value) in [("time", &time), ("lsn", &lsn), ("name", &"here".to_owned())] {
+        let target = format!("--target-{target}={value}");
+        // The newest set is too late for a time or a position; only a name does not tell.
+        let set = if value == "here" { "data.master.0" } else { "" };
+        let mut line = vec![ini.clone(), "restore".to_owned(), target];
+        line.extend((!set.is_empty()).then(|| set.to_owned()));
+        site.program("")
+            .args(&line)
+            .succeed()
+            .map_err(|error| format!("{error}\n{}", site.logs()))?;
+        let mut standby = site.standby()?;
+        wait_until("replay to pause", PATIENCE, || {
+            Ok(standby
+                .query_one("select pg_is_wal_replay_paused()", &[])?
+                .get(0))
+        })?;
+        assert_eq!(
+            standby.query_one(count, &[])?.get::<_, i64>(0),
+            200,
+            "{value}"
+        );
+        drop(standby);
+        site.on_slave("boot")?;
+        let mut new = site.standby()?;
+        assert_eq!(new.query_one(count, &[])?.get::<_, i64>(0), 200, "{value}");
+        new.batch_execute("insert into t values (1000)")?;
+        assert!(!site.path("slave/recovery.signal").exists());
+        drop(new);
+        // Replaced by the next one only if that is said.
+        let output = site.program("").args(&line).output()?;
+        assert!(
+            output.stderr.contains("is a primary and not a standby"),
+            "{}",
+            output.stderr
+        );
+        let mut stop = site.master.command("pg_ctl");
+        let stopped = stop
+            .arg("-D")
+            .arg(site.path("slave"))
+            .args(["-w", "-m", "fast", "stop"]);
+        assert!(
+            stopped
+                .stdout(std::process::Stdio::null())
+                .status()?
+                .success()
+        );
+    }
+    // At once, and opened by itself; the sets are still there.
+    site.on_slave("restore --target-immediate --target-action promote")?;
+    let mut new = site.standby()?;
+    assert_eq!(new.query_one(count, &[])?.get::<_, i64>(0), 300);
+    drop(new);
+    let output = site
+        .program("")
+        .args([ini.as_str(), "restore", &format!("--target-time={early}")])
+        .output()?;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        output
+            .stderr
+            .contains("the target lies before the end of every backup: data.master until 2"),
+        "{}",
+        output.stderr
+    );
+    let output = site
+        .program("slave.ini restore --target-time=2026-11-26")
+        .output()?;
+    assert_eq!(output.status.code(), Some(2), "{}", output.stderr);
+    Ok(())
+}
