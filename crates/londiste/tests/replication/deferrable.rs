@@ -170,3 +170,45 @@ fn an_insert_of_a_key_before_its_row_is_gone_does_not_hide_it() -> TestResult {
     assert_eq!(pair.assert_equal(ALL)?, 100);
     assert_no_errors(&pair)
 }
+
+#[test]
+fn keys_that_shift_at_random_come_to_the_same_rows() -> TestResult {
+    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let seed = u64::from(seed.subsec_nanos());
+    let mut state = seed | 1;
+    let mut below = |limit: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) % limit
+    };
+    let pair = Pair::start(KEYS)?;
+    let mut provider = pair.provider()?;
+    pair.add(&["soon"])?;
+    let _replay = pair.replay()?;
+    pair.wait_ok(&["public.soon"])?;
+    for _ in 0..40 {
+        let mut change = "begin;".to_owned();
+        for _ in 0..=below(5) {
+            let (i, k) = (below(30), 1 + below(4));
+            change += &match below(6) {
+                0 | 1 => format!(
+                    "insert into soon (id, v) select n, case when n % 3 = 0 then 'alike' else n::text end
+                       from generate_series({i}, {i} + 10) n where n not in (select id from soon);"
+                ),
+                2 => format!("update soon set id = id + {k} where id >= {i};"),
+                3 => format!("update soon set id = id - {k}, v = v || '{k}' where id < {i};"),
+                4 => format!("update soon set id = {i} - id;"),
+                _ => format!("delete from soon where id % 7 = {k};"),
+            };
+        }
+        // What the statements give two rows for good is refused.
+        if provider.batch_execute(&format!("{change} commit")).is_err() {
+            provider.batch_execute("rollback")?;
+        }
+    }
+    pair.catch_up()?;
+    let rows = pair.assert_equal("select * from soon t order by id, t::text");
+    rows.map_err(|error| format!("seed {seed}: {error}"))?;
+    assert_no_errors(&pair)
+}
