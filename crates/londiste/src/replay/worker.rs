@@ -1,5 +1,6 @@
 //! The work loop of replay.
 
+mod denied;
 mod tables;
 
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use postgres::types::Type;
 use skytools::app::chain;
 use skytools::config::CommonConfig;
 use skytools::daemon::{Context, Stop, Work, Worker};
-use skytools::db::{Connection, Database, DbError, During, denied_on};
+use skytools::db::{Connection, Database, DbError, During};
 use tracing::{info, warn};
 
 use super::ahead::{self, Provider};
@@ -31,8 +32,7 @@ use super::stream::{self, Counts};
 use super::supervisor::Supervisor;
 use super::trouble::Trouble;
 use crate::failpoint;
-use crate::schema::Side;
-use crate::{Config, Error, grants, node, registry};
+use crate::{Config, Error, node};
 
 /// How often replay says whom it waits for.
 const WAIT_REMINDER: Duration = Duration::from_secs(30);
@@ -418,30 +418,6 @@ fn restore_triggers(subscriber: &mut Connection, table: &str) -> Result<(), DbEr
 }
 
 impl Replay {
-    /// Adds to an error what the role lacks, if that is why it came.
-    fn explain(&mut self, error: Error) -> Error {
-        let Some(connection) = denied_on(&error) else {
-            return error;
-        };
-        let side = match connection {
-            "provider_db" => Side::Provider,
-            _ => Side::Subscriber,
-        };
-        let tables = match self.subscriber.open() {
-            Ok(db) => registry::subscriber_tables(db, &self.settings.queue).unwrap_or_default(),
-            Err(_) => Vec::new(),
-        };
-        let names: Vec<String> = tables.into_iter().map(|table| table.name).collect();
-        let db = match side {
-            Side::Provider => self.provider.open(),
-            Side::Subscriber => self.subscriber.open(),
-        };
-        match db {
-            Ok(db) => grants::explain_on(error, db, side, grants::Work::Replay, &names),
-            Err(_) => error,
-        }
-    }
-
     /// Takes a batch and applies it, or does what is due while there is none.
     fn round(&mut self, context: &mut Context) -> Result<Work, Error> {
         if self.is_wanted()? {
