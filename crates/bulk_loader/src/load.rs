@@ -133,7 +133,7 @@ fn temporary(table: &mut Table, tx: &mut Tx<'_>, config: &Config) -> Result<Stri
         TempTables::Session => {
             let mut hasher = DefaultHasher::new();
             for column in &table.shape.columns {
-                (&column.name, &column.type_name).hash(&mut hasher);
+                (&column.name, &column.type_name, column.modifier).hash(&mut hasher);
             }
             (
                 format!("bulk_loader_{oid}_{:016x}", hasher.finish()),

@@ -43,6 +43,8 @@ pub struct Column {
     pub name: String,
     /// Type without a length, as SQL.
     pub type_name: String,
+    /// `pg_attribute.atttypmod`: the length, or what else the type has; -1 if it has none.
+    pub modifier: i32,
     /// Values can be passed as elements of an array of the type.
     pub listable: bool,
     /// Two values are equal if their texts are, and only then.
@@ -159,6 +161,7 @@ select wanted.place::int4, pg_catalog.json_build_object(
             'number', a.attnum,
             'name', a.attname,
             'type_name', pg_catalog.format_type(a.atttypid, -1),
+            'modifier', a.atttypmod,
             'listable', t.typarray <> 0 and t.typdelim = ',' and t.typcategory <> 'A'
                 and not (t.typtype = 'd' and exists (
                     select from pg_catalog.pg_type b

@@ -1,6 +1,6 @@
 //! Events with other columns than the target, or than each other.
 
-use testkit::{TestResult, tick};
+use testkit::{MoverSite, TestResult, tick};
 
 use crate::{METHODS, content, load, put, site};
 
@@ -168,6 +168,32 @@ fn values_arrive_byte_by_byte() -> TestResult {
         site.drain("mover")?;
         assert!(
             content(&mut dst, "t")? == content(&mut src, "t")?,
+            "{method}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn rows_are_read_in_the_encoding_of_the_source() -> TestResult {
+    let site = MoverSite::with_encoding("bulk_loader", "", "LATIN1")?;
+    let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
+    site.drain("mover")?;
+    for db in [&mut src, &mut dst] {
+        db.batch_execute("create table \"Straße\" (\"Nº\" text primary key, \"é\" text)")?;
+    }
+    crate::capture(&mut src, "\"Straße\"", "")?;
+    for method in METHODS {
+        src.batch_execute(
+            "delete from \"Straße\"; insert into \"Straße\" values ('ÿ', 'café'), ('ä', 'x');
+             update \"Straße\" set \"é\" = '½' where \"Nº\" = 'ä'",
+        )?;
+        tick(&mut src, "from")?;
+        site.write("mover", method)?;
+        site.drain("mover")?;
+        assert_eq!(
+            content(&mut dst, "\"Straße\"")?,
+            content(&mut src, "\"Straße\"")?,
             "{method}"
         );
     }

@@ -1,8 +1,13 @@
 //! Tables of the target of every kind.
 
-use testkit::{TestResult, tick};
+use std::time::Duration;
+
+use testkit::{TestResult, tick, wait_until};
 
 use crate::{METHODS, content, load, put, site};
+
+/// Longest wait for anything that has to happen.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn tables_with_partitions_or_children_are_changed_wherever_their_rows_are() -> TestResult {
@@ -118,6 +123,17 @@ fn a_table_that_is_missing_is_left_out_with_a_warning_or_blocks() -> TestResult 
     );
     assert!(log.contains("skipped: 2"), "{log}");
 
+    // It may come later, and may go again.
+    dst.batch_execute("create table gone (id int primary key, v text)")?;
+    put(&mut src, "public.gone", &[("I:id", "id=2&v=x")])?;
+    tick(&mut src, "from")?;
+    site.drain("mover")?;
+    assert_eq!(content(&mut dst, "gone")?, ["(2,x)"]);
+    dst.batch_execute("drop table gone")?;
+    put(&mut src, "public.gone", &[("D:id", "id=2&v=x")])?;
+    tick(&mut src, "from")?;
+    site.drain("mover")?;
+
     put(&mut src, "public.seen", &[("I:id", "id=1&v=x")])?;
     tick(&mut src, "from")?;
     site.refused("mover.ini --once", "public.seen in dst_db is no table")?;
@@ -192,6 +208,51 @@ fn rows_that_a_cluster_distributes_are_found_by_the_columns_for_that_if_told() -
     let log = site.log("mover");
     let warning = "is distributed by columns that are not part of the key: part";
     assert_eq!(log.matches(warning).count(), 2, "{log}");
+    Ok(())
+}
+
+#[test]
+fn a_target_that_changes_under_a_running_job_is_seen_by_the_next_batch() -> TestResult {
+    let site = site()?;
+    let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
+    site.drain("mover")?;
+    dst.batch_execute("create table t (id int primary key, v varchar(3))")?;
+    site.write("mover", "temp_tables = session\nmerge_mode = upsert")?;
+    let mut running = site.program("mover.ini").spawn()?;
+    // Each step fits the table as it is by then only.
+    for (change, data, row) in [
+        ("", "id=1&v=abc", "(1,abc)"),
+        (
+            "alter table t alter v type varchar(9)",
+            "id=1&v=abcdef",
+            "(1,abcdef)",
+        ),
+        ("alter table t add w int", "id=1&v=a&w=7", "(1,a,7)"),
+        (
+            "alter table t drop v, alter w type text",
+            "id=1&w=seven",
+            "(1,seven)",
+        ),
+        (
+            "drop table t; create table t (w text, id int primary key); insert into t values ('x', 1)",
+            "id=1&w=y",
+            "(y,1)",
+        ),
+    ] {
+        dst.batch_execute(change)?;
+        put(&mut src, "public.t", &[("U:id", data)])?;
+        tick(&mut src, "from")?;
+        wait_until("the change to arrive", PATIENCE, || {
+            Ok(content(&mut dst, "t")? == [row])
+        })?;
+    }
+    site.program("mover.ini -s").succeed()?;
+    assert!(running.wait(PATIENCE)?.success());
+    assert!(
+        !site.log("mover").contains(" ERROR "),
+        "{}",
+        site.log("mover")
+    );
     Ok(())
 }
 
