@@ -17,7 +17,7 @@
 //!         Ok(row) => println!("{:?} of {} columns", row.op, row.keys.len() + row.values.len()),
 //!         Err(reason) => refused.take(&event, &reason, target, report)?,
 //!     }
-//!     Ok(())
+//!     Ok::<(), pgq::Error>(())
 //! })?;
 //! refused.finish(target)
 //! # }
