@@ -1,0 +1,178 @@
+//! The place of replay in the queue: lost, forgotten, moved.
+
+use rustix::process::Signal;
+use testkit::{Program, TestResult, wait_until};
+
+use crate::support::{PATIENCE, Pair};
+
+const SIMPLE: &str = "create table t (id int primary key, data text)";
+const ALL: &str = "select * from t order by id";
+
+#[test]
+fn a_lost_position_stops_replay_until_somebody_rewinds() -> TestResult {
+    let pair = Pair::start(SIMPLE)?;
+    let mut provider = pair.provider()?;
+    let mut replay = pair.replay()?;
+    pair.add(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    provider.batch_execute("insert into t values (1, 'x')")?;
+    pair.catch_up()?;
+    replay.signal(Signal::INT)?;
+    replay.wait(PATIENCE)?;
+    // The provider believes that two batches are applied that are not.
+    for id in [2, 3] {
+        provider.batch_execute(&format!(
+            "insert into t values ({id}, 'x'); select pgq.force_tick('q')"
+        ))?;
+        wait_until("a batch", PATIENCE, || {
+            let batch = provider.query_one("select pgq.next_batch('q', 'replay')", &[])?;
+            let Some(batch) = batch.get::<_, Option<i64>>(0) else {
+                return Ok(false);
+            };
+            provider.execute("select pgq.finish_batch($1)", &[&batch])?;
+            Ok(true)
+        })?;
+    }
+    let mut replay = pair.replay()?;
+    provider.batch_execute("insert into t values (4, 'x')")?;
+    pair.wait_log("Lost position: batch ")?;
+    let refused = Program::new("londiste", pair.dir())
+        .args(["replay.ini", "--rewind"])
+        .output()?;
+    assert_eq!(
+        refused.status.code(),
+        Some(1),
+        "replay runs: {}",
+        refused.stderr
+    );
+    replay.signal(Signal::INT)?;
+    replay.wait(PATIENCE)?;
+    let rewound = pair.londiste(&["--rewind"])?;
+    assert!(
+        rewound.stderr.contains("Rewinding queue"),
+        "{}",
+        rewound.stderr
+    );
+    let _replay = pair.replay()?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 4);
+    Ok(())
+}
+
+#[test]
+fn reset_forgets_the_position() -> TestResult {
+    let pair = Pair::start(SIMPLE)?;
+    let mut replay = pair.replay()?;
+    pair.add(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    replay.kill()?;
+    let reset = pair.londiste(&["--reset"])?;
+    assert!(
+        reset
+            .stderr
+            .contains("Resetting queue tracking on dst side"),
+        "{}",
+        reset.stderr
+    );
+    let stored: Option<i64> = pair
+        .subscriber()?
+        .query_one("select londiste.get_last_tick('replay')", &[])?
+        .get(0);
+    assert_eq!(stored, None);
+    pair.provider()?
+        .batch_execute("insert into t values (1, 'x')")?;
+    let _replay = pair.replay()?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 1);
+    Ok(())
+}
+
+#[test]
+fn a_registration_that_was_lost_is_made_again_where_it_stood() -> TestResult {
+    let pair = Pair::start(SIMPLE)?;
+    let mut provider = pair.provider()?;
+    let mut replay = pair.replay()?;
+    pair.add(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    replay.kill()?;
+    provider.batch_execute(
+        "insert into t values (1, 'x'); select pgq.unregister_consumer('q', 'replay')",
+    )?;
+    let _replay = pair.replay()?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 1);
+    pair.wait_log("the consumer was not registered any more")?;
+
+    // Also by a replay that runs.
+    provider.batch_execute(
+        "select pgq.unregister_consumer('q', 'replay'); insert into t values (2, 'x')",
+    )?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 2);
+    Ok(())
+}
+
+#[test]
+fn a_registration_that_cannot_be_made_again_stops_replay_with_advice() -> TestResult {
+    let pair = Pair::start(SIMPLE)?;
+    let mut provider = pair.provider()?;
+    let mut replay = pair.replay()?;
+    pair.add(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    replay.kill()?;
+    provider.batch_execute(
+        "insert into t values (1, 'x'); select pgq.unregister_consumer('q', 'replay')",
+    )?;
+    wait_until("a newer tick", PATIENCE, || {
+        let row = provider.query_one("select pgq.force_tick('q')", &[])?;
+        let newest: i64 = row.get(0);
+        let stored: i64 = pair
+            .subscriber()?
+            .query_one("select londiste.get_last_tick('replay')", &[])?
+            .get(0);
+        Ok(newest > stored + 1)
+    })?;
+    provider.batch_execute(
+        "delete from pgq.tick where tick_id < (select max(tick_id) from pgq.tick)",
+    )?;
+    let refused = pair.replay_program().output()?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        refused.stderr.contains("changes are lost"),
+        "{}",
+        refused.stderr
+    );
+    // The advice helps.
+    pair.londiste(&["--reset"])?;
+    pair.londiste(&["subscriber", "resync", "--all"])?;
+    let _replay = pair.replay()?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 1);
+    Ok(())
+}
+
+#[test]
+fn rewinding_makes_tables_in_copy_start_over() -> TestResult {
+    let pair = Pair::start(SIMPLE)?;
+    let mut replay = pair.replay()?;
+    pair.add(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    replay.kill()?;
+    pair.subscriber()?.batch_execute(
+        "update londiste.subscriber_table set merge_state = 'wanna-sync:1', snapshot = '3:3:'",
+    )?;
+    pair.londiste(&["--rewind"])?;
+    assert_eq!(pair.state("public.t")?, "-");
+    pair.provider()?
+        .batch_execute("insert into t values (1, 'x')")?;
+    let _replay = pair.replay()?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 1);
+    pair.assert_tidy()
+}
