@@ -39,8 +39,7 @@ const LONGEST_PART_BYTES: u64 = 256 * 1024 * 1024;
 /// ```no_run
 /// # use std::ops::ControlFlow;
 /// # use skytools::{db::Connection, full_copy::FullCopy, table::TableName};
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let (mut source, mut target): (Connection, Connection) = unimplemented!();
+/// # fn copy(source: &mut Connection, target: &mut Connection) -> Result<(), Box<dyn std::error::Error>> {
 /// let table = TableName::parse("public.orders");
 /// let (mut from, mut to) = (source.begin()?, target.begin()?);
 /// let copied = FullCopy::new(&table)
