@@ -47,39 +47,31 @@ pub(crate) struct Row {
 }
 
 impl Changes {
-    /// Takes an event; returns how many bytes the memory grew by.
-    pub(crate) fn add(
-        &mut self,
-        op: Op,
-        key: &[u8],
-        written: Key,
-        values: Option<(SetId, &[u8])>,
-    ) -> usize {
+    /// Takes an event.
+    pub(crate) fn add(&mut self, op: Op, key: &[u8], written: Key, values: Option<(SetId, &[u8])>) {
         let at = self.next;
         self.next += 1;
         self.mixed |= op != Op::Insert;
         self.inexact |= written == Key::Inexact;
-        let before = self.bytes;
         if written == Key::Lone {
             let change = Change::new(op, at, values);
             self.bytes += ROW_BYTES + key.len() + change.size();
             self.lone.push((key.into(), change));
-            return self.bytes - before;
+            return;
         }
         if let Some(place) = self.places.get(key) {
             let change = &mut self.changes[usize_of(*place)];
             let old = change.size();
             let sets = &self.sets;
             change.add(op, at, values, |old, new| sets.covers(old, new));
-            self.bytes = (self.bytes + change.size()).saturating_sub(old);
-            return self.bytes.saturating_sub(before);
+            self.bytes = self.bytes + change.size() - old;
+            return;
         }
         let place = u32::try_from(self.changes.len()).expect("rows that fit into memory");
         let change = Change::new(op, at, values);
         self.bytes += ROW_BYTES + key.len() + change.size();
         self.changes.push(change);
         self.places.insert(key.into(), place);
-        self.bytes - before
     }
 
     /// Memory that all of it takes, about.

@@ -36,6 +36,7 @@ pub(crate) struct Part<'p> {
     places: HashMap<String, usize>,
     /// What the last event said, and its place.
     last: Option<(String, usize)>,
+    /// Memory that all changes take.
     bytes: usize,
     events: u64,
     scratch: Scratch,
@@ -87,7 +88,7 @@ impl<'p> Part<'p> {
             }
             Err(reason) => self.refused.take(event, &reason, target, report)?,
         }
-        if self.bytes >= self.config.batch_memory_limit * MEGABYTE {
+        if self.bytes >= self.config.batch_memory_limit.saturating_mul(MEGABYTE) {
             self.apply(target, report)?;
         }
         Ok(())
@@ -130,7 +131,7 @@ impl<'p> Part<'p> {
         if table.changes.is_empty() {
             return Ok(());
         }
-        self.bytes = self.bytes.saturating_sub(table.changes.size());
+        self.bytes -= table.changes.size();
         load::apply(table, target, self.config, report).map_err(|source| Error::Load {
             table: table.name.clone(),
             source,
@@ -193,6 +194,7 @@ impl<'p> Part<'p> {
                 table.name
             ))));
         }
+        let size = table.changes.size();
         let old = match op {
             Op::Update => self.rows.old_row(event.fields()),
             _ => None,
@@ -207,7 +209,7 @@ impl<'p> Part<'p> {
                 keys,
                 values: Record::default(),
             };
-            self.bytes += table.add(&gone, self.config, &mut self.scratch)?;
+            table.add(&gone, self.config, &mut self.scratch)?;
             op = Op::Insert;
         }
         let event = Event {
@@ -217,7 +219,8 @@ impl<'p> Part<'p> {
             keys,
             values,
         };
-        self.bytes += table.add(&event, self.config, &mut self.scratch)?;
+        table.add(&event, self.config, &mut self.scratch)?;
+        self.bytes = self.bytes + table.changes.size() - size;
         Ok(None)
     }
 
@@ -352,7 +355,7 @@ impl<'p> Part<'p> {
                 table.name
             ))));
         }
-        self.bytes = self.bytes.saturating_sub(table.changes.size());
+        self.bytes -= table.changes.size();
         table.changes.take(&[]);
         target
             .batch_execute(&format!("truncate {}", table.quoted))

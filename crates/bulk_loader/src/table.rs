@@ -132,19 +132,20 @@ impl Table {
         }
     }
 
-    /// Takes an event with the present key; returns how many bytes the memory grew by.
+    /// Takes an event with the present key.
     pub(crate) fn add(
         &mut self,
         event: &Event<'_>,
         config: &Config,
         scratch: &mut Scratch,
-    ) -> Result<usize, Error> {
+    ) -> Result<(), Error> {
         scratch.key.clear();
         push_fields(event.keys.iter().map(|(_, value)| value), &mut scratch.key);
         let written = self.written(&event.keys, config.null_keys);
         self.null_keys |= event.keys.iter().any(|(_, value)| value.is_none());
         if event.op == Op::Delete {
-            return Ok(self.changes.add(event.op, &scratch.key, written, None));
+            self.changes.add(event.op, &scratch.key, written, None);
+            return Ok(());
         }
         self.layout = self.layout_of(event, config.drift)?;
         let layout = &self.layouts[self.layout];
@@ -155,9 +156,9 @@ impl Table {
             &mut scratch.fields,
         );
         let image = (layout.set, scratch.fields.as_slice());
-        Ok(self
-            .changes
-            .add(event.op, &scratch.key, written, Some(image)))
+        self.changes
+            .add(event.op, &scratch.key, written, Some(image));
+        Ok(())
     }
 
     /// How the key of an event is written.

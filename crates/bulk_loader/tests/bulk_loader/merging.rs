@@ -2,7 +2,7 @@
 
 use testkit::{TestResult, tick};
 
-use crate::{METHODS, content, put, site};
+use crate::{METHODS, content, load, put, site};
 
 /// All sequences of up to three changes.
 fn sequences() -> Vec<String> {
@@ -205,5 +205,26 @@ fn rows_that_are_not_there_are_told_with_expected_and_actual_numbers() -> TestRe
         };
         assert_eq!(content(&mut dst, "t")?, rows, "{method}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_row_whose_values_grow_and_shrink_takes_the_memory_of_its_last_ones() -> TestResult {
+    let site = site()?;
+    let mut dst = site.db("dst")?;
+    site.drain("mover")?;
+    dst.batch_execute(
+        "create table t (id int primary key, v text); insert into t values (1, 'old')",
+    )?;
+    let large = format!("id=1&v={}", "x".repeat(400 * 1024));
+    let events = [("U:id", large.as_str()), ("U:id", "id=1&v=small")].repeat(5);
+    load(&site, "batch_memory_limit = 1", &events)?;
+    assert_eq!(content(&mut dst, "t")?, ["(1,small)"]);
+    let log = site.log("mover");
+    assert_eq!(
+        log.matches("Updating 1 rows in public.t").count(),
+        1,
+        "{log}"
+    );
     Ok(())
 }
