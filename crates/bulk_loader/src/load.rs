@@ -245,8 +245,20 @@ impl Load<'_, '_> {
     /// Every row is there in the end: (updated, inserted).
     fn upsert(&mut self, net: &Net) -> Result<(u64, u64), DbError> {
         let (updated, inserted) = self.update_or_insert(&net.updates)?;
-        if net.inserts.is_empty() {
-            return Ok((updated, inserted));
+        let (more_updated, more_inserted) = self.upsert_new(&net.inserts)?;
+        Ok((updated + more_updated, inserted + more_inserted))
+    }
+
+    /// Rows that are new, unless they are there: (updated, inserted).
+    fn upsert_new(&mut self, groups: &[Group]) -> Result<(u64, u64), DbError> {
+        if groups.is_empty() {
+            return Ok((0, 0));
+        }
+        if self.table.key.is_empty() {
+            return Ok((0, self.copy(groups)?));
+        }
+        if !self.is_unique() {
+            return self.update_or_insert(groups);
         }
         let had_temporary = self.table.temporary.is_some();
         let (table, config) = (&mut *self.table, self.config);
@@ -258,18 +270,17 @@ impl Load<'_, '_> {
                 config,
                 compat,
             };
-            load.copy(&net.inserts)
+            load.copy(groups)
         });
         match copied {
-            Ok(copied) => Ok((updated, inserted + copied)),
+            Ok(copied) => Ok((0, copied)),
             Err(error) if error.sql_state() == Some(&SqlState::UNIQUE_VIOLATION) => {
                 info!("some of these rows are in {} already", self.table.name);
                 if !had_temporary {
                     // It was undone with the rest.
                     self.table.temporary = None;
                 }
-                let (more_updated, more_inserted) = self.update_or_insert(&net.inserts)?;
-                Ok((updated + more_updated, inserted + more_inserted))
+                self.update_or_insert(groups)
             }
             Err(error) => Err(error),
         }
@@ -288,7 +299,7 @@ impl Load<'_, '_> {
                 None => 0,
             };
             updated += here;
-            if here < group.rows.len() as u64 {
+            if here < group.rows.len() as u64 || !self.is_unique() {
                 inserted += self.insert_missing(&loaded.name, group, condition)?;
             }
         }
@@ -484,13 +495,34 @@ impl Load<'_, '_> {
 
     /// Whether a row `t` of the target is the row `s`.
     fn same_key(&self) -> String {
-        let nulls = self.table.null_keys && self.config.null_keys == NullKeys::Equal;
-        let equal = if nulls { "is not distinct from" } else { "=" };
+        let equal = if self.nulls_match() {
+            "is not distinct from"
+        } else {
+            "="
+        };
         let columns = self.table.key.iter().map(|place| {
             let name = self.table.shape.columns[*place].quoted();
             format!("t.{name} {equal} s.{name}")
         });
         columns.collect::<Vec<_>>().join(" and ")
+    }
+
+    /// Whether a null in a key has to find another one.
+    fn nulls_match(&self) -> bool {
+        self.table.null_keys && self.config.null_keys == NullKeys::Equal
+    }
+
+    /// Whether the server refuses a second row with a key, at once and wherever the first one is.
+    fn is_unique(&self) -> bool {
+        let Table { shape, key, .. } = &*self.table;
+        let in_key = |number: &i16| {
+            let place = shape.place_of_number(*number);
+            place.is_some_and(|place| key.contains(&place))
+        };
+        let mut indexes = shape.unique.iter();
+        !self.nulls_match()
+            && !shape.inherited
+            && indexes.any(|index| index.decides && index.columns.iter().all(in_key))
     }
 
     fn expect(&self, what: &str, done: &str, expected: u64, actual: u64) {

@@ -18,6 +18,8 @@ pub struct Shape {
     pub partitioned: bool,
     /// It holds rows, itself or through partitions; a view, for one, does not.
     pub table: bool,
+    /// Rows may be in tables that inherit from it, where its indexes do not reach.
+    pub inherited: bool,
     /// Columns in their order, those that were dropped left out.
     pub columns: Vec<Column>,
     /// Unique indexes, the primary key first.
@@ -156,6 +158,8 @@ select wanted.place::int4, pg_catalog.json_build_object(
     'oid', c.oid::int8,
     'partitioned', c.relkind = 'p',
     'table', c.relkind in ('r', 'p'),
+    'inherited', c.relkind <> 'p' and exists (
+            select from pg_catalog.pg_inherits h where h.inhparent = c.oid),
     'columns', (
         select coalesce(json_agg(json_build_object(
             'number', a.attnum,

@@ -289,3 +289,60 @@ fn a_role_needs_rights_on_the_tables_and_no_more() -> TestResult {
     site.refused("mover.ini --once", "permission denied for table t")?;
     Ok(())
 }
+
+#[test]
+fn upsert_finds_rows_that_are_there_without_the_help_of_an_index() -> TestResult {
+    let site = site()?;
+    let mut dst = site.db("dst")?;
+    site.drain("mover")?;
+    for (create, nulls) in [
+        ("create table t (id int, v text)", "distinct"),
+        (
+            "create table t (id int primary key deferrable, v text)",
+            "distinct",
+        ),
+        (
+            "create table t (id int primary key, v text); create table t2 () inherits (t)",
+            "distinct",
+        ),
+        ("create table t (id int unique, v text)", "equal"),
+    ] {
+        dst.batch_execute("drop table if exists t cascade")?;
+        dst.batch_execute(create)?;
+        let place = if create.contains("t2") { "t2" } else { "t" };
+        dst.batch_execute(&format!("insert into {place} values (1, 'old')"))?;
+        let (mut events, mut expected) = (
+            vec![("I:id", "id=1&v=new"), ("I:id", "id=2&v=new")],
+            vec!["(1,new)", "(2,new)"],
+        );
+        if nulls == "equal" {
+            dst.batch_execute("insert into t values (null, 'old')")?;
+            events.push(("I:id", "id&v=new"));
+            expected.insert(0, "(,new)");
+        } else if create.ends_with("(id int, v text)") {
+            // One row too many does not stand for one that is missing.
+            dst.batch_execute("insert into t values (3, 'old'), (3, 'old')")?;
+            events.extend([("U:id", "id=3&v=new"), ("U:id", "id=4&v=new")]);
+            expected.extend(["(3,new)", "(3,new)", "(4,new)"]);
+        }
+        load(
+            &site,
+            &format!("merge_mode = upsert\nnull_keys = {nulls}"),
+            &events,
+        )?;
+        assert_eq!(content(&mut dst, "t")?, expected, "{create}");
+    }
+    Ok(())
+}
+
+#[test]
+fn upsert_of_rows_without_a_key_says_what_stands_in_the_way() -> TestResult {
+    let site = site()?;
+    let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
+    site.drain("mover")?;
+    dst.batch_execute("create table t (id int unique, v text); insert into t values (1, 'old')")?;
+    put(&mut src, "public.t", &[("I:", "id=1&v=new")])?;
+    tick(&mut src, "from")?;
+    site.write("mover", "merge_mode = upsert")?;
+    site.refused("mover.ini --once", "duplicate key value")
+}
