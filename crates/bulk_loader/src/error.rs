@@ -62,13 +62,7 @@ pub enum Error {
     Shape(#[from] ShapeError),
     /// The source cannot be used, or something failed on the way to it.
     #[error(transparent)]
-    Queue(pgq::Error),
-}
-
-impl From<pgq::Error> for Error {
-    fn from(error: pgq::Error) -> Error {
-        Error::Queue(error)
-    }
+    Queue(#[from] pgq::Error),
 }
 
 impl From<DbError> for Error {

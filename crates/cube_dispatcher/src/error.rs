@@ -13,7 +13,7 @@ pub enum Error {
     Job(#[from] JobError),
     /// The source cannot be used as a queue, the target has no position, or an event cannot be applied.
     #[error(transparent)]
-    Queue(pgq::Error),
+    Queue(#[from] pgq::Error),
     /// A table for a period cannot be used or made.
     #[error(transparent)]
     Partition(PartitionError),
@@ -40,12 +40,6 @@ pub enum Error {
         "part_style = declarative needs part_time_column: the period of a row is in none of its columns"
     )]
     NoTimeColumn,
-}
-
-impl From<pgq::Error> for Error {
-    fn from(error: pgq::Error) -> Error {
-        Error::Queue(error)
-    }
 }
 
 impl From<DbError> for Error {

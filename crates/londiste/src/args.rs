@@ -1,5 +1,3 @@
-use std::path::{Path, PathBuf};
-
 use clap::Parser;
 use skytools::app::{CommonArgs, Program, Service};
 
@@ -11,9 +9,6 @@ use crate::commands::Command;
 #[derive(Debug, Parser)]
 #[command(name = "londiste", infer_long_args = true, subcommand_required = false)]
 pub struct Args {
-    /// Configuration file
-    #[arg(value_name = "INI")]
-    config: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArgs,
     #[command(flatten)]
@@ -104,10 +99,6 @@ impl Program for Args {
 
     fn common(&self) -> &CommonArgs {
         &self.common
-    }
-
-    fn config_path(&self) -> Option<&Path> {
-        self.config.as_deref()
     }
 
     fn unknown_command(name: &str) -> String {

@@ -14,13 +14,7 @@ pub enum Error {
     SameQueue(QueueName),
     /// The source or the target of the events cannot be used as a queue.
     #[error(transparent)]
-    Queue(pgq::Error),
-}
-
-impl From<pgq::Error> for Error {
-    fn from(error: pgq::Error) -> Error {
-        Error::Queue(error)
-    }
+    Queue(#[from] pgq::Error),
 }
 
 impl From<DbError> for Error {

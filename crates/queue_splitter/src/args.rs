@@ -1,5 +1,3 @@
-use std::path::{Path, PathBuf};
-
 use clap::Parser;
 use pgq::mover::MoverArgs;
 use skytools::app::{CommonArgs, Program, Service};
@@ -10,9 +8,6 @@ use skytools::app::{CommonArgs, Program, Service};
 #[derive(Debug, Parser)]
 #[command(name = "queue_splitter", infer_long_args = true)]
 pub struct Args {
-    /// Configuration file
-    #[arg(value_name = "INI")]
-    config: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArgs,
     #[command(flatten)]
@@ -28,9 +23,5 @@ impl Program for Args {
 
     fn common(&self) -> &CommonArgs {
         &self.common
-    }
-
-    fn config_path(&self) -> Option<&Path> {
-        self.config.as_deref()
     }
 }

@@ -1,4 +1,3 @@
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
@@ -17,9 +16,6 @@ use crate::commands::Command;
     subcommand_required = false
 )]
 pub struct Args {
-    /// Configuration file
-    #[arg(value_name = "INI")]
-    config: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArgs,
     #[command(flatten)]
@@ -79,9 +75,5 @@ impl Program for Args {
 
     fn common(&self) -> &CommonArgs {
         &self.common
-    }
-
-    fn config_path(&self) -> Option<&Path> {
-        self.config.as_deref()
     }
 }

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,9 +22,6 @@ fn main() -> ExitCode {
 #[derive(Debug, clap::Parser)]
 #[command(name = "job")]
 struct Args {
-    /// Configuration file
-    #[arg(value_name = "INI")]
-    config: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArgs,
     #[command(subcommand)]
@@ -62,10 +59,6 @@ impl Program for Args {
 
     fn common(&self) -> &CommonArgs {
         &self.common
-    }
-
-    fn config_path(&self) -> Option<&Path> {
-        self.config.as_deref()
     }
 }
 

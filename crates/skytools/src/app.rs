@@ -8,7 +8,7 @@ mod watch;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitCode, Termination};
 
 use clap::Parser;
@@ -34,14 +34,10 @@ pub struct Service {
 /// A command line: the options of the program beside those all programs share.
 ///
 /// ```
-/// # use std::path::{Path, PathBuf};
 /// # use skytools::app::{CommonArgs, Program, Service};
 /// /// Moves the events of one queue into another
 /// #[derive(Debug, clap::Parser)]
 /// struct Args {
-///     /// Configuration file
-///     #[arg(value_name = "INI")]
-///     config: Option<PathBuf>,
 ///     #[command(flatten)]
 ///     common: CommonArgs,
 ///     #[command(subcommand)]
@@ -64,10 +60,6 @@ pub struct Service {
 ///     fn common(&self) -> &CommonArgs {
 ///         &self.common
 ///     }
-///
-///     fn config_path(&self) -> Option<&Path> {
-///         self.config.as_deref()
-///     }
 /// }
 /// ```
 pub trait Program: Parser {
@@ -76,9 +68,6 @@ pub trait Program: Parser {
 
     /// The shared options.
     fn common(&self) -> &CommonArgs;
-
-    /// Path of the configuration file, the first positional argument.
-    fn config_path(&self) -> Option<&Path>;
 
     /// What to say about a command that the program does not have.
     fn unknown_command(name: &str) -> String {

@@ -133,7 +133,7 @@ impl<C: DeserializeOwned> Job<C> {
     /// No configuration file was named, or it cannot be used; the log cannot be opened.
     pub fn open<P: Program>(program: &P) -> Result<Job<C>, JobError> {
         let args = program.common().clone();
-        let path = program.config_path().ok_or(UsageError::NeedConfigFile)?;
+        let path = args.config.as_deref().ok_or(UsageError::NeedConfigFile)?;
         let settings = Settings::load(path, P::SERVICE.sections, &args.set)?;
         let common: CommonConfig = settings.main()?;
         let config = settings.main()?;

@@ -60,13 +60,7 @@ pub enum Error {
     Partition(#[from] PartitionError),
     /// The queue cannot be read, or an event cannot be applied.
     #[error(transparent)]
-    Queue(pgq::Error),
-}
-
-impl From<pgq::Error> for Error {
-    fn from(error: pgq::Error) -> Error {
-        Error::Queue(error)
-    }
+    Queue(#[from] pgq::Error),
 }
 
 impl From<DbError> for Error {

@@ -1,5 +1,3 @@
-use std::path::{Path, PathBuf};
-
 use clap::Parser;
 use skytools::app::{CommonArgs, Program, Service};
 
@@ -12,9 +10,6 @@ use crate::config::SECTIONS;
 #[derive(Debug, Parser)]
 #[command(name = "walmgr", infer_long_args = true, subcommand_required = false)]
 pub struct Args {
-    /// Configuration file
-    #[arg(value_name = "CONFIG")]
-    config: Option<PathBuf>,
     #[command(flatten)]
     common: CommonArgs,
     #[command(flatten)]
@@ -47,9 +42,5 @@ impl Program for Args {
 
     fn common(&self) -> &CommonArgs {
         &self.common
-    }
-
-    fn config_path(&self) -> Option<&Path> {
-        self.config.as_deref()
     }
 }

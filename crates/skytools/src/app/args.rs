@@ -9,10 +9,14 @@ use clap::{Arg, Args, Command, FromArgMatches};
 
 use crate::daemon::Signal;
 
-/// Options every program understands, in any position.
+/// The configuration file, and options every program understands in any position. To be flattened before other
+/// positional arguments.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Common options")]
 pub struct CommonArgs {
+    /// Configuration file
+    #[arg(value_name = "INI", help_heading = None::<&str>)]
+    pub config: Option<PathBuf>,
     /// Log warnings and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -136,22 +140,21 @@ pub(crate) fn signal_only(args: &[OsString]) -> Option<Vec<OsString>> {
     let command = CommonArgs::augment_args(Command::new("any"))
         .infer_long_args(true)
         .args_override_self(true)
-        .arg(Arg::new("config").value_parser(clap::value_parser!(PathBuf)))
         .arg(Arg::new("rest").num_args(0..));
     let matches = command.try_get_matches_from(args).ok()?;
-    let signal = CommonArgs::from_arg_matches(&matches).ok()?.signal()?;
-    let config: &PathBuf = matches.get_one("config")?;
+    let common = CommonArgs::from_arg_matches(&matches).ok()?;
+    let (signal, config) = (common.signal()?, common.config?);
     let flag = match signal {
         Signal::Reload => "--reload",
         Signal::Stop => "--stop",
         Signal::Kill => "--kill",
     };
     let mut short = vec![args.first()?.clone(), flag.into()];
-    if matches.get_flag("quiet") {
+    if common.quiet {
         short.push("--quiet".into());
     }
-    short.extend((0..matches.get_count("verbose")).map(|_| "--verbose".into()));
-    for set in matches.get_many::<Override>("set").into_iter().flatten() {
+    short.extend((0..common.verbose).map(|_| "--verbose".into()));
+    for set in &common.set {
         short.push(format!("--set={}={}", set.key, set.value).into());
     }
     short.push("--".into());
