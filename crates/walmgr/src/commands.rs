@@ -147,7 +147,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Error> {
         )?)),
     };
     // Only what ships WAL again and again has to be alone.
-    if matches!(command, Command::Syncdaemon) {
+    if matches!(command, Command::Syncdaemon) && !args.options.not_really {
         return match node {
             Node::Master(config) => sync::daemon(job, *config).map(|()| ExitCode::SUCCESS),
             Node::Slave(_) => Err(Error::WrongRole("syncdaemon")),
@@ -188,9 +188,8 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
         Command::Backup => backup::run(work),
         Command::Listbackups => listbackups::run(work),
         Command::Restore(args) => restore::run(work, args),
-        Command::Sync => sync::run(work),
-        // Not a command that ends.
-        Command::Syncdaemon => Ok(()),
+        // The second is no command that ends, except to show what it would do.
+        Command::Sync | Command::Syncdaemon => sync::run(work),
         Command::Boot => boot::run(work),
         Command::Pause => pause::pause(work),
         Command::Continue => pause::go_on(work),

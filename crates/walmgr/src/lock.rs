@@ -86,6 +86,17 @@ pub(crate) struct BackupLock {
 }
 
 impl BackupLock {
+    /// Takes the lock for a command that cannot do without.
+    ///
+    /// # Errors
+    /// Somebody else has it; the message says who.
+    pub(crate) fn need(archive: &Path, command: &str, force: bool) -> Result<BackupLock, Error> {
+        BackupLock::take(archive, command, force).map_err(|denied| match denied {
+            Denied::Failed(error) => error,
+            Denied::Held(owner) => is_held(&owner),
+        })
+    }
+
     /// Takes the lock.
     pub(crate) fn take(archive: &Path, command: &str, force: bool) -> Result<BackupLock, Denied> {
         let path = archive.join("BACKUPLOCK");
@@ -140,6 +151,24 @@ impl Drop for BackupLock {
             // What stays is found to have no holder.
             let _ = durable::remove(&self.path);
         }
+    }
+}
+
+fn is_held(owner: &Owner) -> Error {
+    Error::Refused(format!(
+        "the backup lock is held by {}; xrelease removes one that is left over",
+        owner.describe()
+    ))
+}
+
+/// For a look at what a command would do that needs the lock.
+///
+/// # Errors
+/// Somebody has it.
+pub(crate) fn refuse_held(archive: &Path) -> Result<(), Error> {
+    match holder(archive)? {
+        Some(owner) => Err(is_held(&owner)),
+        None => Ok(()),
     }
 }
 

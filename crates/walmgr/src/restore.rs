@@ -23,9 +23,10 @@ use crate::args::Options;
 use crate::config::SlaveConfig;
 use crate::control::Signal;
 use crate::files::with_suffix;
+use crate::lock::{self, BackupLock};
 use crate::server::{DataDir, ServerState, shell};
 use crate::sets::Sets;
-use crate::{durable, files, lock};
+use crate::{durable, files};
 use source::{Source, unfinished};
 use target::Action;
 pub(crate) use target::PointInTime;
@@ -48,6 +49,23 @@ pub(crate) fn run(
     stop: &Stop,
 ) -> Result<(), Error> {
     let start_cmd = config.need_start_cmd()?;
+    if rustix::process::geteuid().is_root() {
+        return Err(Error::Refused(
+            "restore as the user of the server, and not as root: it would own the files".to_owned(),
+        ));
+    }
+    // No backup may give the sets other names, or delete one, while it is copied.
+    let _lock = match options.not_really {
+        true => {
+            lock::refuse_held(&config.completed_wals)?;
+            None
+        }
+        false => Some(BackupLock::need(
+            &config.completed_wals,
+            "restore",
+            options.force,
+        )?),
+    };
     let sets = Sets::new(config);
     let source = Source::choose(config, &sets, set, point)?;
     check(config, &source, options)?;
@@ -105,17 +123,6 @@ fn put_in_place(
 
 /// What has to be in order before anything is touched.
 fn check(config: &SlaveConfig, source: &Source, options: &Options) -> Result<(), Error> {
-    if rustix::process::geteuid().is_root() {
-        return Err(Error::Refused(
-            "restore as the user of the server, and not as root: it would own the files".to_owned(),
-        ));
-    }
-    if let Some(owner) = lock::holder(&config.completed_wals)? {
-        return Err(Error::Refused(format!(
-            "a backup is running: {}; if it is not, xrelease removes its lock",
-            owner.describe()
-        )));
-    }
     let wanted = DataDir::new(source.path(), config.bin.as_deref());
     let (set, programs) = (wanted.major()?, wanted.major_of_programs()?);
     if set != programs {

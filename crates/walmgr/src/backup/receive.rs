@@ -142,7 +142,7 @@ pub(crate) fn commit(
     (info.bytes, info.files) = (totals.bytes, totals.files);
     durable::sync_filesystem(&path).map_err(|error| Error::io("sync", &path, error))?;
     failpoint::step("commit.synced");
-    wait_for_wal(config, &info, patience, stop)?;
+    wait_for_wal(config, id, &info, patience, stop)?;
     info.state = State::Done;
     info.write(&path)?;
     manifest::write(&path, &info, lines, major)?;
@@ -192,9 +192,11 @@ fn complete(path: &Path, backup_label: &str, tablespace_map: &str) -> Result<u32
     crate::server::DataDir::new(path, None).major()
 }
 
-/// Waits until all WAL is there without which the backup cannot be used.
+/// Waits until all WAL is there without which the backup cannot be used, and no longer than the backup lives: the
+/// next one copies to the same place.
 fn wait_for_wal(
     config: &SlaveConfig,
+    id: &str,
     info: &Info,
     patience: Duration,
     stop: &Stop,
@@ -212,6 +214,7 @@ fn wait_for_wal(
     let begun = Instant::now();
     let mut reminded = Instant::now();
     loop {
+        need_lock(config, id)?;
         let listing = Listing::read(archive.dir())?;
         let Some(missing) = listing.missing(first, last, size) else {
             return Ok(());

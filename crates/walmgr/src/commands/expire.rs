@@ -2,7 +2,7 @@ use tracing::info;
 
 use super::Work;
 use crate::Error;
-use crate::lock::{BackupLock, Denied};
+use crate::lock::BackupLock;
 use crate::sets::{Sets, retention};
 
 pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
@@ -10,16 +10,11 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     let dry_run = work.options.not_really;
     let _lock = match dry_run {
         true => None,
-        false => match BackupLock::take(&config.completed_wals, "expire", work.options.force) {
-            Ok(lock) => Some(lock),
-            Err(Denied::Failed(error)) => return Err(error),
-            Err(Denied::Held(owner)) => {
-                return Err(Error::Refused(format!(
-                    "the backup lock is held by {}",
-                    owner.describe()
-                )));
-            }
-        },
+        false => Some(BackupLock::need(
+            &config.completed_wals,
+            "expire",
+            work.options.force,
+        )?),
     };
     let gone = Sets::new(config).expire(config.keep_backups, dry_run)?;
     let verb = if dry_run { "would delete" } else { "deleted" };

@@ -1,13 +1,17 @@
 use std::process::ExitCode;
 
 use jiff::Timestamp;
+use skytools::app::chain;
+use skytools::failpoint;
 use tracing::warn;
 
 use super::Work;
 use crate::Error;
 use crate::archive::Archive;
+use crate::config::SlaveConfig;
+use crate::lock::BackupLock;
 use crate::report::{Form, Level, Report};
-use crate::sets::{Set, Sets, manifest, verify};
+use crate::sets::{Info, Set, Sets, manifest, verify};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -48,7 +52,10 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<ExitCode, Error> {
             format!("{count} segments from {} on", set.start())
         });
         if is_well && !args.wal_only && !work.options.not_really {
-            note(set);
+            failpoint::step("verify.done");
+            if let Err(error) = note(config, set) {
+                warn!(set = %set.name, "not noted as verified: {}", chain(&error));
+            }
         }
     }
     report.show(match work.options.json {
@@ -66,17 +73,20 @@ fn add(report: &mut Report, name: &str, problems: Vec<String>, well: impl Fn() -
     }
 }
 
-/// Notes in a set that it has been verified; it is no less well where that cannot be.
-fn note(set: &Set) {
-    let Some(info) = &set.info else {
-        return;
+/// Notes in a set that it has been verified, if it still has its name: a backup gives that to the next one.
+fn note(config: &SlaveConfig, set: &Set) -> Result<(), Error> {
+    let Some(verified) = &set.info else {
+        return Ok(());
     };
-    let mut info = info.clone();
-    info.verified_at = Some(format!("{:.0}", Timestamp::now()));
-    let noted = info
-        .write(&set.path)
-        .and_then(|()| manifest::refresh(&set.path));
-    if let Err(error) = noted {
-        warn!("{}", skytools::app::chain(&error));
+    let _lock = BackupLock::need(&config.completed_wals, "verify", false)?;
+    match Info::read(&set.path)? {
+        Some(mut info) if info.id == verified.id => {
+            info.verified_at = Some(format!("{:.0}", Timestamp::now()));
+            info.write(&set.path)?;
+            manifest::refresh(&set.path)
+        }
+        _ => Err(Error::Refused(
+            "it has another name, or is gone, since it was read".to_owned(),
+        )),
     }
 }

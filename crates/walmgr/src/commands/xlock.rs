@@ -19,6 +19,11 @@ pub(crate) struct Args {
 
 pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<ExitCode, Error> {
     let archive = &work.slave("xlock")?.completed_wals;
+    if work.options.not_really {
+        lock::refuse_held(archive)?;
+        skytools::app::output("would take the backup lock\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let taken = match args.pid {
         Some(pid) => lock::take_plainly(archive, pid).map(|()| None),
         None => BackupLock::take(archive, "backup", work.options.force).map(Some),
@@ -46,5 +51,8 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<ExitCode, Error> {
 
 pub(super) fn release(work: &mut Work<'_>) -> Result<(), Error> {
     let archive = &work.slave("xrelease")?.completed_wals;
+    if work.options.not_really {
+        return Ok(skytools::app::output("would release the backup lock\n")?);
+    }
     lock::release(archive, work.options.force)
 }

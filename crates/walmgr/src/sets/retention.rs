@@ -44,9 +44,10 @@ pub(crate) fn earliest_needed(config: &SlaveConfig) -> Result<Option<Needed>, Er
             }
         }
     }
+    // In the order in which a restore moves a set: seen too late in one place, it is in the next.
     for dir in [
-        config.data.clone(),
         crate::files::with_suffix(&config.data, ".restoring"),
+        config.data.clone(),
     ] {
         if dir.join("global/pg_control").exists() {
             needed.push(Needed {

@@ -191,7 +191,8 @@ fn two_backups_do_not_run_at_once() -> TestResult {
         .spawn()?;
     wait_until("the first to run", PATIENCE, || Ok(held.exists()))?;
     site.refused("master.ini backup", "the backup lock is held by pid")?;
-    site.refused("slave.ini restore", "a backup is running")?;
+    site.refused("slave.ini restore", "the backup lock is held by pid")?;
+    site.refused("slave.ini restore -n", "the backup lock is held by pid")?;
     let mut running = running;
     running.kill()?;
     // Whatever it was doing, it does not hold the next one up.
@@ -200,6 +201,7 @@ fn two_backups_do_not_run_at_once() -> TestResult {
     })?;
     assert!(!site.archived("BACKUPLOCK").exists());
     site.on_slave("xlock 1")?;
+    site.on_slave("xrelease -n")?;
     let output = site.program("slave.ini xlock 2").output()?;
     assert_eq!(
         (output.status.code(), output.stdout.as_str()),
@@ -208,6 +210,49 @@ fn two_backups_do_not_run_at_once() -> TestResult {
     site.on_slave("xrelease")?;
     site.on_slave("xrelease")?;
     Ok(())
+}
+
+#[test]
+fn sets_keep_their_names_while_one_is_restored() -> TestResult {
+    let site = site()?;
+    let held = site.path("held");
+    let mut running = site
+        .program("slave.ini restore data.master")
+        .env(
+            "FAILPOINTS",
+            format!("restore.stopped=return(hold:{})", held.display()),
+        )
+        .spawn()?;
+    wait_until("restore to run", PATIENCE, || Ok(held.exists()))?;
+    site.refused("master.ini backup", "the backup lock is held by pid")?;
+    fs::remove_file(&held)?;
+    assert!(running.wait(PATIENCE)?.success(), "{}", site.logs());
+    site.on_master("backup")?;
+    assert_eq!(sets(&site)?, ["data.master", "data.master.0"]);
+    Ok(())
+}
+
+#[test]
+fn what_a_dead_backup_has_left_ends_with_it() -> TestResult {
+    let site = site()?;
+    let mut db = site.db()?;
+    db.batch_execute("alter system set archive_command = 'false # xarchive'")?;
+    db.batch_execute("select pg_reload_conf()")?;
+    let mut running = site.program("master.ini backup --force").spawn()?;
+    let json = site.shipped("data.master.inprogress/walmgr_backup.json");
+    wait_until("the backup to wait for its WAL", PATIENCE, || {
+        Ok(fs::read_to_string(&json).is_ok_and(|text| text.contains("waiting-wal")))
+    })?;
+    running.kill()?;
+    // Not only after backup_wal_timeout: until then it could write into the next backup.
+    wait_until("the commit to end", PATIENCE, || {
+        let log = fs::read_to_string(site.path("slave.log"))?;
+        Ok(log.contains("the backup lock is not held any more"))
+    })?;
+    db.batch_execute("alter system reset archive_command")?;
+    db.batch_execute("select pg_reload_conf()")?;
+    site.on_master("backup --force")?;
+    verify(&site, "data.master")
 }
 
 #[test]

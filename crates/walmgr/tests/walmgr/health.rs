@@ -239,6 +239,38 @@ fn verify_finds_every_difference() -> TestResult {
 }
 
 #[test]
+fn a_set_that_has_been_verified_is_noted_in_no_other() -> TestResult {
+    let mut site = Site::with(false, "keep_backups = 2")?;
+    site.set_up()?;
+    site.on_master("backup")?;
+    let id = |set: &str| -> TestResult<String> {
+        let text = fs::read_to_string(site.shipped(set).join("walmgr_backup.json"))?;
+        let line = text.lines().find(|line| line.contains("\"id\""));
+        Ok(line.ok_or("no id")?.to_owned())
+    };
+    let first = id("data.master")?;
+    let held = site.path("held");
+    let mut running = site
+        .program("slave.ini verify")
+        .env(
+            "FAILPOINTS",
+            format!("verify.done=return(hold:{})", held.display()),
+        )
+        .spawn()?;
+    wait_until("verify to have read all", PATIENCE, || Ok(held.exists()))?;
+    // An id is of the second.
+    let mut db = site.db()?;
+    db.batch_execute("select pg_sleep(1)")?;
+    site.on_master("backup")?;
+    fs::remove_file(&held)?;
+    assert!(running.wait(PATIENCE)?.success(), "{}", site.logs());
+    assert_eq!(id("data.master.0")?, first);
+    assert_ne!(id("data.master")?, first);
+    site.finds("slave.ini verify", 0, &["data.master: OK"])?;
+    Ok(())
+}
+
+#[test]
 fn expire_deletes_what_need_not_be_kept_and_shows_it_before() -> TestResult {
     let mut site = Site::with(false, "keep_backups = 3")?;
     site.set_up()?;
