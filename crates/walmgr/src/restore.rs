@@ -77,7 +77,7 @@ pub(crate) fn run(
     failpoint::step("restore.stopped");
     let old = match source.has_arrived() {
         true => None,
-        false => put_in_place(config, &source, point, options)?,
+        false => put_in_place(config, &source, point)?,
     };
     failpoint::step("restore.exchanged");
     for signal in [Signal::Stop, Signal::Pause, Signal::Progress] {
@@ -100,13 +100,12 @@ fn put_in_place(
     config: &SlaveConfig,
     source: &Source,
     point: &PointInTime,
-    options: &Options,
 ) -> Result<Option<PathBuf>, Error> {
     // Copying takes its time, and leaves what is in place alone.
     let ready = source.make_ready(config)?;
     failpoint::step("restore.ready");
     prepare::tablespaces(&ready, &config.data)?;
-    prepare::directories(&ready, config.wal_dir.as_deref(), options.force)?;
+    prepare::directories(&ready, config.wal_dir.as_deref())?;
     prepare::clean(&ready)?;
     settings::write(&ready, config, point)?;
     prepare::config_files(&ready, config)?;
@@ -141,6 +140,12 @@ fn check(config: &SlaveConfig, source: &Source, options: &Options) -> Result<(),
                 )));
             }
         }
+    }
+    if let Some(wal) = &config.wal_dir
+        && !source.has_arrived()
+        && !options.force
+    {
+        prepare::refuse_used(wal)?;
     }
     let data = DataDir::new(&config.data, config.bin.as_deref());
     let Some(pid) = data.postmaster()? else {

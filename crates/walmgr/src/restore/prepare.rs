@@ -67,13 +67,13 @@ fn forget_map(ready: &Path) -> Result<(), Error> {
 }
 
 /// What the server insists on.
-pub(super) fn directories(ready: &Path, wal: Option<&Path>, force: bool) -> Result<(), Error> {
+pub(super) fn directories(ready: &Path, wal: Option<&Path>) -> Result<(), Error> {
     for name in DIRECTORIES {
         let dir = ready.join(name);
         if name == "pg_wal"
             && let Some(wal) = wal
         {
-            link_wal(&dir, wal, force)?;
+            link_wal(&dir, wal)?;
             continue;
         }
         files::create_private_dir(&dir).map_err(|error| Error::io("create", &dir, error))?;
@@ -81,18 +81,24 @@ pub(super) fn directories(ready: &Path, wal: Option<&Path>, force: bool) -> Resu
     files::restrict(ready).map_err(|error| Error::io("protect", ready, error))
 }
 
+/// Refuses a directory for WAL that may be another server's.
+pub(super) fn refuse_used(wal: &Path) -> Result<(), Error> {
+    match fs::read_dir(wal).map(|mut entries| entries.next().is_some()) {
+        Ok(true) => Err(Error::Refused(format!(
+            "slave_pg_xlog ({}) is not empty: empty it if it is not another server's, or use --force",
+            wal.display()
+        ))),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("list", wal, error)),
+        _ => Ok(()),
+    }
+}
+
 /// WAL elsewhere, as `slave_pg_xlog` says.
-fn link_wal(link: &Path, wal: &Path, force: bool) -> Result<(), Error> {
+fn link_wal(link: &Path, wal: &Path) -> Result<(), Error> {
     files::create_private_dir(wal).map_err(|error| Error::io("create", wal, error))?;
     let entries = fs::read_dir(wal)
         .and_then(Iterator::collect::<std::io::Result<Vec<_>>>)
         .map_err(|error| Error::io("list", wal, error))?;
-    if !entries.is_empty() && !force {
-        return Err(Error::Refused(format!(
-            "slave_pg_xlog ({}) is not empty: empty it if it is not another server's, or use --force",
-            wal.display()
-        )));
-    }
     for entry in entries {
         let path = entry.path();
         let removed = match path.is_dir() {

@@ -101,6 +101,26 @@ fn boot_while_paused_loses_nothing_and_boot_that_dies_goes_on() -> TestResult {
 }
 
 #[test]
+fn wal_of_somebody_else_is_refused_before_the_standby_is_stopped() -> TestResult {
+    let mut site = Site::new()?;
+    let wal = site.path("wal");
+    site.write_slave(&format!("slave_pg_xlog = {}", wal.display()))?;
+    site.set_up()?;
+    site.on_master("backup")?;
+    site.on_slave("restore")?;
+    drop(site.standby()?);
+    assert!(fs::read_dir(&wal)?.count() > 0);
+    site.on_master("backup")?;
+    site.refused("slave.ini restore", "is not empty: empty it")?;
+    let mut standby = site.standby()?;
+    standby.batch_execute("select 1")?;
+    drop(standby);
+    site.on_slave("restore --force")?;
+    drop(site.standby()?);
+    Ok(())
+}
+
+#[test]
 fn a_set_without_its_wal_or_of_another_version_is_not_restored() -> TestResult {
     let mut site = Site::new()?;
     site.set_up()?;
