@@ -4,12 +4,12 @@ use skytools::failpoint;
 use tracing::{info, warn};
 
 use super::{Work, pause};
-use crate::Error;
 use crate::archive::{Identity, Listing};
 use crate::config::SlaveConfig;
-use crate::control::Signal;
+use crate::control::{self, Signal};
 use crate::names::{Segment, WalName};
 use crate::server::{Control, DataDir, ServerState, run as run_program};
+use crate::{Error, page};
 
 pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     let config = work.slave("boot")?;
@@ -45,6 +45,12 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     pause::resume(config);
     Signal::Stop.raise(&config.completed_wals)?;
     failpoint::step("boot.stop");
+    // The server ends recovery after a request that finds nothing: not after one that has not seen the signal.
+    control::wait_for_requests(
+        &config.completed_wals,
+        config.boot_timeout,
+        &work.context.stop,
+    )?;
     promote(config, &data, work)?;
     let (old, new) = (before.timeline, newest_history(&data));
     info!(
@@ -137,16 +143,14 @@ fn gap(config: &SlaveConfig, control: &Control) -> Result<Option<String>, Error>
     let Some(last) = last.filter(|last| *last > restart) else {
         return Ok(None);
     };
+    let wal = DataDir::new(&config.data, None).wal();
+    // The server may have got it by streaming, and replayed it. It also keeps old files under names to come.
+    let has_streamed =
+        |segment: &Segment| page::valid_length(&wal.join(segment.to_string()), *segment).is_some();
     let missing = (restart.number(size)..last.number(size))
         .map(|number| Segment::numbered(timeline, number, size))
-        // The server may have got it by streaming, and replayed it.
         .find(|segment| {
-            !listing.has(*segment)
-                && !beyond.contains(segment)
-                && !DataDir::new(&config.data, None)
-                    .wal()
-                    .join(segment.to_string())
-                    .exists()
+            !listing.has(*segment) && !beyond.contains(segment) && !has_streamed(segment)
         });
     Ok(missing.map(|missing| {
         format!("{missing} is missing in the archive, although WAL up to {last} is there")

@@ -12,7 +12,7 @@ use super::xarchive::parse_name;
 use crate::Error;
 use crate::archive::{Archive, Identity, Listing, check_content};
 use crate::config::SlaveConfig;
-use crate::control::Signal;
+use crate::control::{self, Signal};
 use crate::digest;
 use crate::exit::ABSENT;
 use crate::names::{Segment, WalName};
@@ -50,7 +50,8 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<ExitCode, Error> {
         target: &args.target,
         is_standby: Path::new("standby.signal").exists(),
     };
-    Signal::Progress.lower(&config.completed_wals).ok();
+    control::begin_request(&config.completed_wals);
+    Signal::Progress.lower_lightly(&config.completed_wals);
     let is_there = request.serve(work)?;
     match is_there {
         true => {
@@ -119,6 +120,7 @@ impl Request<'_> {
             }
             let waits = !self.is_standby && self.config.restore_wait && !Signal::Stop.is_up(dir);
             if !waits {
+                failpoint::step("xrestore.absent");
                 return Ok(false);
             }
             if self.has_lost_its_server() || work.context.stop.sleep(POLL) {

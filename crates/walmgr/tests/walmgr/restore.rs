@@ -67,7 +67,7 @@ fn boot_while_paused_loses_nothing_and_boot_that_dies_goes_on() -> TestResult {
     db.batch_execute("insert into t select generate_series(101, 200)")?;
     let name = site.switch(&mut db)?;
     db.batch_execute("insert into t select generate_series(201, 300)")?;
-    site.switch(&mut db)?;
+    let last = site.switch(&mut db)?;
     assert_eq!(
         standby
             .query_one("select count(*) from t", &[])?
@@ -80,6 +80,12 @@ fn boot_while_paused_loses_nothing_and_boot_that_dies_goes_on() -> TestResult {
     fs::rename(site.archived(&name), &away)?;
     let missing = format!("{name} is missing in the archive, although WAL up to");
     site.refused("slave.ini boot", &missing)?;
+    // A file that the server keeps for later is none of it.
+    let kept = site.path("slave/pg_wal").join(&name);
+    fs::copy(site.archived(&last), &kept)?;
+    site.owner.give(&kept)?;
+    site.refused("slave.ini boot", &missing)?;
+    fs::remove_file(&kept)?;
     fs::rename(&away, site.archived(&name))?;
     let output = site
         .program("slave.ini boot")
@@ -96,6 +102,48 @@ fn boot_while_paused_loses_nothing_and_boot_that_dies_goes_on() -> TestResult {
     assert!(
         !new.query_one("select pg_is_in_recovery()", &[])?
             .get::<_, bool>(0)
+    );
+    Ok(())
+}
+
+#[test]
+fn boot_waits_for_a_request_that_began_before() -> TestResult {
+    let mut site = Site::new()?;
+    site.set_up()?;
+    site.write_master("use_xlog_functions = 1")?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t as select generate_series(1, 100) id")?;
+    site.on_master("backup")?;
+    // Without the directory no request is held.
+    let hold = site.path("hold");
+    let held = hold.join("xrestore");
+    site.program("slave.ini restore")
+        .env(
+            "FAILPOINTS",
+            format!("xrestore.absent=return(hold:{})", held.display()),
+        )
+        .succeed()?;
+    drop(site.standby()?);
+    db.batch_execute("insert into t select generate_series(101, 200)")?;
+    site.on_master("sync")?;
+    fs::create_dir(&hold)?;
+    site.owner.give(&hold)?;
+    wait_until("a request to find nothing", PATIENCE, || Ok(held.exists()))?;
+    let mut boot = site.program("slave.ini boot").spawn()?;
+    // It waits, or asks the server for the end of recovery at once.
+    wait_until("boot to go on", PATIENCE, || {
+        let log = fs::read_to_string(site.path("slave.log"))?;
+        Ok(log.contains("waiting for a request") || site.path("slave/promote").exists())
+    })?;
+    fs::rename(&hold, site.path("gone"))?;
+    assert!(boot.wait(PATIENCE)?.success(), "{}", site.logs());
+    let mut new = site.standby()?;
+    assert_eq!(
+        new.query_one("select count(*) from t", &[])?
+            .get::<_, i64>(0),
+        200,
+        "{}",
+        site.logs()
     );
     Ok(())
 }
