@@ -4,11 +4,13 @@
 //! bytes again are welcome, others are refused and kept aside.
 
 mod error;
+mod form;
 mod identity;
 mod listing;
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use skytools::failpoint;
@@ -16,10 +18,11 @@ use tracing::info;
 
 pub(crate) use error::ArchiveError;
 use error::{At, Conflict};
+pub(crate) use form::Form;
 pub(crate) use identity::Identity;
 pub(crate) use listing::Listing;
 
-use crate::digest::{Digest, Hasher};
+use crate::digest::{self, Digest};
 use crate::durable::{self, Scratch};
 use crate::names::WalName;
 use crate::page::{HEADER, Header};
@@ -44,7 +47,46 @@ pub(crate) struct Archive {
 pub(crate) struct Announced {
     pub(crate) name: WalName,
     pub(crate) size: u64,
-    pub(crate) digest: Digest,
+    /// `None` where what is read is the file itself, and has come no way on which it could be damaged.
+    pub(crate) digest: Option<Digest>,
+    /// How it comes, and is kept.
+    pub(crate) form: Form,
+}
+
+/// A file of the archive.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) path: PathBuf,
+    pub(crate) form: Form,
+}
+
+impl Stored {
+    /// Opens it, to read what the server wrote.
+    pub(crate) fn open(&self) -> io::Result<Box<dyn Read>> {
+        self.form.decode(File::open(&self.path)?)
+    }
+
+    /// Digest and size of what the server wrote.
+    fn digest(&self) -> Result<(Digest, u64), ArchiveError> {
+        self.open()
+            .and_then(|mut content| Digest::of(&mut content))
+            .at("read", &self.path)
+    }
+
+    /// System identifier and timeline on its first page, for a message.
+    fn system(&self) -> Option<(u64, u32)> {
+        let mut head = [0; HEADER];
+        self.open().ok()?.read_exact(&mut head).ok()?;
+        let header = Header::read(&head)?;
+        Some((header.system_identifier, header.timeline))
+    }
+}
+
+/// What came.
+struct Content {
+    digest: Digest,
+    /// Its first bytes.
+    head: Vec<u8>,
 }
 
 impl Archive {
@@ -58,8 +100,20 @@ impl Archive {
         &self.dir
     }
 
+    /// Where a file is that is not compressed.
     pub(crate) fn path(&self, name: WalName) -> PathBuf {
         self.dir.join(name.to_string())
+    }
+
+    /// A file, in whichever form it is there.
+    pub(crate) fn find(&self, name: WalName) -> Result<Option<Stored>, ArchiveError> {
+        for form in forms(name) {
+            let path = self.dir.join(form.file_name(name));
+            if path.try_exists().at("look for", &path)? {
+                return Ok(Some(Stored { path, form }));
+            }
+        }
+        Ok(None)
     }
 
     /// Directory of what is known about the files.
@@ -79,7 +133,7 @@ impl Archive {
         Ok(!is_there)
     }
 
-    /// Takes a file: when this returns, it is in the archive for good, or was already.
+    /// Takes a file: when this returns, it is in the archive for good, or was already. Answers with its digest.
     ///
     /// `has_sets`: whether base backups are there, which have a marker of their cluster beside them.
     ///
@@ -90,8 +144,8 @@ impl Archive {
         file: &Announced,
         from: &mut impl Read,
         has_sets: impl FnOnce() -> bool,
-    ) -> Result<(), ArchiveError> {
-        let Announced { name, size, digest } = *file;
+    ) -> Result<Digest, ArchiveError> {
+        let Announced { name, size, .. } = *file;
         if size > LARGEST {
             return Err(ArchiveError::wrong(
                 name,
@@ -108,14 +162,20 @@ impl Archive {
             return Err(ArchiveError::Busy(name));
         };
         failpoint::step("xreceive.created");
-        let head = self.fill(&mut scratch, file, from)?;
+        let Content { digest, head } = self.fill(&mut scratch, file, from)?;
         failpoint::step("xreceive.written");
         let header = check_content(name, size, &head)?;
         let identity = header.map(Identity::of);
         if let Some(identity) = identity {
             identity.check(&self.dir, has_sets)?;
         }
-        scratch.file.sync_all().at("write", &path)?;
+        let sum_path = self.sum_path(name);
+        let new_sum = notes.join(format!(".{name}.sum.new"));
+        // Waiting for the disk once.
+        durable::both(
+            || scratch.file.sync_all().at("write", &path),
+            || write_sum(&new_sum, digest, size).at("write", &new_sum),
+        )?;
         failpoint::step("xreceive.synced");
 
         // Digest and file go together; of two that come at once, one is the second.
@@ -130,21 +190,26 @@ impl Archive {
         if let Some(identity) = identity {
             identity.claim(&self.dir)?;
         }
-        let final_path = self.path(name);
-        match final_path.try_exists() {
-            Ok(false) => {}
-            Ok(true) => return self.compare(file, &scratch),
-            Err(error) => return Err(error).at("look for", &final_path),
+        if let Some(there) = self.find(name)? {
+            return self.compare(file, there, (digest, size), &scratch, &new_sum);
         }
-        let sum_path = self.sum_path(name);
-        let sum = format!("{digest} {size}\n");
-        durable::write(&sum_path, sum.as_bytes()).at("write", &sum_path)?;
+        let final_path = self.dir.join(file.form.file_name(name));
+        fs::rename(&new_sum, &sum_path).at("name", &sum_path)?;
         failpoint::step("xreceive.summed");
         durable::publish(scratch.path(), &final_path).at("name", &final_path)?;
         failpoint::step("xreceive.published");
-        durable::sync_dir(&self.dir).at("sync", &self.dir)?;
+        self.sync_dirs()?;
         failpoint::step("xreceive.done");
-        Ok(())
+        Ok(digest)
+    }
+
+    /// Makes the names of a file and of its digest last.
+    fn sync_dirs(&self) -> Result<(), ArchiveError> {
+        let notes = self.notes();
+        durable::both(
+            || durable::sync_dir(&self.dir).at("sync", &self.dir),
+            || durable::sync_dir(&notes).at("sync", &notes),
+        )
     }
 
     fn need_space(&self, size: u64) -> Result<(), ArchiveError> {
@@ -159,104 +224,121 @@ impl Archive {
         }
     }
 
-    /// Writes what comes in, and answers with its first bytes. More than was announced is never read.
+    /// Writes what comes in, as it comes, and looks at what it is.
     fn fill(
         &self,
         scratch: &mut Scratch,
         file: &Announced,
         from: &mut impl Read,
-    ) -> Result<Vec<u8>, ArchiveError> {
-        let mut hasher = Hasher::default();
+    ) -> Result<Content, ArchiveError> {
+        let Announced {
+            name, size, form, ..
+        } = *file;
+        let path = scratch.path().to_owned();
+        let unread = |source: io::Error| match source.kind() {
+            // It is written while it is read.
+            ErrorKind::StorageFull => ArchiveError::DiskFull {
+                dir: self.dir.clone(),
+                needed: size,
+                free: 0,
+            },
+            _ => ArchiveError::Input { name, source },
+        };
         let mut head = Vec::new();
-        let mut block = vec![0; 256 * 1024];
-        let mut left = file.size;
-        while left > 0 {
-            let most = usize::try_from(left).map_or(block.len(), |left| left.min(block.len()));
-            let read = match from.read(&mut block[..most]) {
-                Ok(0) => {
-                    let got = file.size - left;
-                    return Err(ArchiveError::Short {
-                        name: file.name,
-                        got,
-                        size: file.size,
-                    });
-                }
-                Ok(read) => read,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(source) => {
-                    return Err(ArchiveError::Input {
-                        name: file.name,
-                        source,
-                    });
-                }
-            };
-            let bytes = &block[..read];
-            hasher.update(bytes);
+        let kept = Kept {
+            from,
+            to: &mut scratch.file,
+        };
+        // One more than announced shows that it is not what was announced.
+        let mut content = form.decode(kept).at("read", &path)?.take(size + 1);
+        let (digest, got) = digest::pump(&mut content, unread, |bytes| {
             if head.len() < HEADER {
                 head.extend(bytes.iter().take(HEADER - head.len()));
             }
-            match scratch.file.write_all(bytes) {
-                Err(error) if error.kind() == ErrorKind::StorageFull => {
-                    return Err(ArchiveError::DiskFull {
-                        dir: self.dir.clone(),
-                        needed: file.size,
-                        free: 0,
-                    });
-                }
-                written => written.at("write", scratch.path())?,
-            }
-            left -= read as u64;
             failpoint::step("xreceive.block");
+            Ok(())
+        })?;
+        if got < size {
+            return Err(ArchiveError::Short { name, got, size });
         }
-        let digest = hasher.finish();
-        match digest == file.digest {
-            true => Ok(head),
-            false => Err(ArchiveError::wrong(
-                file.name,
-                format!(
-                    "it was damaged on the way: SHA-256 {digest}, and not {}",
-                    file.digest
-                ),
+        if got > size {
+            return Err(ArchiveError::wrong(
+                name,
+                format!("more than its {size} bytes came"),
+            ));
+        }
+        match file.digest {
+            Some(announced) if announced != digest => Err(ArchiveError::wrong(
+                name,
+                format!("it was damaged on the way: SHA-256 {digest}, and not {announced}"),
             )),
+            _ => Ok(Content { digest, head }),
         }
     }
 
     /// What becomes of a file whose name is taken.
-    fn compare(&self, file: &Announced, scratch: &Scratch) -> Result<(), ArchiveError> {
-        let path = self.path(file.name);
-        let there = Digest::of_file(&path).at("read", &path)?;
-        if there == (file.digest, file.size) {
-            // It may have been put there by a process that died before it synced.
-            File::open(&path)
+    fn compare(
+        &self,
+        file: &Announced,
+        stored: Stored,
+        new: (Digest, u64),
+        scratch: &Scratch,
+        new_sum: &Path,
+    ) -> Result<Digest, ArchiveError> {
+        let name = file.name;
+        let sum = self.sum(name)?;
+        let there = stored.digest();
+        if there.as_ref().is_ok_and(|there| *there == new) {
+            // It may have been put there by a process that died before it synced, or without a digest.
+            match sum {
+                Some(_) => durable::remove(new_sum).map(|_| ()),
+                None => fs::rename(new_sum, self.sum_path(name)),
+            }
+            .at("name", new_sum)?;
+            File::open(&stored.path)
                 .and_then(|file| file.sync_all())
-                .at("sync", &path)?;
-            durable::sync_dir(&self.dir).at("sync", &self.dir)?;
-            info!(name = %file.name, "already archived");
-            return Ok(());
+                .at("sync", &stored.path)?;
+            self.sync_dirs()?;
+            info!(%name, "already archived");
+            return Ok(new.0);
         }
-        let new_system = head_of(scratch.path());
-        let aside = self.put_aside(file, scratch).at("keep aside", &path)?;
-        let is_as_it_came = match self.sum(file.name)? {
-            Some(sum) => sum == there,
-            None => true,
+        durable::remove(new_sum).at("remove", new_sum)?;
+        // One that is compressed and damaged cannot even be read.
+        let there = match there {
+            Ok(there) => there,
+            Err(error) if sum.is_none() => return Err(error),
+            Err(_) => Digest::of_file(&stored.path).at("read", &stored.path)?,
         };
+        let newcomer = Stored {
+            path: scratch.path().to_owned(),
+            form: file.form,
+        };
+        let new_system = newcomer.system();
+        let aside = self
+            .put_aside(file, new.0, scratch)
+            .at("keep aside", &stored.path)?;
         Err(ArchiveError::Conflict(Box::new(Conflict {
-            there_system: head_of(&path),
-            path,
+            there_system: stored.system(),
+            path: stored.path,
             there,
-            new: (file.digest, file.size),
+            new,
             new_system,
             aside,
-            is_damaged: !is_as_it_came,
+            is_damaged: sum.is_some_and(|sum| sum != there),
         })))
     }
 
     /// Keeps a file that is refused, for a person to look at; `None` if there are enough of them.
-    fn put_aside(&self, file: &Announced, scratch: &Scratch) -> io::Result<Option<PathBuf>> {
+    fn put_aside(
+        &self,
+        file: &Announced,
+        digest: Digest,
+        scratch: &Scratch,
+    ) -> io::Result<Option<PathBuf>> {
         let dir = self.notes().join("conflict");
         crate::files::create_private_dir(&dir)?;
-        let short: String = file.digest.to_string().chars().take(8).collect();
-        let path = dir.join(format!("{}.{short}", file.name));
+        let short: String = digest.to_string().chars().take(8).collect();
+        let path = dir.join(format!("{}.{short}{}", file.name, file.form.suffix()));
         if path.exists() {
             return Ok(Some(path));
         }
@@ -294,12 +376,47 @@ impl Archive {
 
     /// Removes a file and then its digest. None is fine; true if there was one.
     pub(crate) fn remove(&self, name: WalName) -> Result<bool, ArchiveError> {
-        let path = self.path(name);
-        let was_there = durable::remove(&path).at("remove", &path)?;
+        let mut was_there = false;
+        for form in forms(name) {
+            let path = self.dir.join(form.file_name(name));
+            was_there |= durable::remove(&path).at("remove", &path)?;
+        }
         let sum = self.sum_path(name);
         durable::remove(&sum).at("remove", &sum)?;
         Ok(was_there)
     }
+}
+
+/// The forms that a file may have, the likeliest first.
+fn forms(name: WalName) -> impl Iterator<Item = Form> {
+    let is_possible = move |form: &Form| form.for_name(name) == *form;
+    Form::ALL.into_iter().filter(is_possible)
+}
+
+/// A reader of which all is written, too.
+struct Kept<'a, R> {
+    from: &'a mut R,
+    to: &'a mut File,
+}
+
+impl<R: Read> Read for Kept<'_, R> {
+    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(block)?;
+        self.to.write_all(&block[..read])?;
+        Ok(read)
+    }
+}
+
+/// Writes a digest under a name that it does not keep.
+fn write_sum(path: &Path, digest: Digest, size: u64) -> io::Result<()> {
+    let mut file = File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(format!("{digest} {size}\n").as_bytes())?;
+    file.sync_all()
 }
 
 /// What the first bytes of a file have to say for its name; the header of a segment.
@@ -340,12 +457,4 @@ pub(crate) fn check_content(
         info!(%name, magic = header.magic, "WAL of an unknown version of PostgreSQL");
     }
     Ok(Some(header))
-}
-
-/// System identifier and timeline on the first page of a file, for a message.
-fn head_of(path: &Path) -> Option<(u64, u32)> {
-    let mut head = [0; HEADER];
-    File::open(path).ok()?.read_exact(&mut head).ok()?;
-    let header = Header::read(&head)?;
-    Some((header.system_identifier, header.timeline))
 }

@@ -20,6 +20,7 @@ mod xpartial;
 mod xpurge;
 mod xreceive;
 mod xrestore;
+mod xserve;
 
 use std::process::ExitCode;
 
@@ -73,6 +74,9 @@ pub(crate) enum Command {
     /// Take one file into the archive
     #[command(hide = true)]
     Xreceive(xreceive::Args),
+    /// Take what comes on stdin: many files, one after the other
+    #[command(hide = true)]
+    Xserve,
     /// Take the backup lock
     #[command(hide = true)]
     Xlock(xlock::Args),
@@ -202,6 +206,7 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
         Command::Xrestore(args) => return xrestore::run(work, args),
         Command::Xcleanup(args) => xpurge::cleanup(work, args),
         Command::Xreceive(args) => xreceive::run(work, args),
+        Command::Xserve => xserve::run(work),
         Command::Xlock(args) => return xlock::run(work, args),
         Command::Xrelease => xlock::release(work),
         Command::Xrotate => xpurge::rotate(work),

@@ -49,6 +49,18 @@ pub(crate) enum RestoreMode {
     Copy,
 }
 
+/// How archived WAL is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WalCompression {
+    #[default]
+    None,
+    /// Fast.
+    Lz4,
+    /// Small.
+    Zstd,
+}
+
 /// A key with one way to do it, so far.
 macro_rules! only {
     ($(#[$doc:meta])* $name:ident, $variant:ident) => {
@@ -66,11 +78,6 @@ only!(
     /// How WAL gets to the slave.
     Transport,
     Ssh
-);
-only!(
-    /// How archived WAL is compressed.
-    WalCompression,
-    None
 );
 only!(
     /// How files of a base backup are copied.
@@ -121,8 +128,8 @@ pub struct Config {
     archive_timeout: String,
     #[serde(default, rename = "transport")]
     _transport: Transport,
-    #[serde(default, rename = "wal_compression")]
-    _wal_compression: WalCompression,
+    #[serde(default)]
+    wal_compression: WalCompression,
     #[serde(default, rename = "backup_method")]
     _backup_method: BackupMethod,
     #[serde(default = "ssh")]
@@ -133,6 +140,18 @@ pub struct Config {
     ssh_connect_timeout: Duration,
     #[serde(default = "fifteen_seconds", with = "config::seconds")]
     ssh_keepalive: Duration,
+    /// Whether sessions of ssh share a connection.
+    #[serde(default)]
+    ssh_multiplex: bool,
+    /// Seconds that it stays open when nobody uses it.
+    #[serde(default = "a_minute", with = "config::seconds")]
+    ssh_persist: Duration,
+    /// More than one: files that wait are sent along with the one that the server asks for.
+    #[serde(default = "one")]
+    archive_jobs: usize,
+    /// Where it is noted which of them have arrived.
+    #[serde(default)]
+    archive_spool: String,
     #[serde(default = "yes")]
     backup_fast_checkpoint: bool,
     /// How long a backup waits for its WAL on the slave, in seconds.
@@ -197,6 +216,10 @@ pub struct Config {
 
 fn yes() -> bool {
     true
+}
+
+fn one() -> usize {
+    1
 }
 
 fn ssh() -> String {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::mpsc;
+use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
@@ -13,6 +15,9 @@ pub(crate) struct Digest([u8; 32]);
 
 /// Bytes read at once: large enough for few calls, small enough for the cache.
 const BLOCK: usize = 256 * 1024;
+
+/// Blocks that have been read and are not digested yet, at most.
+const AHEAD: usize = 8;
 
 /// Puts bytes together to a digest.
 #[derive(Default)]
@@ -42,20 +47,76 @@ impl Digest {
 
 /// Copies all that a reader gives; digest and size of it.
 pub(crate) fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<(Digest, u64)> {
-    let mut hasher = Hasher::default();
+    pump(from, |error| error, |bytes| to.write_all(bytes))
+}
+
+/// Hands all that a reader gives on, block by block; digest and size of it.
+///
+/// What is more than a block is digested by a thread of its own meanwhile: it takes longer than to copy.
+///
+/// # Errors
+/// A block cannot be read, as `unread` puts it, or is not taken.
+pub(crate) fn pump<E>(
+    from: &mut impl Read,
+    unread: impl Fn(io::Error) -> E,
+    mut take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(Digest, u64), E> {
     let mut block = vec![0; BLOCK];
-    let mut size = 0;
-    loop {
-        let read = match from.read(&mut block) {
-            Ok(0) => return Ok((hasher.finish(), size)),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        hasher.update(&block[..read]);
-        to.write_all(&block[..read])?;
-        size += read as u64;
+    let mut length = fill(from, &mut block).map_err(&unread)?;
+    if length < BLOCK {
+        take(&block[..length])?;
+        let mut hasher = Hasher::default();
+        hasher.update(&block[..length]);
+        return Ok((hasher.finish(), length as u64));
     }
+    thread::scope(|scope| {
+        let (full, taken) = mpsc::sync_channel::<(Vec<u8>, usize)>(AHEAD);
+        let (empty, free) = mpsc::channel();
+        let hashing = scope.spawn(move || {
+            let mut hasher = Hasher::default();
+            for (block, length) in taken {
+                hasher.update(&block[..length]);
+                // Nobody needs it when all has been read.
+                let _ = empty.send(block);
+            }
+            hasher.finish()
+        });
+        let mut size = 0;
+        while length > 0 {
+            take(&block[..length])?;
+            size += length as u64;
+            full.send((block, length)).expect("it reads to the end");
+            block = free.try_recv().unwrap_or_else(|_| vec![0; BLOCK]);
+            length = fill(from, &mut block).map_err(&unread)?;
+        }
+        drop(full);
+        Ok((hashing.join().expect("hashing does not panic"), size))
+    })
+}
+
+/// Copies all that a reader gives, in large blocks.
+pub(crate) fn transfer(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut block = vec![0; BLOCK];
+    loop {
+        match fill(from, &mut block)? {
+            0 => return Ok(()),
+            length => to.write_all(&block[..length])?,
+        }
+    }
+}
+
+/// Reads until the block is full, or there is no more; bytes that were read.
+fn fill(from: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < block.len() {
+        match from.read(&mut block[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
 }
 
 impl fmt::Display for Digest {
@@ -92,7 +153,9 @@ impl FromStr for Digest {
 
 #[cfg(test)]
 mod tests {
-    use super::Digest;
+    use proptest::prelude::*;
+
+    use super::{BLOCK, Digest, Hasher, copy};
 
     #[test]
     fn a_digest_is_that_of_everybody_else_and_is_read_back() {
@@ -102,6 +165,22 @@ mod tests {
         assert_eq!(text.parse(), Ok(digest));
         for wrong in ["", &text[1..], &format!("{text}0"), &text.replace('b', "x")] {
             assert!(wrong.parse::<Digest>().is_err(), "{wrong}");
+        }
+    }
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn all_sizes_are_copied_and_digested(
+            size in prop_oneof![0..3usize, BLOCK - 2..BLOCK + 2, 0..12 * BLOCK], byte in any::<u8>(),
+        ) {
+            let bytes: Vec<u8> = (0..size).map(|at| at.to_le_bytes()[at % 3] ^ byte).collect();
+            let mut copied = Vec::new();
+            let (digest, length) = copy(&mut bytes.as_slice(), &mut copied).expect("memory");
+            let mut hasher = Hasher::default();
+            hasher.update(&bytes);
+            prop_assert_eq!(digest, hasher.finish());
+            prop_assert_eq!(length, size as u64);
+            prop_assert!(copied == bytes);
         }
     }
 }

@@ -13,6 +13,18 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// Does two things at once, both of which wait for the disk; the first error, if there is one.
+pub(crate) fn both<E: Send>(
+    first: impl FnOnce() -> Result<(), E>,
+    second: impl FnOnce() -> Result<(), E> + Send,
+) -> Result<(), E> {
+    std::thread::scope(|scope| {
+        let second = scope.spawn(second);
+        let first = first();
+        first.and(second.join().expect("neither panics"))
+    })
+}
+
 /// Makes everything on the filesystem of a directory last.
 pub(crate) fn sync_filesystem(dir: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(dir)?)?)

@@ -3,6 +3,7 @@
 //! * [`Args`], [`Config`], [`Error`]: what the user says, and what goes wrong; `exit`: what the server is told
 //! * `names`, `page`: segments, their names and their first pages
 //! * `place`, `slave`: where the slave is, running commands there, sending files
+//! * `channel`, `spool`: many files over one connection, and which of them have arrived
 //! * `archive`: finished WAL; `partial`, `sync`: unfinished, on the slave, and on its way there
 //! * `sets`: base backups, their rotation and manifests, and which WAL they need
 //! * `control`, `lock`: files that say something by being there
@@ -15,6 +16,7 @@
 mod archive;
 mod args;
 mod backup;
+mod channel;
 mod commands;
 mod config;
 mod control;
@@ -34,6 +36,7 @@ mod restore;
 mod server;
 mod sets;
 mod slave;
+mod spool;
 mod sync;
 
 pub use args::Args;

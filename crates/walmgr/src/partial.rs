@@ -85,7 +85,7 @@ pub(crate) fn receive(
             "{segment}: {read} of {bytes} bytes came"
         )));
     }
-    if archive.path(WalName::Segment(segment)).exists() {
+    if archive.find(WalName::Segment(segment))?.is_some() {
         return Ok(Taken::Complete);
     }
     let identity = identity(config, &archive, segment, offset, &data)?;

@@ -1,5 +1,7 @@
 //! The slave as the master sees it: commands that are run there, by ssh or right here.
 
+mod batch;
+mod multiplex;
 mod push;
 
 use std::ffi::OsString;
@@ -10,9 +12,11 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use skytools::shell;
 use tracing::debug;
 
+pub(crate) use batch::{Source, push_all};
 pub(crate) use push::push;
 
 use crate::Error;
+use crate::archive::Form;
 use crate::config::MasterConfig;
 use crate::place::Place;
 use crate::report::Finding;
@@ -26,6 +30,8 @@ pub(crate) struct Slave {
     ssh: Vec<String>,
     program: String,
     config: String,
+    /// How segments are sent, and kept there.
+    pub(crate) form: Form,
 }
 
 impl Slave {
@@ -51,11 +57,17 @@ impl Slave {
         if config.compress {
             ssh.push("-C".to_owned());
         }
+        if let Some(persist) = config.ssh_multiplex
+            && config.slave_host.is_some()
+        {
+            ssh.extend(multiplex::options(persist)?);
+        }
         Ok(Slave {
             host: config.slave_host.clone(),
             ssh,
             program: config.remote_walmgr.clone().unwrap_or(own),
             config: config.slave_config.clone(),
+            form: config.wal_form,
         })
     }
 
@@ -66,6 +78,11 @@ impl Slave {
     /// Path of the slave's configuration, there.
     pub(crate) fn config(&self) -> &str {
         &self.config
+    }
+
+    /// Where it is: host, program's configuration.
+    pub(crate) fn address(&self) -> String {
+        format!("{} {}", self.name(), self.config)
     }
 
     /// For messages.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::ArchiveError;
 use super::error::At;
+use super::{ArchiveError, Form};
 use crate::names::{Segment, SegmentSize, WalName};
 
 /// The files of an archive, as it was when it was looked at. Names of anything else do not count.
@@ -19,11 +19,7 @@ impl Listing {
         let mut names = BTreeSet::new();
         for entry in fs::read_dir(dir).at("list", dir)? {
             let entry = entry.at("list", dir)?;
-            if let Some(name) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok())
-            {
+            if let Some((name, _)) = Form::parse(&entry.file_name()) {
                 names.insert(name);
             }
         }

@@ -3,17 +3,23 @@ use std::time::{Duration, Instant};
 
 use skytools::app::chain;
 use skytools::failpoint;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{Work, periodic};
 use crate::archive::check_content;
+use crate::config::MasterConfig;
 use crate::names::{NotAName, WalName};
 use crate::page::HEADER;
-use crate::slave::{Slave, push};
-use crate::{Error, durable};
+use crate::server::DataDir;
+use crate::slave::{Slave, Source, push, push_all};
+use crate::spool::Spool;
+use crate::{Error, durable, ready};
 
 /// How long `periodic_command` may hold archiving up.
 const PERIODIC_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Files that are sent along with one, at most.
+const AHEAD: usize = 32;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -37,7 +43,7 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<(), Error> {
         let text = format!("would archive {} on {}\n", args.name, slave.name());
         return Ok(skytools::app::output(text)?);
     }
-    push(&slave, args.name, &args.source)?;
+    archive(config, &slave, args)?;
     // The file is safe now: whatever goes wrong from here on is no reason to send it again.
     let last = config.data.join(".walshipping.last");
     let new = config.data.join(".walshipping.last.new");
@@ -53,6 +59,48 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<(), Error> {
     work.context
         .stats
         .put("duration", begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Puts the file into the slave's archive, if it is not there.
+fn archive(config: &MasterConfig, slave: &Slave, args: &Args) -> Result<(), Error> {
+    let spool = match &config.spool {
+        // On this host there is no connection to share.
+        Some(dir) if !slave.is_here() => Spool::open(dir, slave.address())
+            .inspect_err(|error| warn!(%error, path = %dir.display(), "cannot use archive_spool"))
+            .ok(),
+        _ => None,
+    };
+    let Some(spool) = spool else {
+        return push(slave, args.name, &args.source);
+    };
+    if spool.take(args.name, &args.source) {
+        debug!(name = %args.name, "archived ahead");
+        return Ok(());
+    }
+    let wal = DataDir::new(&config.data, None).wal();
+    spool.clean(|name| ready::waits(&wal, name));
+    let others = ready::behind(&wal, args.name).unwrap_or_else(|error| {
+        warn!("{}", chain(&error));
+        Vec::new()
+    });
+    let others = others
+        .into_iter()
+        .take(AHEAD)
+        .filter(|name| !spool.has(*name))
+        .map(|name| Source {
+            name,
+            path: wal.join(name.to_string()),
+        })
+        .collect();
+    let first = Source {
+        name: args.name,
+        path: args.source.clone(),
+    };
+    push_all(slave, first, others, |name, stamp, digest| {
+        spool.put(name, stamp, digest);
+    })?;
+    failpoint::step("xarchive.sent");
     Ok(())
 }
 

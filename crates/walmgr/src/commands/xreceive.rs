@@ -3,7 +3,7 @@ use std::io;
 use super::Work;
 use super::xarchive::parse_name;
 use crate::Error;
-use crate::archive::{Announced, Archive};
+use crate::archive::{Announced, Archive, Form};
 use crate::digest::{Digest, NotADigest};
 use crate::names::WalName;
 use crate::sets::Sets;
@@ -17,6 +17,9 @@ pub(crate) struct Args {
     /// Their SHA-256
     #[arg(value_parser = parse_digest)]
     digest: Digest,
+    /// How they come, and are kept
+    #[arg(long, value_enum, default_value_t)]
+    form: Form,
 }
 
 fn parse_digest(text: &str) -> Result<Digest, NotADigest> {
@@ -25,11 +28,21 @@ fn parse_digest(text: &str) -> Result<Digest, NotADigest> {
 
 pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<(), Error> {
     let config = work.slave("xreceive")?;
-    let Args { name, size, digest } = *args;
+    let Args {
+        name,
+        size,
+        digest,
+        form,
+    } = *args;
     if work.options.not_really {
         return Ok(skytools::app::output(format!("would receive {name}\n"))?);
     }
-    let announced = Announced { name, size, digest };
+    let announced = Announced {
+        name,
+        size,
+        digest: Some(digest),
+        form,
+    };
     let sets = Sets::new(config);
     Archive::new(&config.completed_wals)
         .receive(&announced, &mut io::stdin().lock(), || sets.has_marked())?;

@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tracing::debug;
 use super::Work;
 use super::xarchive::parse_name;
 use crate::Error;
-use crate::archive::{Archive, Identity, Listing, check_content};
+use crate::archive::{Archive, Form, Identity, Listing, Stored, check_content};
 use crate::config::SlaveConfig;
 use crate::control::{self, Signal};
 use crate::digest;
@@ -92,18 +92,17 @@ impl Request<'_> {
                 }
                 continue;
             }
-            let path = self.archive.path(self.name);
-            if path.exists() {
-                self.deliver(&path, true)?;
+            if let Some(stored) = self.archive.find(self.name)? {
+                self.deliver(&stored, true)?;
                 return Ok(true);
             }
             let WalName::Segment(segment) = self.name else {
                 return Ok(false);
             };
             if Signal::Stop.is_up(dir)
-                && let Some(path) = self.unfinished(segment)
+                && let Some(stored) = self.unfinished(segment)
             {
-                self.deliver(&path, false)?;
+                self.deliver(&stored, false)?;
                 return Ok(true);
             }
             if !self.is_standby && Listing::read(dir)?.is_gap(segment) {
@@ -130,7 +129,7 @@ impl Request<'_> {
     }
 
     /// The unfinished segment that has most valid WAL.
-    fn unfinished(&self, segment: Segment) -> Option<PathBuf> {
+    fn unfinished(&self, segment: Segment) -> Option<Stored> {
         let candidates = [
             self.config.partial_wals.join(segment.to_string()),
             self.archive.path(WalName::Partial(segment)),
@@ -139,11 +138,14 @@ impl Request<'_> {
             .into_iter()
             .filter_map(|path| Some((crate::page::valid_length(&path, segment)?, path)))
             .max_by_key(|(length, _)| *length)
-            .map(|(_, path)| path)
+            .map(|(_, path)| Stored {
+                path,
+                form: Form::Plain,
+            })
     }
 
     /// Copies a file to where it is wanted, whole and verified, or leaves nothing there.
-    fn deliver(&self, from: &Path, is_finished: bool) -> Result<(), Error> {
+    fn deliver(&self, from: &Stored, is_finished: bool) -> Result<(), Error> {
         let delivered = self.copy(from, is_finished);
         if delivered.is_err() {
             // What is left is not the file.
@@ -153,16 +155,23 @@ impl Request<'_> {
         delivered
     }
 
-    fn copy(&self, from: &Path, is_finished: bool) -> Result<(), Error> {
-        let unread = |error| Error::io("read", from, error);
-        let mut source = File::open(from).map_err(unread)?;
+    fn copy(&self, stored: &Stored, is_finished: bool) -> Result<(), Error> {
+        let from = &stored.path;
+        let uncopied = |error| Error::io("copy", from, error);
+        let mut source = stored
+            .open()
+            .map_err(|error| Error::io("read", from, error))?;
+        let mut target =
+            File::create(self.target).map_err(|error| Error::io("write", self.target, error))?;
         let mut head = Vec::new();
-        (&mut source)
-            .take(HEADER as u64)
-            .read_to_end(&mut head)
-            .map_err(unread)?;
-        let size = source.metadata().map_err(unread)?.len();
-        let header = check_content(self.name, size, &head)?;
+        let copied = digest::pump(&mut source, uncopied, |bytes| {
+            if head.len() < HEADER {
+                head.extend(bytes.iter().take(HEADER - head.len()));
+            }
+            let written = target.write_all(bytes);
+            written.map_err(|error| Error::io("write", self.target, error))
+        })?;
+        let header = check_content(self.name, copied.1, &head)?;
         let identity = Identity::read(self.archive.dir())?;
         if let (Some(header), Some(identity)) = (header, identity)
             && header.system_identifier != identity.system_identifier
@@ -174,10 +183,6 @@ impl Request<'_> {
                 identity.system_identifier
             )));
         }
-        let mut target =
-            File::create(self.target).map_err(|error| Error::io("write", self.target, error))?;
-        let copied = digest::copy(&mut head.as_slice().chain(source), &mut target)
-            .map_err(|error| Error::io("copy", from, error))?;
         let sum = match is_finished {
             true => self.archive.sum(self.name)?,
             false => None,

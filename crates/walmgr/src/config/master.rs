@@ -4,8 +4,11 @@ use std::time::Duration;
 use skytools::conninfo::ConnInfo;
 use skytools::shell;
 
-use super::{Config, ConfigMethod, need, need_path, optional, optional_path, place};
+use super::{
+    Config, ConfigMethod, WalCompression, need, need_path, optional, optional_path, place,
+};
 use crate::Error;
+use crate::archive::Form;
 use crate::place::{Place, checked_host};
 
 /// What the master is told.
@@ -25,9 +28,15 @@ pub(crate) struct MasterConfig {
     pub(crate) config_backup: Option<Place>,
     pub(crate) use_wal_functions: bool,
     pub(crate) compress: bool,
+    /// How segments are sent, and kept on the slave.
+    pub(crate) wal_form: Form,
     pub(crate) ssh_command: Vec<String>,
     pub(crate) ssh_connect_timeout: Duration,
     pub(crate) ssh_keepalive: Duration,
+    /// How long a shared connection stays open; `None`: each session has its own.
+    pub(crate) ssh_multiplex: Option<Duration>,
+    /// Where acknowledgements of files are that were sent ahead; `None`: none are.
+    pub(crate) spool: Option<PathBuf>,
     pub(crate) remote_walmgr: Option<String>,
     pub(crate) periodic_command: Option<String>,
     pub(crate) command_interval: Duration,
@@ -85,6 +94,11 @@ impl MasterConfig {
             config_backup,
             use_wal_functions: config.use_xlog_functions,
             compress: config.compression > 0,
+            wal_form: match config.wal_compression {
+                WalCompression::None => Form::Plain,
+                WalCompression::Lz4 => Form::Lz4,
+                WalCompression::Zstd => Form::Zstd,
+            },
             ssh_command: ssh_command.ok_or_else(|| {
                 Error::Refused(format!(
                     "ssh_command: '{}' is no command line",
@@ -93,6 +107,8 @@ impl MasterConfig {
             })?,
             ssh_connect_timeout: config.ssh_connect_timeout,
             ssh_keepalive: config.ssh_keepalive,
+            ssh_multiplex: config.ssh_multiplex.then_some(config.ssh_persist),
+            spool: spool(config)?,
             remote_walmgr: optional(&config.remote_walmgr).map(str::to_owned),
             periodic_command: optional(&config.periodic_command).map(str::to_owned),
             command_interval: config.command_interval,
@@ -118,6 +134,17 @@ impl MasterConfig {
             None => Err(skytools::config::ConfigError::Missing("master_db".to_owned()).into()),
         }
     }
+}
+
+/// Files are sent ahead if there is a place to note it, and more than one at a time is asked for.
+fn spool(config: &Config) -> Result<Option<PathBuf>, Error> {
+    let spool = optional_path("archive_spool", &config.archive_spool)?;
+    if config.archive_jobs > 1 && spool.is_none() {
+        return Err(Error::Refused(
+            "archive_jobs: more than one needs archive_spool, a directory of its own".to_owned(),
+        ));
+    }
+    Ok(spool.filter(|_| config.archive_jobs > 1))
 }
 
 /// `HOST:/base/dir` as in SkyTools 2.1, or `HOST` alone as in 3; a path alone is on this host.

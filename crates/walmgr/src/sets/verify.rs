@@ -1,15 +1,15 @@
 //! Whether a set, and the WAL that it needs, is what it was.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use super::{Set, manifest};
-use crate::archive::{Archive, Identity, Listing, check_content};
-use crate::digest::Digest;
+use crate::archive::{Archive, Form, Identity, Listing, check_content};
+use crate::digest::{self, Digest};
 use crate::names::{Segment, SegmentSize, WalName};
 use crate::page::HEADER;
 use crate::{Error, files};
@@ -198,14 +198,28 @@ fn damage(
     identity: Identity,
 ) -> Result<Option<String>, Error> {
     let name = WalName::Segment(segment);
-    let path = archive.path(name);
-    let failed = |error| Error::io("read", &path, error);
+    let Some(stored) = archive.find(name)? else {
+        return Ok(Some("it has just been removed".to_owned()));
+    };
     let mut head = Vec::new();
-    let file = File::open(&path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
-    file.take(HEADER as u64)
-        .read_to_end(&mut head)
-        .map_err(failed)?;
+    let read = stored.open().and_then(|mut content| {
+        digest::pump(
+            &mut content,
+            |error| error,
+            |bytes| {
+                if head.len() < HEADER {
+                    head.extend(bytes.iter().take(HEADER - head.len()));
+                }
+                Ok(())
+            },
+        )
+    });
+    let (digest, size) = match read {
+        Ok(read) => read,
+        // What cannot be decompressed cannot be used.
+        Err(error) if stored.form != Form::Plain => return Ok(Some(error.to_string())),
+        Err(error) => return Err(Error::io("read", &stored.path, error)),
+    };
     match check_content(name, size, &head) {
         Err(error) => return Ok(Some(error.to_string())),
         Ok(Some(header)) if header.system_identifier != identity.system_identifier => {
@@ -219,7 +233,7 @@ fn damage(
     let Some(sum) = archive.sum(name)? else {
         return Ok(None);
     };
-    match Digest::of_file(&path).map_err(failed)? == sum {
+    match (digest, size) == sum {
         true => Ok(None),
         false => Ok(Some("it has changed since it was archived".to_owned())),
     }

@@ -2,6 +2,8 @@
 
 mod archive;
 mod backup;
+mod batch;
+mod compression;
 mod config;
 mod failover;
 mod health;

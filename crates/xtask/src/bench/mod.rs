@@ -7,6 +7,7 @@ mod queue;
 mod replication;
 mod report;
 mod stand;
+mod walmgr;
 
 use std::process::ExitCode;
 
@@ -31,6 +32,7 @@ enum What {
     Movers(movers::Args),
     Queue(queue::Args),
     Replication(replication::Args),
+    Walmgr(walmgr::Args),
 }
 
 /// What every benchmark can be told.
@@ -68,6 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         What::Movers(args) => (movers::run(args, &interrupt)?, &args.common),
         What::Queue(args) => (queue::run(args, &interrupt)?, &args.common),
         What::Replication(args) => (replication::run(args, &interrupt)?, &args.common),
+        What::Walmgr(args) => (walmgr::run(args, &interrupt)?, &args.common),
     };
     if common.json {
         println!("{}", report.json()?);

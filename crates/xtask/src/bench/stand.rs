@@ -41,6 +41,16 @@ impl Stand {
         Ok(Stand { cluster, scratch })
     }
 
+    /// The server itself.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The server itself, to be stopped and started.
+    pub(crate) fn cluster_mut(&mut self) -> &mut Cluster {
+        &mut self.cluster
+    }
+
     /// The server's version, as it gives it.
     pub(crate) fn version(&self) -> Result<String> {
         let mut db = self.connect("postgres")?;

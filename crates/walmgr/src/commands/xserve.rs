@@ -1,0 +1,86 @@
+use std::io::{self, BufReader};
+
+use skytools::app::chain;
+use tracing::warn;
+
+use super::Work;
+use crate::Error;
+use crate::archive::{Announced, Archive, Form};
+use crate::channel::{Hello, Payload, Reply, Request, VERSION, read_line, read_value};
+use crate::config::SlaveConfig;
+use crate::sets::Sets;
+
+/// Serves requests on stdin until it ends.
+pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
+    let config = work.slave("xserve")?;
+    if work.options.not_really {
+        return Ok(skytools::app::output("would serve requests\n")?);
+    }
+    let mut input = BufReader::with_capacity(256 * 1024, io::stdin().lock());
+    answer(&Hello::ours())?;
+    match read_value(&mut input)? {
+        Some(Hello { walmgr: VERSION }) => {}
+        Some(Hello { walmgr }) => {
+            return Err(Error::Refused(format!(
+                "the other side speaks version {walmgr}, and this one {VERSION}: install the same walmgr on \
+                 both hosts"
+            )));
+        }
+        None => return Ok(()),
+    }
+    while let Some(line) = read_line(&mut input)? {
+        let mut payload = Payload::new(&mut input);
+        let reply = match serde_json::from_str(&line) {
+            Ok(Request::Receive {
+                name,
+                size,
+                sha256,
+                form,
+            }) => match receive(config, (&name, size, &sha256, form), &mut payload) {
+                Ok(()) => Reply {
+                    ok: true,
+                    name,
+                    sha256,
+                    error: String::new(),
+                },
+                Err(error) => failure(name, &chain(&error).to_string()),
+            },
+            Err(error) => failure(String::new(), &format!("unknown request: {error}")),
+        };
+        payload.finish()?;
+        answer(&reply)?;
+    }
+    Ok(())
+}
+
+fn receive(
+    config: &SlaveConfig,
+    (name, size, sha256, form): (&str, u64, &str, Form),
+    payload: &mut impl io::Read,
+) -> Result<(), Error> {
+    let wrong = |error: &dyn std::error::Error| Error::Refused(error.to_string());
+    let announced = Announced {
+        name: name.parse().map_err(|error| wrong(&error))?,
+        size,
+        digest: Some(sha256.parse().map_err(|error| wrong(&error))?),
+        form,
+    };
+    let sets = Sets::new(config);
+    Archive::new(&config.completed_wals).receive(&announced, payload, || sets.has_marked())?;
+    Ok(())
+}
+
+fn failure(name: String, error: &str) -> Reply {
+    warn!(name, "{error}");
+    Reply {
+        ok: false,
+        name,
+        sha256: String::new(),
+        error: error.to_owned(),
+    }
+}
+
+fn answer(value: &impl serde::Serialize) -> io::Result<()> {
+    let text = serde_json::to_string(value)?;
+    skytools::app::output(format!("{text}\n"))
+}
