@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub use self::environment::Environment;
 use self::parse::Setting;
-pub use self::parse::{merge_connect_string, parse_connect_string};
+pub use self::parse::{merge_connect_string, parse_connect_string, without_password};
 pub(crate) use self::settings::{
     ChannelBinding, Endpoint, Host, Root, Settings, SslMode, Target, TlsSettings, TlsVersions,
 };
@@ -239,6 +239,33 @@ impl fmt::Debug for ConnInfo {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_password_is_taken_out_of_either_form() {
+        for (text, rest, password) in [
+            ("host=h user=u", "host=h user=u", None),
+            (
+                "password=a host='a b' password='b c'",
+                "host='a b'",
+                Some("b c"),
+            ),
+            (
+                "postgresql://u:se%20cret@h:5/d?sslmode=require",
+                "user=u host=h port=5 dbname=d sslmode=require",
+                Some("se cret"),
+            ),
+        ] {
+            let (found, secret) = without_password(text).expect(text);
+            let sorted = |text: &str| {
+                let mut settings = parse_connect_string(text).expect("a connect string");
+                settings.sort();
+                settings
+            };
+            assert_eq!(sorted(&found), sorted(rest), "{text}");
+            assert_eq!(secret.as_deref(), password, "{text}");
+        }
+        assert!(without_password("host").is_err());
+    }
 
     #[test]
     fn passwords_are_masked_and_nothing_else() {

@@ -7,6 +7,7 @@ mod expire;
 mod listbackups;
 mod pause;
 mod periodic;
+mod rejoin;
 mod restore;
 mod setup;
 mod status;
@@ -47,10 +48,12 @@ pub(crate) enum Command {
     Restore(restore::Args),
     /// Ship unfinished WAL once; also from the files of a master that is dead
     Sync,
-    /// Ship unfinished WAL every `loop_delay` seconds
+    /// Ship unfinished WAL every `loop_delay` seconds; on the slave, stream it
     Syncdaemon,
     /// End recovery, and open the standby for writes
     Boot,
+    /// Make a server that was the master a standby of the one that took over
+    Rejoin(rejoin::Args),
     /// Hold replay
     Pause,
     /// Go on with replay
@@ -154,7 +157,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Error> {
     if matches!(command, Command::Syncdaemon) && !args.options.not_really {
         return match node {
             Node::Master(config) => sync::daemon(job, *config).map(|()| ExitCode::SUCCESS),
-            Node::Slave(_) => Err(Error::WrongRole("syncdaemon")),
+            Node::Slave(config) => sync::receiver(job, *config).map(|()| ExitCode::SUCCESS),
         };
     }
     if matches!(command, Command::Sync)
@@ -195,6 +198,7 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
         // The second is no command that ends, except to show what it would do.
         Command::Sync | Command::Syncdaemon => sync::run(work),
         Command::Boot => boot::run(work),
+        Command::Rejoin(args) => rejoin::run(work, args),
         Command::Pause => pause::pause(work),
         Command::Continue => pause::go_on(work),
         Command::Check(args) => return check::run(work, args),

@@ -1,6 +1,7 @@
 //! The keys of both roles, in both dialects, and which of the two a file is for.
 
 mod master;
+mod receiver;
 mod slave;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use skytools::app::expand_home;
 use skytools::config::{self, ConfigError, Settings};
 
 pub(crate) use master::MasterConfig;
+pub(crate) use receiver::{Conninfo, ReceiverConfig};
 pub(crate) use slave::SlaveConfig;
 
 use crate::Error;
@@ -59,6 +61,17 @@ pub(crate) enum WalCompression {
     Lz4,
     /// Small.
     Zstd,
+}
+
+/// Who streams WAL to the slave, beside what is archived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WalReceiver {
+    /// Nobody.
+    #[default]
+    None,
+    /// The server's own program, under `syncdaemon` on the slave.
+    PgReceivewal,
 }
 
 /// A key with one way to do it, so far.
@@ -198,6 +211,20 @@ pub struct Config {
     primary_conninfo: String,
     #[serde(default)]
     primary_slot: String,
+    /// `primary_conninfo` with a role that `pg_rewind` may use; empty: the same.
+    #[serde(default)]
+    rewind_conninfo: String,
+    #[serde(default)]
+    wal_receiver: WalReceiver,
+    /// Where streamed WAL is put: a directory of its own.
+    #[serde(default)]
+    stream_wals: String,
+    /// The receiver's replication slot.
+    #[serde(default)]
+    wal_slot: String,
+    /// Where WAL is streamed from; empty: as `primary_conninfo` says.
+    #[serde(default)]
+    wal_conninfo: String,
     #[serde(default)]
     restore_mode: RestoreMode,
     /// Seconds that `boot` waits for the end of recovery.

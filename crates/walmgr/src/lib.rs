@@ -4,10 +4,10 @@
 //! * `names`, `page`: segments, their names and their first pages
 //! * `place`, `slave`: where the slave is, running commands there, sending files
 //! * `channel`, `spool`: many files over one connection, and which of them have arrived
-//! * `archive`: finished WAL; `partial`, `sync`: unfinished, on the slave, and on its way there
+//! * `archive`: finished WAL; `partial`, `sync`: unfinished, on the slave, and on its way there; `receiver`: streamed
 //! * `sets`: base backups, their rotation and manifests, and which WAL they need
 //! * `control`, `lock`: files that say something by being there
-//! * `backup`, `restore`: making a set, and putting one into service
+//! * `backup`, `restore`: making a set, and putting one into service; `rejoin`: a master that comes back as a slave
 //! * `server`: a data directory, its control file, its settings and its programs
 //! * `commands`: one file per command
 //! * `ready`, `report`: what waits to be archived, and how findings are told
@@ -31,6 +31,8 @@ mod page;
 mod partial;
 mod place;
 mod ready;
+mod receiver;
+mod rejoin;
 mod report;
 mod restore;
 mod server;

@@ -3,6 +3,7 @@
 //! The set is made ready in a directory beside the data directory, and takes its place in one step. What was
 //! there before is moved aside, and is still whole after any interruption.
 
+pub(crate) mod basebackup;
 mod prepare;
 mod settings;
 mod source;
@@ -18,7 +19,6 @@ use skytools::failpoint;
 use tracing::{info, warn};
 
 use crate::Error;
-use crate::archive::{Archive, Listing};
 use crate::args::Options;
 use crate::config::SlaveConfig;
 use crate::control::Signal;
@@ -26,7 +26,7 @@ use crate::files::with_suffix;
 use crate::lock::{self, BackupLock};
 use crate::server::{DataDir, ServerState, shell};
 use crate::sets::Sets;
-use crate::{durable, files};
+use crate::{durable, files, receiver};
 use source::{Source, unfinished};
 use target::Action;
 pub(crate) use target::PointInTime;
@@ -83,6 +83,9 @@ pub(crate) fn run(
     for signal in [Signal::Stop, Signal::Pause, Signal::Progress] {
         signal.lower(&config.completed_wals)?;
     }
+    if !point.is_wanted() {
+        make_slot(config);
+    }
     start(config, start_cmd, point, stop)?;
     let unfinished = unfinished(&config.data);
     durable::remove(&unfinished).map_err(|error| Error::io("remove", &unfinished, error))?;
@@ -92,6 +95,19 @@ pub(crate) fn run(
             files::remove_tree(&old).map_err(|error| Error::io("remove", &old, error))
         }
         _ => Ok(()),
+    }
+}
+
+/// Makes the slot that a standby streams from. Without one it follows the archive alone.
+pub(crate) fn make_slot(config: &SlaveConfig) {
+    if let (Some(conninfo), Some(slot)) = (&config.primary_conninfo, &config.primary_slot)
+        && let Err(error) = receiver::create_slot(config, conninfo, slot)
+    {
+        warn!(
+            slot,
+            "the standby does not stream until the primary has its slot: {}",
+            chain(&error)
+        );
     }
 }
 
@@ -120,6 +136,33 @@ fn put_in_place(
     Ok(old)
 }
 
+/// Makes a data directory that was made ready by other means that of this slave's standby; where the old one is
+/// now.
+pub(crate) fn put_in_service(config: &SlaveConfig, ready: &Path) -> Result<Option<PathBuf>, Error> {
+    prepare::tablespaces(ready, &config.data)?;
+    if let Some(wal) = &config.wal_dir {
+        // It begins with the WAL that came with the copy.
+        warn!(path = %wal.display(), "pg_wal stays in the data directory, and slave_pg_xlog is not used");
+    }
+    prepare::directories(ready, None)?;
+    prepare::clean(ready)?;
+    settings::write(ready, config, &PointInTime::none())?;
+    prepare::config_files(ready, config)?;
+    durable::sync_filesystem(ready).map_err(|error| Error::io("sync", ready, error))?;
+    let old = exchange(ready, &config.data)?;
+    if let Some(old) = &old {
+        info!(path = %old.display(), "the old data directory is kept");
+    }
+    Ok(old)
+}
+
+/// Makes the data directory that of a standby as it is.
+pub(crate) fn make_standby(config: &SlaveConfig) -> Result<(), Error> {
+    prepare::clean(&config.data)?;
+    settings::write(&config.data, config, &PointInTime::none())?;
+    durable::sync_filesystem(&config.data).map_err(|error| Error::io("sync", &config.data, error))
+}
+
 /// What has to be in order before anything is touched.
 fn check(config: &SlaveConfig, source: &Source, options: &Options) -> Result<(), Error> {
     let wanted = DataDir::new(source.path(), config.bin.as_deref());
@@ -130,7 +173,7 @@ fn check(config: &SlaveConfig, source: &Source, options: &Options) -> Result<(),
             source.path().display()
         )));
     }
-    let listing = Listing::read(Archive::new(&config.completed_wals).dir())?;
+    let listing = receiver::all_wal(config)?;
     if let Some(problem) = source.missing_wal(&listing)? {
         match options.force {
             true => warn!("{problem}"),
@@ -147,6 +190,11 @@ fn check(config: &SlaveConfig, source: &Source, options: &Options) -> Result<(),
     {
         prepare::refuse_used(wal)?;
     }
+    check_server(config, options)
+}
+
+/// Whether the server of the data directory, if it runs, may be stopped.
+pub(crate) fn check_server(config: &SlaveConfig, options: &Options) -> Result<(), Error> {
     let data = DataDir::new(&config.data, config.bin.as_deref());
     let Some(pid) = data.postmaster()? else {
         return Ok(());
@@ -171,7 +219,12 @@ fn check(config: &SlaveConfig, source: &Source, options: &Options) -> Result<(),
     }
 }
 
-fn stop_server(config: &SlaveConfig, options: &Options, stop: &Stop) -> Result<(), Error> {
+/// Stops the server of the data directory, if it runs.
+pub(crate) fn stop_server(
+    config: &SlaveConfig,
+    options: &Options,
+    stop: &Stop,
+) -> Result<(), Error> {
     let data = DataDir::new(&config.data, config.bin.as_deref());
     let Some(pid) = data.postmaster()? else {
         return Ok(());
@@ -224,6 +277,11 @@ fn exchange(ready: &Path, data: &Path) -> Result<Option<PathBuf>, Error> {
     let parent = data.parent().unwrap_or(Path::new("/"));
     durable::sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
     Ok(old)
+}
+
+/// Starts a standby and waits until it recovers.
+pub(crate) fn start_standby(config: &SlaveConfig, command: &str, stop: &Stop) -> Result<(), Error> {
+    start(config, command, &PointInTime::none(), stop)
 }
 
 /// Starts the server and waits until it recovers. What the command says of it is not enough: it may give up

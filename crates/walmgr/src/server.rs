@@ -4,6 +4,8 @@ pub(crate) mod change;
 pub(crate) mod command;
 pub(crate) mod conf;
 mod control;
+pub(crate) mod slots;
+pub(crate) mod standby;
 
 use std::fs;
 use std::io::ErrorKind;
@@ -76,6 +78,22 @@ impl DataDir {
     /// It cannot be read: then nothing is known.
     pub(crate) fn control(&self) -> Result<Control, Error> {
         Control::read(&self.path)
+    }
+
+    /// A line of what `pg_controldata` says, for what [`DataDir::control`] does not know.
+    ///
+    /// # Errors
+    /// The program is missing, or says no such thing.
+    pub(crate) fn control_text(&self, key: &str) -> Result<String, Error> {
+        let mut program = self.program("pg_controldata");
+        let text = run(program.arg("--pgdata").arg(&self.path))?;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        match value {
+            Some(value) => Ok(value.trim().to_owned()),
+            None => Err(Error::Refused(format!("pg_controldata says no '{key}'"))),
+        }
     }
 
     /// The postmaster, if it lives.

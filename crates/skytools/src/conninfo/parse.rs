@@ -48,6 +48,23 @@ pub fn merge_connect_string<N: AsRef<str>, V: AsRef<str>>(settings: &[(N, V)]) -
     text
 }
 
+/// Takes the password out of connection settings in either form: the rest is for the command line of another
+/// program, which everybody can read, and the password for its environment. Names are not checked.
+///
+/// # Errors
+/// The text does not parse.
+pub fn without_password(text: &str) -> Result<(String, Option<String>), ConnInfoError> {
+    let mut others = Vec::new();
+    let mut password = None;
+    for Setting { name, value, .. } in settings(text)? {
+        match name.as_str() {
+            "password" => password = Some(value),
+            _ => others.push((name, value)),
+        }
+    }
+    Ok((merge_connect_string(&others), password))
+}
+
 /// Splits either form.
 pub(super) fn settings(text: &str) -> Result<Vec<Setting>, ConnInfoError> {
     for scheme in ["postgresql://", "postgres://"] {

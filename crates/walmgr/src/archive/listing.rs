@@ -26,6 +26,12 @@ impl Listing {
         Ok(Listing { names })
     }
 
+    /// Together with the files of another directory.
+    pub(crate) fn and(mut self, dir: &Path) -> Result<Listing, ArchiveError> {
+        self.names.extend(Listing::read(dir)?.names);
+        Ok(self)
+    }
+
     pub(crate) fn has(&self, segment: Segment) -> bool {
         self.names.contains(&WalName::Segment(segment))
     }

@@ -9,7 +9,7 @@ use crate::config::SlaveConfig;
 use crate::control::{self, Signal};
 use crate::names::{Segment, WalName};
 use crate::server::{Control, DataDir, ServerState, run as run_program};
-use crate::{Error, page};
+use crate::{Error, page, receiver};
 
 pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     let config = work.slave("boot")?;
@@ -45,6 +45,10 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     pause::resume(config);
     Signal::Stop.raise(&config.completed_wals)?;
     failpoint::step("boot.stop");
+    // Raised, the signal keeps another one from being started.
+    if let Some(receiver) = &config.receiver {
+        receiver::end(&receiver.dir)?;
+    }
     // The server ends recovery after a request that finds nothing: not after one that has not seen the signal.
     control::wait_for_requests(
         &config.completed_wals,
@@ -120,7 +124,7 @@ fn gap(config: &SlaveConfig, control: &Control) -> Result<Option<String>, Error>
     };
     let size = identity.segment_size;
     let (restart, timeline) = (control.redo_segment(size), control.timeline);
-    let listing = Listing::read(&config.completed_wals)?;
+    let listing = receiver::all_wal(config)?;
     let partial = match config.partial_wals.is_dir() {
         true => Listing::read(&config.partial_wals)?,
         false => Listing::default(),

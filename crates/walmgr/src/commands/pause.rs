@@ -1,5 +1,5 @@
 use skytools::app::chain;
-use skytools::db::{Connection, During};
+use skytools::db::During;
 use tracing::{info, warn};
 
 use super::Work;
@@ -7,20 +7,7 @@ use crate::Error;
 use crate::config::SlaveConfig;
 use crate::control::Signal;
 use crate::server::DataDir;
-
-/// A connection to the standby, if it takes some.
-pub(super) fn connect(config: &SlaveConfig) -> Option<Connection> {
-    let (dir, port) = DataDir::new(&config.data, config.bin.as_deref()).socket()?;
-    let conninfo = format!("host='{dir}' port={port} dbname=postgres connect_timeout=5");
-    let conninfo = conninfo.parse().ok()?;
-    match Connection::open("standby", &conninfo) {
-        Ok(db) => Some(db),
-        Err(error) => {
-            tracing::debug!("{}", chain(&error));
-            None
-        }
-    }
-}
+use crate::server::standby::connect;
 
 /// `pause`
 pub(super) fn pause(work: &mut Work<'_>) -> Result<(), Error> {

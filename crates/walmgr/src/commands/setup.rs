@@ -3,13 +3,12 @@ use std::collections::BTreeSet;
 use tracing::{info, warn};
 
 use super::{Node, Work};
-use crate::Error;
 use crate::archive::Archive;
 use crate::config::{MasterConfig, SlaveConfig};
-use crate::files;
 use crate::server::change::{Change, Setting};
 use crate::server::shell;
 use crate::slave::Slave;
+use crate::{Error, files, receiver};
 
 pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     match &work.node {
@@ -74,6 +73,12 @@ fn slave(work: &Work<'_>, config: &SlaveConfig) -> Result<(), Error> {
         config.full_backup.parent(),
     ];
     dirs.push(config.config_backup.as_deref());
+    dirs.extend(
+        config
+            .receiver
+            .iter()
+            .map(|receiver| Some(receiver.dir.as_path())),
+    );
     let missing = dirs.into_iter().flatten().filter(|dir| !dir.is_dir());
     let missing: BTreeSet<_> = missing.map(std::path::Path::to_owned).collect();
     for dir in &missing {
@@ -85,9 +90,23 @@ fn slave(work: &Work<'_>, config: &SlaveConfig) -> Result<(), Error> {
         info!(path = %dir.display(), "created");
     }
     if work.options.not_really {
+        if let Some(receiver) = &config.receiver {
+            let line = format!("would make slot {}, if there is none\n", receiver.slot);
+            skytools::app::output(line)?;
+        }
         return Ok(());
     }
     Archive::new(&config.completed_wals).create()?;
+    if let Some(receiver) = &config.receiver {
+        // The master may be about to be set up for it; syncdaemon says so if not.
+        match receiver::create_slot(config, &receiver.conninfo, &receiver.slot) {
+            Ok(()) => info!(slot = receiver.slot, "the receiver's slot is there"),
+            Err(error) => warn!(
+                "no slot for the receiver yet: {}",
+                skytools::app::chain(&error)
+            ),
+        }
+    }
     let is_near = files::is_same_filesystem(&config.base, &config.data)
         .map_err(|error| Error::io("look at", &config.base, error))?;
     if !is_near {

@@ -4,15 +4,16 @@ use std::time::SystemTime;
 use postgres::types::PgLsn;
 use skytools::db::{Connection, During};
 
-use super::{Node, Work, pause};
+use super::{Node, Work};
 use crate::archive::{Identity, Listing};
 use crate::config::{MasterConfig, SlaveConfig};
 use crate::control::Signal;
 use crate::names::{Segment, SegmentSize};
-use crate::server::{DataDir, ServerState};
+use crate::server::standby::{self, Stream};
+use crate::server::{DataDir, ServerState, slots};
 use crate::sets::{Sets, retention};
 use crate::slave::Slave;
-use crate::{Error, files, partial, ready};
+use crate::{Error, files, partial, ready, receiver};
 
 /// What is known, in the order in which it is shown.
 type Facts = Vec<(&'static str, String)>;
@@ -58,6 +59,7 @@ fn master(config: &MasterConfig) -> Facts {
         ("last archived", last_archived(config)),
         ("waiting", told(waiting)),
         ("not on the slave", told(at_risk(config))),
+        ("slots", told(slots::find(config).map(slots::describe))),
     ]
 }
 
@@ -151,7 +153,8 @@ fn slave(config: &SlaveConfig) -> Facts {
         ("system identifier", told(identity)),
         ("newest archived", told(newest)),
         ("newest unfinished", unfinished),
-        ("standby", told(standby(config))),
+        ("receiver", stream(config)),
+        ("standby", told(server(config))),
         ("base backups", told(sets)),
         ("WAL needed", told(needed)),
         (
@@ -166,8 +169,23 @@ fn slave(config: &SlaveConfig) -> Facts {
     ]
 }
 
+/// The receiver, and the segment that it fills.
+fn stream(config: &SlaveConfig) -> String {
+    let Some(receiver) = &config.receiver else {
+        return "none".to_owned();
+    };
+    let state = match receiver::pid(&receiver.dir) {
+        Some(pid) => format!("streams (pid {pid})"),
+        None => "does not run".to_owned(),
+    };
+    match receiver::unfinished(config).pop() {
+        Some((segment, length)) => format!("{state}, {segment}.partial, {length} bytes"),
+        None => state,
+    }
+}
+
 /// The server, and how far it has replayed if it can be asked.
-fn standby(config: &SlaveConfig) -> Result<String, Error> {
+fn server(config: &SlaveConfig) -> Result<String, Error> {
     let data = DataDir::new(&config.data, config.bin.as_deref());
     if !data.path.join("PG_VERSION").exists() {
         return Ok("none".to_owned());
@@ -180,7 +198,7 @@ fn standby(config: &SlaveConfig) -> Result<String, Error> {
         ServerState::InRecovery => "in recovery",
         _ => "starting or ending",
     };
-    let Some(mut db) = pause::connect(config) else {
+    let Some(mut db) = standby::connect(config) else {
         return Ok(format!("{state} (pid {pid}), takes no connections"));
     };
     let row = db
@@ -192,12 +210,20 @@ fn standby(config: &SlaveConfig) -> Result<String, Error> {
         )
         .during("ask the standby")?;
     let (position, age): (String, i64) = (row.get(0), row.get(1));
+    let stream = match config.primary_conninfo.is_some() {
+        true => match standby::stream(config) {
+            Some(Stream::Timeline(timeline)) => format!(", streams on timeline {timeline}"),
+            Some(Stream::Nothing) => ", does not stream".to_owned(),
+            None => String::new(),
+        },
+        false => String::new(),
+    };
     let paused = if row.get(2) { ", paused" } else { "" };
     let since = match age {
         ..0 => String::new(),
         age => format!(", last transaction {age} s ago"),
     };
     Ok(format!(
-        "{state} (pid {pid}), replayed to {position}{since}{paused}"
+        "{state} (pid {pid}), replayed to {position}{since}{stream}{paused}"
     ))
 }

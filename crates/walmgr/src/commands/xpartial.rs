@@ -3,10 +3,10 @@ use std::io;
 
 use super::Work;
 use super::xpurge::parse_segment;
-use crate::Error;
 use crate::archive::Listing;
 use crate::names::Segment;
 use crate::partial::{self, Piece, Taken};
+use crate::{Error, receiver};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -49,6 +49,10 @@ pub(super) fn list(work: &mut Work<'_>) -> Result<(), Error> {
             "partial {segment} {}",
             partial::length(config, segment)
         );
+    }
+    // The last page may be empty as well as full.
+    for (name, length) in receiver::unfinished(config) {
+        let _ = writeln!(text, "streamed {name} {}", length.saturating_sub(8192));
     }
     Ok(skytools::app::output(text)?)
 }

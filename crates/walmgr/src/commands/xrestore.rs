@@ -1,7 +1,7 @@
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use skytools::failpoint;
@@ -9,14 +9,15 @@ use tracing::debug;
 
 use super::Work;
 use super::xarchive::parse_name;
-use crate::Error;
-use crate::archive::{Archive, Form, Identity, Listing, Stored, check_content};
-use crate::config::SlaveConfig;
+use crate::archive::{Archive, Form, Identity, Stored, check_content};
+use crate::config::{MasterConfig, SlaveConfig};
 use crate::control::{self, Signal};
 use crate::digest;
 use crate::exit::ABSENT;
 use crate::names::{Segment, WalName};
 use crate::page::HEADER;
+use crate::slave::Slave;
+use crate::{Error, receiver};
 
 /// Between two looks.
 const POLL: Duration = Duration::from_secs(1);
@@ -37,11 +38,7 @@ pub(crate) struct Args {
 pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<ExitCode, Error> {
     let config = match &work.node {
         super::Node::Slave(config) => config,
-        super::Node::Master(_) => {
-            return Err(Error::Refused(
-                "xrestore on the master is not there yet".to_owned(),
-            ));
-        }
+        super::Node::Master(config) => return from_slave(config, args),
     };
     let request = Request {
         config,
@@ -61,6 +58,51 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<ExitCode, Error> {
         }
         false => Ok(ExitCode::from(ABSENT)),
     }
+}
+
+/// On the master: the slave hands it out.
+fn from_slave(config: &MasterConfig, args: &Args) -> Result<ExitCode, Error> {
+    let slave = Slave::new(config)?;
+    let name = args.name.to_string();
+    let words = ["xrestore", &name, "/dev/stdout"];
+    let failed = |error| Error::io("write", &args.target, error);
+    let target = File::create(&args.target).map_err(failed)?;
+    let status = slave
+        .command(false, &words)
+        .stdin(Stdio::null())
+        .stdout(target.try_clone().map_err(failed)?)
+        // Of a slave on this host: it must not take this for a standby of its own.
+        .current_dir("/")
+        .status()
+        .map_err(|error| Error::Program {
+            what: slave.what(&words),
+            problem: error.to_string(),
+        });
+    let checked = status.and_then(|status| match status.code() {
+        Some(0) => check_file(args.name, &args.target).map(|()| ExitCode::SUCCESS),
+        Some(1) => Ok(ExitCode::from(ABSENT)),
+        _ => Err(Error::Program {
+            what: slave.what(&words),
+            problem: slave.ending(status, ""),
+        }),
+    });
+    if !matches!(checked, Ok(code) if code == ExitCode::SUCCESS) {
+        // What is left is not the file.
+        let _ = fs::remove_file(&args.target);
+    }
+    checked
+}
+
+fn check_file(name: WalName, path: &Path) -> Result<(), Error> {
+    let unread = |error| Error::io("read", path, error);
+    let file = File::open(path).map_err(unread)?;
+    let size = file.metadata().map_err(unread)?.len();
+    let mut head = Vec::new();
+    file.take(HEADER as u64)
+        .read_to_end(&mut head)
+        .map_err(unread)?;
+    check_content(name, size, &head).map(|_| ())?;
+    Ok(())
 }
 
 /// What the server wants.
@@ -92,9 +134,12 @@ impl Request<'_> {
                 }
                 continue;
             }
-            if let Some(stored) = self.archive.find(self.name)? {
-                self.deliver(&stored, true)?;
-                return Ok(true);
+            if let Some((stored, is_archived)) = self.finished()? {
+                match self.deliver(&stored, is_archived) {
+                    // It has been archived, and is not needed among what is streamed any more.
+                    Err(_) if !is_archived && !stored.path.exists() => continue,
+                    delivered => return delivered.map(|()| true),
+                }
             }
             let WalName::Segment(segment) = self.name else {
                 return Ok(false);
@@ -105,7 +150,7 @@ impl Request<'_> {
                 self.deliver(&stored, false)?;
                 return Ok(true);
             }
-            if !self.is_standby && Listing::read(dir)?.is_gap(segment) {
+            if !self.is_standby && receiver::all_wal(self.config)?.is_gap(segment) {
                 // Sent at the same time as others, it may just be late.
                 let since = *gap_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= self.config.gap_grace {
@@ -128,14 +173,45 @@ impl Request<'_> {
         }
     }
 
+    /// The finished file, and whether it was archived; if not, it was streamed.
+    fn finished(&self) -> Result<Option<(Stored, bool)>, Error> {
+        let archived = || -> Result<_, Error> {
+            Ok(self.archive.find(self.name)?.map(|stored| (stored, true)))
+        };
+        let found = archived()?;
+        let Some(receiver) = self.config.receiver.as_ref().filter(|_| found.is_none()) else {
+            return Ok(found);
+        };
+        // An empty mount point has no files either.
+        if !receiver.dir.is_dir() {
+            return Err(crate::archive::ArchiveError::NoArchive(receiver.dir.clone()).into());
+        }
+        let path = receiver.dir.join(self.name.to_string());
+        match path.exists() {
+            true => Ok(Some((
+                Stored {
+                    path,
+                    form: Form::Plain,
+                },
+                false,
+            ))),
+            // Gone from there, it has been archived since.
+            false => archived(),
+        }
+    }
+
     /// The unfinished segment that has most valid WAL.
     fn unfinished(&self, segment: Segment) -> Option<Stored> {
+        let name = WalName::Partial(segment);
+        let streamed = self.config.receiver.as_ref();
         let candidates = [
-            self.config.partial_wals.join(segment.to_string()),
-            self.archive.path(WalName::Partial(segment)),
+            Some(self.config.partial_wals.join(segment.to_string())),
+            Some(self.archive.path(name)),
+            streamed.map(|receiver| receiver.dir.join(name.to_string())),
         ];
         candidates
             .into_iter()
+            .flatten()
             .filter_map(|path| Some((crate::page::valid_length(&path, segment)?, path)))
             .max_by_key(|(length, _)| *length)
             .map(|(_, path)| Stored {
@@ -145,17 +221,19 @@ impl Request<'_> {
     }
 
     /// Copies a file to where it is wanted, whole and verified, or leaves nothing there.
-    fn deliver(&self, from: &Stored, is_finished: bool) -> Result<(), Error> {
-        let delivered = self.copy(from, is_finished);
+    fn deliver(&self, from: &Stored, is_archived: bool) -> Result<(), Error> {
+        let delivered = self.copy(from, is_archived);
         if delivered.is_err() {
-            // What is left is not the file.
-            let _ = fs::remove_file(self.target);
+            // What is left is not the file. What is no file, but a pipe to the master, stays.
+            if fs::symlink_metadata(self.target).is_ok_and(|metadata| metadata.is_file()) {
+                let _ = fs::remove_file(self.target);
+            }
         }
         failpoint::step("xrestore.delivered");
         delivered
     }
 
-    fn copy(&self, stored: &Stored, is_finished: bool) -> Result<(), Error> {
+    fn copy(&self, stored: &Stored, is_archived: bool) -> Result<(), Error> {
         let from = &stored.path;
         let uncopied = |error| Error::io("copy", from, error);
         let mut source = stored
@@ -183,7 +261,7 @@ impl Request<'_> {
                 identity.system_identifier
             )));
         }
-        let sum = match is_finished {
+        let sum = match is_archived {
             true => self.archive.sum(self.name)?,
             false => None,
         };

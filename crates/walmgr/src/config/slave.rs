@@ -4,7 +4,11 @@ use std::time::Duration;
 use skytools::app::Override;
 use skytools::config::{ConfigError, Settings};
 
-use super::{Config, RestoreMode, Role, SECTIONS, need_path, optional, optional_path};
+use super::receiver;
+use super::{
+    Config, Conninfo, ReceiverConfig, RestoreMode, Role, SECTIONS, need_path, optional,
+    optional_path,
+};
 use crate::Error;
 
 /// What the slave is told.
@@ -27,8 +31,11 @@ pub(crate) struct SlaveConfig {
     /// Whether a restore keeps the data directory that it replaces.
     pub(crate) keep_old_data: bool,
     pub(crate) archive_command: Option<String>,
-    pub(crate) primary_conninfo: Option<String>,
+    pub(crate) primary_conninfo: Option<Conninfo>,
     pub(crate) primary_slot: Option<String>,
+    rewind_conninfo: Option<Conninfo>,
+    /// `None`: nobody streams WAL to the slave.
+    pub(crate) receiver: Option<ReceiverConfig>,
     pub(crate) restore_mode: RestoreMode,
     pub(crate) boot_timeout: Duration,
     pub(crate) boot_archive_command: String,
@@ -71,8 +78,10 @@ impl SlaveConfig {
             keep_backups: config.keep_backups,
             keep_old_data: config.backup_datadir,
             archive_command: optional(&config.archive_command).map(str::to_owned),
-            primary_conninfo: optional(&config.primary_conninfo).map(str::to_owned),
-            primary_slot: optional(&config.primary_slot).map(str::to_owned),
+            primary_conninfo: Conninfo::optional("primary_conninfo", &config.primary_conninfo)?,
+            primary_slot: receiver::slot("primary_slot", &config.primary_slot)?,
+            rewind_conninfo: Conninfo::optional("rewind_conninfo", &config.rewind_conninfo)?,
+            receiver: ReceiverConfig::new(config)?,
             restore_mode: config.restore_mode,
             boot_timeout: config.boot_timeout,
             boot_archive_command: config.boot_archive_command.clone(),
@@ -97,6 +106,14 @@ impl SlaveConfig {
                 path.display()
             ))),
         }
+    }
+
+    /// The primary, by a role that may read its files.
+    pub(crate) fn rewind(&self) -> Result<&Conninfo, Error> {
+        let conninfo = self.rewind_conninfo.as_ref();
+        conninfo
+            .or(self.primary_conninfo.as_ref())
+            .ok_or_else(|| ConfigError::Missing("primary_conninfo".to_owned()).into())
     }
 
     /// The command that starts the server, for commands that need it.

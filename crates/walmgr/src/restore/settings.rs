@@ -51,12 +51,13 @@ pub(super) fn write(ready: &Path, config: &SlaveConfig, point: &PointInTime) -> 
         let cleanup = command::own(&config.path, "xcleanup %r")?;
         settings.push(("archive_cleanup_command", cleanup));
         settings.push(("recovery_target_timeline", "latest".to_owned()));
-        let streaming = [
-            ("primary_conninfo", &config.primary_conninfo),
-            ("primary_slot_name", &config.primary_slot),
-        ];
-        for (name, value) in streaming {
-            settings.extend(value.clone().map(|value| (name, value)));
+        let conninfo = config.primary_conninfo.as_ref();
+        let conninfo = conninfo.map(|conninfo| conninfo.text().to_owned());
+        for (name, value) in [
+            ("primary_conninfo", conninfo),
+            ("primary_slot_name", config.primary_slot.clone()),
+        ] {
+            settings.extend(value.map(|value| (name, value)));
         }
     }
     let mut text = conf::without(&old, is_unwanted);

@@ -74,6 +74,16 @@ pub(crate) struct PointInTime {
 }
 
 impl PointInTime {
+    /// Without a target.
+    pub(super) fn none() -> PointInTime {
+        PointInTime {
+            target: Target::default(),
+            target_timeline: None,
+            target_action: Action::Pause,
+            exclusive: false,
+        }
+    }
+
     /// Whether there is a target; without one the slave follows the master.
     pub(super) fn is_wanted(&self) -> bool {
         let Target {

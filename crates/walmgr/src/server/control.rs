@@ -98,6 +98,11 @@ impl Control {
         Segment::at(self.timeline, self.redo, size)
     }
 
+    /// Whether the last checkpoint is before a position where a record ends.
+    pub(crate) fn is_before(&self, position: PgLsn) -> bool {
+        self.checkpoint < position
+    }
+
     /// Segment of the last checkpoint: of a server that was shut down cleanly, the last one with WAL.
     pub(crate) fn checkpoint_segment(&self, size: SegmentSize) -> Segment {
         Segment::at(self.timeline, self.checkpoint, size)

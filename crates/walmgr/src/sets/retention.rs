@@ -10,7 +10,7 @@ use crate::archive::{Archive, ArchiveError, Identity, Listing};
 use crate::config::SlaveConfig;
 use crate::names::{Segment, WalName};
 use crate::server::DataDir;
-use crate::{Error, partial};
+use crate::{Error, partial, receiver};
 
 /// The first segment that somebody needs, and who.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +128,7 @@ pub(crate) fn purge(
             count += 1;
         }
     }
+    count += receiver::purge(config, boundary, dry_run)?;
     if count > 0 {
         let first_needed = boundary.to_string();
         match dry_run {

@@ -7,10 +7,12 @@ mod compression;
 mod config;
 mod failover;
 mod health;
+mod rejoin;
 mod restore;
 mod restore_command;
 mod retention;
 mod site;
+mod streaming;
 mod sync;
 
 use std::time::Duration;

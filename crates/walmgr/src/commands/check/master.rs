@@ -5,7 +5,7 @@ use skytools::db::{Connection, During};
 use super::Args;
 use crate::config::MasterConfig;
 use crate::report::{Level, Report};
-use crate::server::DataDir;
+use crate::server::{DataDir, slots};
 use crate::slave::Slave;
 use crate::{Error, ready};
 
@@ -15,6 +15,7 @@ pub(super) fn check(config: &MasterConfig, args: &Args, report: &mut Report) {
         Err(error) => report.add("server", Level::Failed, skytools::app::chain(&error)),
     }
     report.add_result("waiting", waiting(config, args));
+    report.add_result("slots", streams(config));
     remote(config, args, report);
 }
 
@@ -71,6 +72,20 @@ fn waiting(config: &MasterConfig, args: &Args) -> Result<(Level, String), Error>
         Some(_) => (Level::Ok, format!("{} files", waiting.count)),
         None => (Level::Ok, "nothing".to_owned()),
     })
+}
+
+/// Who streams WAL, and for whom it is kept in vain.
+fn streams(config: &MasterConfig) -> Result<(Level, String), Error> {
+    let found = slots::find(config)?;
+    let level = match (
+        found.iter().any(|slot| slot.is_lost),
+        found.iter().all(|slot| slot.is_active),
+    ) {
+        (true, _) => Level::Failed,
+        (false, true) => Level::Ok,
+        (false, false) => Level::Warning,
+    };
+    Ok((level, slots::describe(found)))
 }
 
 /// The slave, and what it finds itself.

@@ -2,15 +2,17 @@ use std::fs;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use rustix::process::Pid;
 
 use super::Args;
-use crate::archive::{Archive, Identity, Listing};
-use crate::config::SlaveConfig;
+use crate::archive::{Archive, Identity};
+use crate::config::{ReceiverConfig, SlaveConfig};
 use crate::control::Signal;
 use crate::report::{Level, Report};
+use crate::server::standby::{self, Stream};
 use crate::server::{DataDir, ServerState};
 use crate::sets::{Sets, retention};
-use crate::{Error, files, lock};
+use crate::{Error, files, lock, receiver};
 
 pub(super) fn check(config: &SlaveConfig, args: &Args, report: &mut Report) {
     report.add_result("archive", archive(config));
@@ -19,7 +21,10 @@ pub(super) fn check(config: &SlaveConfig, args: &Args, report: &mut Report) {
     report.add_result("backups", backups(config, args));
     report.add_result("leftovers", leftovers(config));
     report.add_result("WAL", gaps(config));
-    report.add_result("standby", standby(config));
+    report.add_result("standby", server(config));
+    if let Some(receiver) = &config.receiver {
+        report.add_result("receiver", stream(config, receiver));
+    }
 }
 
 fn archive(config: &SlaveConfig) -> Result<(Level, String), Error> {
@@ -124,7 +129,7 @@ fn gaps(config: &SlaveConfig) -> Result<(Level, String), Error> {
     let Some(needed) = retention::earliest_needed(config)? else {
         return Ok((Level::Ok, "none is needed".to_owned()));
     };
-    let listing = Listing::read(archive.dir())?;
+    let listing = receiver::all_wal(config)?;
     let first = needed.segment;
     let missing = listing
         .newest(first.timeline)
@@ -138,7 +143,38 @@ fn gaps(config: &SlaveConfig) -> Result<(Level, String), Error> {
     })
 }
 
-fn standby(config: &SlaveConfig) -> Result<(Level, String), Error> {
+/// Whether WAL is streamed to here.
+fn stream(config: &SlaveConfig, receiver: &ReceiverConfig) -> Result<(Level, String), Error> {
+    let newest = receiver::unfinished(config).pop();
+    let to = newest.map_or_else(String::new, |(segment, _)| format!(" to {segment}.partial"));
+    Ok(match receiver::pid(&receiver.dir) {
+        Some(pid) => (Level::Ok, format!("streams{to} (pid {pid})")),
+        None if Signal::Stop.is_up(&config.completed_wals) => {
+            (Level::Ok, "ended by boot".to_owned())
+        }
+        None => (
+            Level::Failed,
+            "does not run: start syncdaemon, or see its log".to_owned(),
+        ),
+    })
+}
+
+/// A standby that is to stream.
+fn streaming(config: &SlaveConfig, pid: Pid) -> (Level, String) {
+    match standby::stream(config) {
+        Some(Stream::Timeline(timeline)) => (
+            Level::Ok,
+            format!("streams on timeline {timeline} (pid {pid})"),
+        ),
+        Some(Stream::Nothing) => (
+            Level::Warning,
+            format!("does not stream, and follows the archive (pid {pid})"),
+        ),
+        None => (Level::Ok, format!("in recovery (pid {pid})")),
+    }
+}
+
+fn server(config: &SlaveConfig) -> Result<(Level, String), Error> {
     let data = DataDir::new(&config.data, config.bin.as_deref());
     if !data.path.join("PG_VERSION").exists() {
         return Ok((Level::Ok, "there is none".to_owned()));
@@ -151,6 +187,9 @@ fn standby(config: &SlaveConfig) -> Result<(Level, String), Error> {
         false => (Level::Ok, format!("in recovery (pid {pid})")),
     };
     Ok(match data.control()?.state {
+        ServerState::InRecovery if paused.0 == Level::Ok && config.primary_conninfo.is_some() => {
+            streaming(config, pid)
+        }
         ServerState::InRecovery => paused,
         ServerState::InProduction => (
             Level::Failed,
