@@ -7,6 +7,7 @@ mod error;
 mod form;
 mod identity;
 mod listing;
+pub(crate) mod stopped;
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
@@ -26,6 +27,7 @@ use crate::digest::{self, Digest};
 use crate::durable::{self, Scratch};
 use crate::names::WalName;
 use crate::page::{HEADER, Header};
+use crate::progress::Progress;
 
 /// Free space that is left alone, so that the host can still write its logs.
 const RESERVE: u64 = 16 << 20;
@@ -307,7 +309,9 @@ impl Archive {
         let there = match there {
             Ok(there) => there,
             Err(error) if sum.is_none() => return Err(error),
-            Err(_) => Digest::of_file(&stored.path).at("read", &stored.path)?,
+            Err(_) => {
+                Digest::of_file(&stored.path, &Progress::silent()).at("read", &stored.path)?
+            }
         };
         let newcomer = Stored {
             path: scratch.path().to_owned(),

@@ -7,6 +7,8 @@
 mod copy;
 mod preflight;
 pub(crate) mod receive;
+mod rsync;
+pub(crate) mod standby;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin};
@@ -23,6 +25,7 @@ use crate::Error;
 use crate::args::Options;
 use crate::config::MasterConfig;
 use crate::names::Segment;
+use crate::progress::Progress;
 use crate::sets::{Info, State};
 use crate::slave::Slave;
 use preflight::Master;
@@ -93,15 +96,17 @@ fn make(
     master: &Master,
     stop: &Stop,
 ) -> Result<String, Error> {
-    let (start, mut info) = start(config, db, master)?;
+    let (start, mut info) = start(config, db, master, LABEL)?;
     info!(start_lsn = %info.start_lsn, "Executed SQL: pg_backup_start");
     failpoint::step("backup.started");
     let announced = serde_json::to_vec(&info).map_err(std::io::Error::from)?;
     let path = slave.run(&["xbackup-begin", &lock.id], Some(&announced))?;
     let target = slave.place(path.trim_end_matches('\n'));
     failpoint::step("backup.begun");
-    copy::data(config, slave, &target, stop)?;
-    info.tablespaces = copy::tablespaces(config, slave, &target, db, stop)?;
+    let progress = Progress::new("copying", master.bytes);
+    copy::data(config, slave, &target, &progress, stop)?;
+    info.tablespaces = copy::tablespaces(config, slave, &target, db, &progress, stop)?;
+    drop(progress);
     copy::control_file(config, slave, &target, stop)?;
     failpoint::step("backup.copied");
     let (stop_lsn, backup_label, tablespace_map) = finish(db)?;
@@ -135,6 +140,7 @@ fn start(
     config: &MasterConfig,
     db: &mut Connection,
     master: &Master,
+    label: &str,
 ) -> Result<(Segment, Info), Error> {
     db.batch_execute(
         "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; \
@@ -148,7 +154,7 @@ fn start(
     };
     let start_time = now(db)?;
     let start_lsn: PgLsn = db
-        .query_one(sql, &[&LABEL, &fast])
+        .query_one(sql, &[&label, &fast])
         .during("start the backup")?
         .get(0);
     let timeline: i32 = db
@@ -162,7 +168,7 @@ fn start(
         format: 1,
         id,
         state: State::Copying,
-        label: LABEL.to_owned(),
+        label: label.to_owned(),
         method: "rsync".to_owned(),
         pg_version: master.version.clone(),
         system_identifier: master.system_identifier.to_string(),

@@ -3,6 +3,8 @@
 mod backup;
 mod boot;
 mod check;
+mod cleanup;
+mod createslave;
 mod expire;
 mod listbackups;
 mod pause;
@@ -13,6 +15,7 @@ mod setup;
 mod status;
 mod stop;
 mod sync;
+mod synch_standby;
 mod verify;
 mod xarchive;
 mod xbackup;
@@ -22,16 +25,18 @@ mod xpurge;
 mod xreceive;
 mod xrestore;
 mod xserve;
+mod xstopped;
 
 use std::process::ExitCode;
 
-use skytools::app::UsageError;
+use skytools::app::{Program, UsageError};
 use skytools::daemon::{self, Context};
 use skytools::pidfile;
 
-use crate::args::{Args, Options};
+use crate::args::{Args, FirstSteps, Options};
 use crate::config::{MasterConfig, Role, SlaveConfig};
-use crate::{Config, Error};
+use crate::init::locate::Located;
+use crate::{Config, Error, init};
 
 /// What the program is asked to do.
 #[derive(Debug, clap::Subcommand)]
@@ -39,13 +44,15 @@ pub(crate) enum Command {
     /// Configure archiving on the master, make directories on the slave
     Setup,
     /// Switch archiving off
-    Stop,
+    Stop(stop::Args),
     /// Take a base backup
     Backup,
     /// Show base backups
     Listbackups,
     /// Put a base backup into service as a standby
     Restore(restore::Args),
+    /// Make a standby that streams, straight from the master
+    Createslave,
     /// Ship unfinished WAL once; also from the files of a master that is dead
     Sync,
     /// Ship unfinished WAL every `loop_delay` seconds; on the slave, stream it
@@ -66,8 +73,18 @@ pub(crate) enum Command {
     Verify(verify::Args),
     /// Delete base backups and WAL that need not be kept
     Expire,
+    /// Have commits on the master wait for standbys
+    SynchStandby(synch_standby::Args),
+    /// Remove what this program has made on this host, after stop
+    Cleanup,
     /// Run `periodic_command` if it is due
     Periodic,
+    /// Write a configuration for the master on this host, as INI
+    #[command(name = "init_master")]
+    InitMaster,
+    /// Write a configuration for the slave on this host, as INI
+    #[command(name = "init_slave")]
+    InitSlave,
     /// Archive a file: for `archive_command`
     Xarchive(xarchive::Args),
     /// Hand out an archived file: for `restore_command`
@@ -98,12 +115,21 @@ pub(crate) enum Command {
     /// Show which WAL is here
     #[command(hide = true)]
     Xwals,
+    /// Note that archiving is off
+    #[command(hide = true)]
+    Xstopped,
     /// Make a place for a base backup
     #[command(hide = true)]
     XbackupBegin(xbackup::BeginArgs),
     /// Make a set of a base backup that has been copied
     #[command(hide = true)]
     XbackupCommit(xbackup::CommitArgs),
+}
+
+impl Command {
+    fn synch_standby(names: String) -> Command {
+        Command::SynchStandby(synch_standby::Args { names })
+    }
 }
 
 /// One side, with its keys.
@@ -117,6 +143,7 @@ struct Work<'a> {
     job: &'a daemon::Job<Config>,
     node: Node,
     options: &'a Options,
+    first: &'a FirstSteps,
     context: &'a mut Context,
 }
 
@@ -138,14 +165,35 @@ impl Work<'_> {
     }
 }
 
+/// The side that a configuration is to be written for, as a switch or as a command.
+fn side_to_init(args: &Args) -> Option<Role> {
+    match args.command {
+        Some(Command::InitMaster) => Some(Role::Master),
+        Some(Command::InitSlave) => Some(Role::Slave),
+        _ if args.first.init_master => Some(Role::Master),
+        _ if args.first.init_slave => Some(Role::Slave),
+        _ => None,
+    }
+}
+
 /// Runs the program.
 pub(crate) fn run(args: Args) -> Result<ExitCode, Error> {
+    if let Some(role) = side_to_init(&args) {
+        init::run(role, args.common(), &args.first, &args.options)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let (Some(names), None) = (&args.first.synch_standby, &args.common().config) {
+        let located = Located::find(args.first.pgdata.as_deref())?;
+        synch_standby::run_located(located, names, args.options.not_really)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let job: daemon::Job<Config> = daemon::Job::open(&args)?;
     if let Some(signal) = job.signal_request() {
         job.deliver(signal);
         return Ok(ExitCode::SUCCESS);
     }
-    let command = args.command.ok_or(UsageError::NeedCommand)?;
+    let as_switch = args.first.synch_standby.clone().map(Command::synch_standby);
+    let command = args.command.or(as_switch).ok_or(UsageError::NeedCommand)?;
     let node = match job.config.role(&job.settings)? {
         Role::Master => Node::Master(Box::new(MasterConfig::new(&job.config)?)),
         Role::Slave => Node::Slave(Box::new(SlaveConfig::new(
@@ -181,6 +229,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Error> {
                 job,
                 node,
                 options: &args.options,
+                first: &args.first,
                 context,
             },
         )
@@ -191,11 +240,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode, Error> {
 fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
     let done = match command {
         Command::Setup => setup::run(work),
-        Command::Stop => stop::run(work),
+        Command::Stop(args) => stop::run(work, args),
         Command::Backup => backup::run(work),
         Command::Listbackups => listbackups::run(work),
         Command::Restore(args) => restore::run(work, args),
         // The second is no command that ends, except to show what it would do.
+        Command::Createslave => createslave::run(work),
         Command::Sync | Command::Syncdaemon => sync::run(work),
         Command::Boot => boot::run(work),
         Command::Rejoin(args) => rejoin::run(work, args),
@@ -205,7 +255,11 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
         Command::Status => status::run(work),
         Command::Verify(args) => return verify::run(work, args),
         Command::Expire => expire::run(work),
+        Command::SynchStandby(args) => synch_standby::run(work, args),
+        Command::Cleanup => cleanup::run(work),
         Command::Periodic => periodic::run(work),
+        // They have no configuration yet.
+        Command::InitMaster | Command::InitSlave => Ok(()),
         Command::Xarchive(args) => xarchive::run(work, args),
         Command::Xrestore(args) => return xrestore::run(work, args),
         Command::Xcleanup(args) => xpurge::cleanup(work, args),
@@ -217,6 +271,7 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
         Command::Xpurgewals => xpurge::run(work),
         Command::Xpartialsync(args) => xpartial::run(work, args),
         Command::Xwals => xpartial::list(work),
+        Command::Xstopped => xstopped::run(work),
         Command::XbackupBegin(args) => xbackup::begin(work, args),
         Command::XbackupCommit(args) => xbackup::commit(work, args),
     };

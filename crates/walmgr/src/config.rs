@@ -202,6 +202,14 @@ pub struct Config {
     slave_pg_xlog: String,
     #[serde(default)]
     keep_backups: usize,
+    #[serde(default = "one")]
+    min_backups: usize,
+    /// Days to any moment of which a restore has to be possible; 0: the number alone counts.
+    #[serde(default)]
+    keep_days: u32,
+    /// Old sets go before the new one comes, and not after.
+    #[serde(default)]
+    rotate_first: bool,
     #[serde(default = "yes")]
     backup_datadir: bool,
     /// Run before a set is deleted; not the server's setting of that name.
@@ -227,6 +235,12 @@ pub struct Config {
     wal_conninfo: String,
     #[serde(default)]
     restore_mode: RestoreMode,
+    /// `OID=DIR, OID=DIR`: where tablespaces go that shall not be below the data directory.
+    #[serde(default)]
+    tablespace_map: String,
+    /// Has to succeed before `boot`: makes sure that the master stays gone.
+    #[serde(default)]
+    boot_check_command: String,
     /// Seconds that `boot` waits for the end of recovery.
     #[serde(default = "a_minute", with = "config::seconds")]
     boot_timeout: Duration,

@@ -9,6 +9,8 @@ use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::progress::Progress;
+
 /// A SHA-256 digest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Digest([u8; 32]);
@@ -40,8 +42,25 @@ impl Digest {
     }
 
     /// Digest and size of a file.
-    pub(crate) fn of_file(path: &Path) -> io::Result<(Digest, u64)> {
-        Digest::of(&mut std::fs::File::open(path)?)
+    pub(crate) fn of_file(path: &Path, progress: &Progress) -> io::Result<(Digest, u64)> {
+        Digest::of(&mut Counted {
+            from: std::fs::File::open(path)?,
+            progress,
+        })
+    }
+}
+
+/// A reader whose bytes are work that is done.
+struct Counted<'a, R> {
+    from: R,
+    progress: &'a Progress,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(block)?;
+        self.progress.add(read as u64);
+        Ok(read)
     }
 }
 

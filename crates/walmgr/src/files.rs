@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use crate::progress::Progress;
+
 /// Makes a directory that is its owner's alone, with the directories above it.
 pub(crate) fn create_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -59,8 +61,17 @@ pub(crate) fn walk(root: &Path) -> io::Result<Vec<Entry>> {
     Ok(found)
 }
 
+/// Bytes of all files of a tree.
+pub(crate) fn size_of_tree(root: &Path) -> io::Result<u64> {
+    let files = walk(root)?.into_iter().map(|entry| entry.metadata);
+    Ok(files
+        .filter(fs::Metadata::is_file)
+        .map(|file| file.len())
+        .sum())
+}
+
 /// Copies a tree: files, directories and links, with their modes. What the filesystem can share, it does.
-pub(crate) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn copy_tree(from: &Path, to: &Path, progress: &Progress) -> io::Result<()> {
     let mode = fs::metadata(from)?.permissions();
     create_private_dir(to)?;
     for entry in walk(from)? {
@@ -72,7 +83,7 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
         } else if kind.is_symlink() {
             symlink(fs::read_link(&source)?, &target)?;
         } else if kind.is_file() {
-            fs::copy(&source, &target)?;
+            progress.add(fs::copy(&source, &target)?);
         }
     }
     fs::set_permissions(to, mode)

@@ -8,10 +8,11 @@
 //! * `sets`: base backups, their rotation and manifests, and which WAL they need
 //! * `control`, `lock`: files that say something by being there
 //! * `backup`, `restore`: making a set, and putting one into service; `rejoin`: a master that comes back as a slave
+//! * `init`: a configuration for a host that has none
 //! * `server`: a data directory, its control file, its settings and its programs
 //! * `commands`: one file per command
-//! * `ready`, `report`: what waits to be archived, and how findings are told
-//! * `durable`, `files`, `digest`: files that last, trees of them, and what is in them
+//! * `ready`, `report`, `progress`: what waits to be archived, how findings are told, and how far work is
+//! * `durable`, `files`, `digest`, `parallel`: files that last, trees of them, what is in them, and many at once
 
 mod archive;
 mod args;
@@ -25,11 +26,14 @@ mod durable;
 mod error;
 mod exit;
 mod files;
+mod init;
 mod lock;
 mod names;
 mod page;
+mod parallel;
 mod partial;
 mod place;
+mod progress;
 mod ready;
 mod receiver;
 mod rejoin;

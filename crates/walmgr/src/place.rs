@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A path, perhaps on another host: `user@host:/path`, `[::1]:/path` or `/path`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     /// As ssh takes it; `None` is this host.
     pub(crate) host: Option<String>,

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::exit::{FAILED, WARNED};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,7 +45,7 @@ pub(crate) struct Report {
 pub(crate) enum Form {
     Text,
     Json,
-    /// One line, and exit codes 0, 1 and 2.
+    /// One line, and exit codes 0, 1 and 2, as `exit` tells them.
     Nagios,
 }
 
@@ -119,8 +120,8 @@ impl Report {
         };
         skytools::app::output(text)?;
         Ok(match (form, self.worst()) {
-            (Form::Nagios, Level::Failed) => ExitCode::from(2),
-            (Form::Nagios, Level::Warning) => ExitCode::from(1),
+            (Form::Nagios, Level::Failed) => ExitCode::from(FAILED),
+            (Form::Nagios, Level::Warning) => ExitCode::from(WARNED),
             (_, Level::Failed) => ExitCode::from(3),
             _ => ExitCode::SUCCESS,
         })

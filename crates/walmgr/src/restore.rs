@@ -4,9 +4,11 @@
 //! there before is moved aside, and is still whole after any interruption.
 
 pub(crate) mod basebackup;
+pub(crate) mod create;
 mod prepare;
 mod settings;
 mod source;
+pub(crate) mod tablespaces;
 mod target;
 
 use std::fs;
@@ -49,23 +51,9 @@ pub(crate) fn run(
     stop: &Stop,
 ) -> Result<(), Error> {
     let start_cmd = config.need_start_cmd()?;
-    if rustix::process::geteuid().is_root() {
-        return Err(Error::Refused(
-            "restore as the user of the server, and not as root: it would own the files".to_owned(),
-        ));
-    }
+    refuse_root()?;
     // No backup may give the sets other names, or delete one, while it is copied.
-    let _lock = match options.not_really {
-        true => {
-            lock::refuse_held(&config.completed_wals)?;
-            None
-        }
-        false => Some(BackupLock::need(
-            &config.completed_wals,
-            "restore",
-            options.force,
-        )?),
-    };
+    let _lock = take_lock(config, "restore", options)?;
     let sets = Sets::new(config);
     let source = Source::choose(config, &sets, set, point)?;
     check(config, &source, options)?;
@@ -87,6 +75,34 @@ pub(crate) fn run(
         make_slot(config);
     }
     start(config, start_cmd, point, stop)?;
+    settle(config, old)
+}
+
+/// The files of a server are its user's.
+fn refuse_root() -> Result<(), Error> {
+    match rustix::process::geteuid().is_root() {
+        true => Err(Error::Refused(
+            "restore as the user of the server, and not as root: it would own the files".to_owned(),
+        )),
+        false => Ok(()),
+    }
+}
+
+/// The backup lock; for a look, only whether it could be had.
+fn take_lock(
+    config: &SlaveConfig,
+    command: &str,
+    options: &Options,
+) -> Result<Option<BackupLock>, Error> {
+    let archive = &config.completed_wals;
+    match options.not_really {
+        true => lock::refuse_held(archive).map(|()| None),
+        false => BackupLock::need(archive, command, options.force).map(Some),
+    }
+}
+
+/// What is left to be done when the new server is alive.
+fn settle(config: &SlaveConfig, old: Option<PathBuf>) -> Result<(), Error> {
     let unfinished = unfinished(&config.data);
     durable::remove(&unfinished).map_err(|error| Error::io("remove", &unfinished, error))?;
     match old {
@@ -120,16 +136,26 @@ fn put_in_place(
     // Copying takes its time, and leaves what is in place alone.
     let ready = source.make_ready(config)?;
     failpoint::step("restore.ready");
-    prepare::tablespaces(&ready, &config.data)?;
-    prepare::directories(&ready, config.wal_dir.as_deref())?;
-    prepare::clean(&ready)?;
-    settings::write(&ready, config, point)?;
-    prepare::config_files(&ready, config)?;
-    let unfinished = unfinished(&ready);
+    install(config, &ready, point)
+}
+
+/// Makes a copy a standby, or what recovers up to a point, and puts it in the place of the data directory; where
+/// that is now.
+fn install(
+    config: &SlaveConfig,
+    ready: &Path,
+    point: &PointInTime,
+) -> Result<Option<PathBuf>, Error> {
+    tablespaces::place(ready, config)?;
+    prepare::directories(ready, config.wal_dir.as_deref())?;
+    prepare::clean(ready)?;
+    settings::write(ready, config, point)?;
+    prepare::config_files(ready, config)?;
+    let unfinished = unfinished(ready);
     durable::write(&unfinished, b"").map_err(|error| Error::io("write", &unfinished, error))?;
-    durable::sync_filesystem(&ready).map_err(|error| Error::io("sync", &ready, error))?;
+    durable::sync_filesystem(ready).map_err(|error| Error::io("sync", ready, error))?;
     failpoint::step("restore.prepared");
-    let old = exchange(&ready, &config.data)?;
+    let old = exchange(ready, &config.data)?;
     if let Some(old) = &old {
         info!(path = %old.display(), "the old data directory is kept");
     }
@@ -139,7 +165,7 @@ fn put_in_place(
 /// Makes a data directory that was made ready by other means that of this slave's standby; where the old one is
 /// now.
 pub(crate) fn put_in_service(config: &SlaveConfig, ready: &Path) -> Result<Option<PathBuf>, Error> {
-    prepare::tablespaces(ready, &config.data)?;
+    tablespaces::place(ready, config)?;
     if let Some(wal) = &config.wal_dir {
         // It begins with the WAL that came with the copy.
         warn!(path = %wal.display(), "pg_wal stays in the data directory, and slave_pg_xlog is not used");
@@ -184,16 +210,22 @@ fn check(config: &SlaveConfig, source: &Source, options: &Options) -> Result<(),
             }
         }
     }
+    if !options.force {
+        source.refuse_too_large(config)?;
+    }
     if let Some(wal) = &config.wal_dir
         && !source.has_arrived()
         && !options.force
     {
         prepare::refuse_used(wal)?;
     }
+    if !source.has_arrived() && !options.force {
+        config.tablespace_map.refuse_used(source.path())?;
+    }
     check_server(config, options)
 }
 
-/// Whether the server of the data directory, if it runs, may be stopped.
+/// Refuses to replace a server that may be wanted, or that cannot be stopped.
 pub(crate) fn check_server(config: &SlaveConfig, options: &Options) -> Result<(), Error> {
     let data = DataDir::new(&config.data, config.bin.as_deref());
     let Some(pid) = data.postmaster()? else {

@@ -3,7 +3,9 @@
 //! The newest is `FULL`, older ones are `FULL.0`, `FULL.1` and so on. A backup under way is
 //! `FULL.inprogress`, which is never taken for a set.
 
+mod held;
 mod info;
+pub(crate) mod keep;
 mod label;
 pub(crate) mod manifest;
 pub(crate) mod retention;
@@ -13,7 +15,9 @@ pub(crate) mod verify;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub(crate) use held::Held;
 pub(crate) use info::{Info, State, TablespaceInfo};
+pub(crate) use keep::Keep;
 pub(crate) use label::Label;
 
 use crate::Error;

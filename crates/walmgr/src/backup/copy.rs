@@ -2,22 +2,20 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use skytools::daemon::Stop;
 use skytools::db::{Connection, During};
 use skytools::failpoint;
-use tracing::{debug, info};
+use tracing::info;
 
+use super::rsync;
 use crate::Error;
 use crate::config::MasterConfig;
 use crate::place::Place;
+use crate::progress::Progress;
 use crate::sets::TablespaceInfo;
 use crate::slave::Slave;
-
-/// "Some files vanished": what is dropped during a backup.
-const VANISHED: i32 = 24;
 
 /// Directories whose content is of the running server alone.
 const EMPTY: [&str; 7] = [
@@ -52,9 +50,9 @@ const LEFT_OUT: [&str; 15] = [
 /// Files of any directory that a server makes anew.
 const ANYWHERE: [&str; 2] = ["pg_internal.init*", "pgsql_tmp*"];
 
-fn rsync(config: &MasterConfig, slave: &Slave) -> Command {
+fn command(config: &MasterConfig, slave: &Slave) -> Command {
     let mut command = Command::new("rsync");
-    command.args(["-a", "--quiet", "--ignore-times"]);
+    command.args(["-a", "--ignore-times"]);
     if config.compress {
         command.arg("-z");
     }
@@ -67,55 +65,16 @@ fn rsync(config: &MasterConfig, slave: &Slave) -> Command {
     command
 }
 
-/// Runs rsync to its end, or to ours.
-fn run(mut command: Command, what: &str, stop: &Stop) -> Result<(), Error> {
-    debug!(?command, "rsync");
-    let failed = |problem: String| Error::Program {
-        what: format!("rsync of {what}"),
-        problem,
-    };
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(format!("cannot run rsync: {error}")))?;
-    let complaints = child
-        .stderr
-        .take()
-        .map(|pipe| std::thread::spawn(move || std::io::read_to_string(pipe).unwrap_or_default()));
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if stop.sleep(Duration::from_millis(50)) {
-            // It may just have ended; either way it is gone after this.
-            let _ = child.kill();
-            child.wait()?;
-            return Err(failed("interrupted".to_owned()));
-        }
-    };
-    let complaints = complaints.and_then(|thread| thread.join().ok());
-    let complaints = complaints.unwrap_or_default();
-    match status.code() {
-        Some(0) => Ok(()),
-        Some(VANISHED) => {
-            debug!(%complaints, "files vanished");
-            Ok(())
-        }
-        _ => Err(failed(format!("{status}: {}", complaints.trim()))),
-    }
-}
-
 /// The data directory, without the control file and without what is left out.
 pub(super) fn data(
     config: &MasterConfig,
     slave: &Slave,
     target: &Place,
+    progress: &Progress,
     stop: &Stop,
 ) -> Result<(), Error> {
     let data = &config.data;
-    let mut command = rsync(config, slave);
+    let mut command = self::command(config, slave);
     command.arg("--copy-unsafe-links");
     for name in EMPTY.iter().copied().chain(["pg_wal"]) {
         // A link goes as a whole, and is made anew as a directory there.
@@ -140,7 +99,7 @@ pub(super) fn data(
     }
     command.arg("./").arg(format!("{target}/"));
     command.current_dir(data);
-    run(command, &data.display().to_string(), stop)?;
+    rsync::run(command, &data.display().to_string(), Some(progress), stop)?;
     failpoint::step("backup.data");
     Ok(())
 }
@@ -152,10 +111,10 @@ pub(super) fn control_file(
     target: &Place,
     stop: &Stop,
 ) -> Result<(), Error> {
-    let mut command = rsync(config, slave);
+    let mut command = self::command(config, slave);
     command.arg("pg_control").arg(format!("{target}/global/"));
     command.current_dir(config.data.join("global"));
-    run(command, "global/pg_control", stop)
+    rsync::run(command, "global/pg_control", None, stop)
 }
 
 /// Directory of logs inside of the data directory: the usual names.
@@ -194,6 +153,7 @@ pub(super) fn tablespaces(
     slave: &Slave,
     target: &Place,
     db: &mut Connection,
+    progress: &Progress,
     stop: &Stop,
 ) -> Result<Vec<TablespaceInfo>, Error> {
     let rows = db
@@ -212,13 +172,13 @@ pub(super) fn tablespaces(
                 to.display()
             )));
         }
-        let mut command = rsync(config, slave);
+        let mut command = self::command(config, slave);
         command.args(ANYWHERE.map(|name| format!("--exclude={name}")));
         command.arg("--copy-unsafe-links");
         // The directory above has been made at the beginning.
         command.arg("./").arg(format!("{target}/tmpspc/{oid}/"));
         command.current_dir(&to);
-        run(command, &to.display().to_string(), stop)?;
+        rsync::run(command, &to.display().to_string(), Some(progress), stop)?;
         failpoint::step("backup.tablespace");
         found.push(TablespaceInfo {
             oid,
@@ -257,7 +217,7 @@ pub(super) fn config_files(
     let Some(dir) = config.config.as_deref().and_then(Path::parent) else {
         return Ok(());
     };
-    let mut command = rsync(config, slave);
+    let mut command = self::command(config, slave);
     command
         .args(["--copy-links", "--prune-empty-dirs"])
         .arg("--exclude=/postgresql.auto.conf")
@@ -270,5 +230,5 @@ pub(super) fn config_files(
         .arg("./")
         .arg(format!("{target}/"))
         .current_dir(dir);
-    run(command, &dir.display().to_string(), stop)
+    rsync::run(command, &dir.display().to_string(), None, stop)
 }

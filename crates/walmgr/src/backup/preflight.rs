@@ -82,3 +82,35 @@ pub(super) fn check(
         bytes: bytes.unwrap_or_default().cast_unsigned(),
     })
 }
+
+/// Looks at a standby that is to be copied; changes nothing.
+pub(super) fn look_at_standby(db: &mut Connection) -> Result<Master, Error> {
+    let row = db
+        .query_one(
+            "select pg_is_in_recovery(), current_setting('server_version'), \
+                    (select system_identifier from pg_control_system()), \
+                    (select setting::int8 from pg_settings where name = 'wal_segment_size'), \
+                    (select sum(pg_tablespace_size(oid))::int8 from pg_tablespace)",
+            &[],
+        )
+        .during("look at the standby")?;
+    if !row.get::<_, bool>(0) {
+        return Err(Error::Refused(
+            "the server of slave_data is a primary, and no standby: back it up with a master's configuration"
+                .to_owned(),
+        ));
+    }
+    let segment_size: i64 = row.get(3);
+    let size = SegmentSize::new(segment_size.cast_unsigned());
+    Ok(Master {
+        system_identifier: row.get::<_, i64>(2).cast_unsigned(),
+        segment_size: size.ok_or_else(|| {
+            Error::Refused(format!("segments of {segment_size} bytes are not known"))
+        })?,
+        version: row.get(1),
+        bytes: row
+            .get::<_, Option<i64>>(4)
+            .unwrap_or_default()
+            .cast_unsigned(),
+    })
+}

@@ -10,7 +10,7 @@ use skytools::failpoint;
 use tracing::{info, warn};
 
 use super::Finished;
-use crate::archive::{Archive, Identity, Listing};
+use crate::archive::{Archive, Identity, Listing, stopped};
 use crate::config::SlaveConfig;
 use crate::names::{Segment, SegmentSize};
 use crate::sets::{Info, Sets, State, manifest};
@@ -83,6 +83,9 @@ pub(crate) fn begin(config: &SlaveConfig, id: &str, info: &Info) -> Result<Strin
     identity.check(&config.completed_wals, || sets.has_marked())?;
     identity.claim(&config.completed_wals)?;
     sets.clear_in_progress()?;
+    if config.rotate_first {
+        sets.expire(config.keep.making_room(), false)?;
+    }
     let parent = sets.parent();
     let free = files::free_bytes(parent).map_err(|error| Error::io("look at", parent, error))?;
     #[expect(
@@ -154,7 +157,8 @@ pub(crate) fn commit(
     info!(
         set = %sets.full().display(), files = info.files, bytes = info.bytes, "backup is complete"
     );
-    if let Err(error) = sets.expire(config.keep_backups, false) {
+    stopped::forget(&config.completed_wals)?;
+    if let Err(error) = sets.expire(config.keep, false) {
         warn!("an old set stays: {}", skytools::app::chain(&error));
     }
     let name = sets.full().file_name().unwrap_or_default();

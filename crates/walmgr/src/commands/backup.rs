@@ -4,8 +4,6 @@ use crate::{Error, backup};
 pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     match &work.node {
         Node::Master(config) => backup::run(config, work.options, &work.context.stop),
-        Node::Slave(_) => Err(Error::Refused(
-            "backup of a standby is not there yet: run it on the master".to_owned(),
-        )),
+        Node::Slave(config) => backup::standby::run(config, work.options, &work.context.stop),
     }
 }

@@ -1,3 +1,5 @@
+mod fence;
+
 use std::time::{Duration, Instant};
 
 use skytools::failpoint;
@@ -35,6 +37,7 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
             }
         }
     }
+    fence::check(config, work.options.force, work.options.not_really)?;
     if work.options.not_really {
         return Ok(skytools::app::output(
             "would end recovery and open for writes\n",

@@ -1,7 +1,9 @@
 //! `check`: everything that has to be in order, one line each.
 
 mod master;
+mod probe;
 mod slave;
+mod standby;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,6 +23,12 @@ pub(crate) struct Args {
     /// Seconds that WAL may wait to be archived
     #[arg(long, value_name = "SECONDS", default_value = "300")]
     max_archive_age: u64,
+    /// On the master: do not end a segment to see it arrive
+    #[arg(long)]
+    no_probe: bool,
+    /// Seconds that a segment may take to arrive
+    #[arg(long, value_name = "SECONDS", default_value = "30")]
+    probe_timeout: u64,
 }
 
 impl Args {
@@ -32,6 +40,11 @@ impl Args {
     fn for_slave(&self) -> [String; 3] {
         let age = format!("--max-backup-age={}", self.max_backup_age);
         ["check".to_owned(), "--json".to_owned(), age]
+    }
+
+    /// How long a segment may take to arrive, if one shall be sent.
+    fn probe(&self) -> Option<Duration> {
+        (!self.no_probe).then(|| Duration::from_secs(self.probe_timeout))
     }
 
     fn archive_age(&self) -> Duration {

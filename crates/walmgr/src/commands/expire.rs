@@ -16,7 +16,7 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
             work.options.force,
         )?),
     };
-    let gone = Sets::new(config).expire(config.keep_backups, dry_run)?;
+    let gone = Sets::new(config).expire(config.keep, dry_run)?;
     let verb = if dry_run { "would delete" } else { "deleted" };
     let mut text: String = gone.iter().map(|name| format!("{verb} {name}\n")).collect();
     let files = retention::purge(config, None, dry_run)?;

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use tracing::{info, warn};
 
 use super::{Node, Work};
-use crate::archive::Archive;
+use crate::archive::{Archive, stopped};
 use crate::config::{MasterConfig, SlaveConfig};
 use crate::server::change::{Change, Setting};
 use crate::server::shell;
@@ -106,6 +106,11 @@ fn slave(work: &Work<'_>, config: &SlaveConfig) -> Result<(), Error> {
                 skytools::app::chain(&error)
             ),
         }
+    }
+    if let Some(noted) = stopped::read(&config.completed_wals)? {
+        warn!(
+            "archiving was stopped ({noted}): base backups from before do not reach beyond that, take a new one"
+        );
     }
     let is_near = files::is_same_filesystem(&config.base, &config.data)
         .map_err(|error| Error::io("look at", &config.base, error))?;

@@ -11,7 +11,7 @@ use crate::archive::Archive;
 use crate::config::SlaveConfig;
 use crate::lock::BackupLock;
 use crate::report::{Form, Level, Report};
-use crate::sets::{Info, Set, Sets, manifest, verify};
+use crate::sets::{Held, Info, Set, Sets, manifest, verify};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -34,12 +34,15 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<ExitCode, Error> {
         true => sets.find()?.sets,
         false => vec![sets.choose(args.wanted.as_deref())?],
     };
+    // All at once, before one takes its time.
+    let held: Vec<Held> = chosen.iter().map(Held::share).collect::<Result<_, _>>()?;
+    failpoint::step("verify.begun");
     let archive = Archive::new(&config.completed_wals);
     let mut report = Report::default();
-    for set in &chosen {
+    for (set, held) in chosen.iter().zip(&held) {
         let mut is_well = true;
         if !args.wal_only {
-            let problems = verify::set_problems(set)?;
+            let problems = verify::set_problems(set, held)?;
             is_well = problems.is_empty();
             add(&mut report, &set.name, problems, || {
                 "every file is as it was".to_owned()

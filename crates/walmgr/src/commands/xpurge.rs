@@ -33,8 +33,7 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
 pub(super) fn rotate(work: &mut Work<'_>) -> Result<(), Error> {
     let config = work.slave("xrotate")?;
     let sets = Sets::new(config);
-    let keep = config.keep_backups.saturating_sub(1);
-    let gone = sets.expire(keep, work.options.not_really)?;
+    let gone = sets.expire(config.keep.making_room(), work.options.not_really)?;
     match work.options.not_really {
         true => Ok(skytools::app::output(format!(
             "would delete: {}\n",

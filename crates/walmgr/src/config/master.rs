@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use skytools::conninfo::ConnInfo;
@@ -9,6 +9,7 @@ use super::{
 };
 use crate::Error;
 use crate::archive::Form;
+use crate::init::locate::Located;
 use crate::place::{Place, checked_host};
 
 /// What the master is told.
@@ -46,6 +47,54 @@ pub(crate) struct MasterConfig {
 }
 
 impl MasterConfig {
+    /// A server of which nothing is said but where its data is, on the same host as its slave.
+    pub(crate) fn of_data(data: &Path) -> MasterConfig {
+        MasterConfig {
+            db: None,
+            data: data.to_owned(),
+            config: None,
+            bin: None,
+            restart_cmd: None,
+            config_method: ConfigMethod::Edit,
+            archive_timeout: None,
+            slave_host: None,
+            slave_config: String::new(),
+            full_backup: Place::default(),
+            config_backup: None,
+            use_wal_functions: false,
+            compress: false,
+            wal_form: Form::Plain,
+            ssh_command: vec!["ssh".to_owned()],
+            ssh_connect_timeout: Duration::ZERO,
+            ssh_keepalive: Duration::ZERO,
+            ssh_multiplex: None,
+            spool: None,
+            remote_walmgr: None,
+            periodic_command: None,
+            command_interval: Duration::ZERO,
+            fast_checkpoint: true,
+            wal_timeout: Duration::ZERO,
+            bwlimit_kb: 0,
+        }
+    }
+
+    /// A server that was found, and has no configuration.
+    ///
+    /// # Errors
+    /// It says nothing of how it is reached.
+    pub(crate) fn of_server(located: Located) -> Result<MasterConfig, Error> {
+        let db = located.db();
+        Ok(MasterConfig {
+            db: Some(
+                db.parse()
+                    .map_err(|error| Error::Refused(format!("{db}: {error}")))?,
+            ),
+            config: Some(located.config),
+            bin: located.bin,
+            ..MasterConfig::of_data(&located.data)
+        })
+    }
+
     /// Checks the keys of the master.
     ///
     /// # Errors

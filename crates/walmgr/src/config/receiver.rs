@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use skytools::config::ConfigError;
-use skytools::conninfo::{ConnInfo, parse_connect_string, without_password};
+use skytools::conninfo::{ConnInfo, merge_connect_string, parse_connect_string, without_password};
 use skytools::db::Connection;
 
 use super::{Config, WalReceiver, need, need_path, optional};
@@ -47,6 +47,23 @@ impl Conninfo {
         }))
     }
 
+    /// With a name for who connects, if it has none.
+    ///
+    /// # Errors
+    /// None that was not there before.
+    pub(crate) fn named(&self, name: &str) -> Result<Conninfo, Error> {
+        // A URI stays as it is.
+        let text = match parse_connect_string(&self.text) {
+            Ok(mut settings) if !settings.iter().any(|(key, _)| key == "application_name") => {
+                settings.push(("application_name".to_owned(), name.to_owned()));
+                merge_connect_string(&settings)
+            }
+            _ => return Ok(self.clone()),
+        };
+        let named = Conninfo::optional("primary_conninfo", &text)?;
+        Ok(named.unwrap_or_else(|| self.clone()))
+    }
+
     /// As it was written, for a setting of the server.
     pub(crate) fn text(&self) -> &str {
         &self.text
@@ -56,6 +73,7 @@ impl Conninfo {
     pub(crate) fn open(&self, name: &str) -> Result<Connection, Error> {
         let parsed = ConnInfo::parse(&self.text)
             .and_then(|conninfo| conninfo.with_default("dbname", "postgres"))
+            .and_then(|conninfo| conninfo.with_default("connect_timeout", "10"))
             .map_err(|error| Error::Refused(format!("{name}: {}", skytools::app::chain(&error))))?;
         Ok(Connection::open(name, &parsed)?)
     }

@@ -10,6 +10,8 @@ use super::{
     optional_path,
 };
 use crate::Error;
+use crate::restore::tablespaces::TablespaceMap;
+use crate::sets::Keep;
 
 /// What the slave is told.
 #[derive(Debug, Clone)]
@@ -27,7 +29,10 @@ pub(crate) struct SlaveConfig {
     pub(crate) partial_wals: PathBuf,
     pub(crate) full_backup: PathBuf,
     pub(crate) config_backup: Option<PathBuf>,
-    pub(crate) keep_backups: usize,
+    /// Whether there shall be a base backup at any time.
+    pub(crate) keeps_backups: bool,
+    pub(crate) keep: Keep,
+    pub(crate) rotate_first: bool,
     /// Whether a restore keeps the data directory that it replaces.
     pub(crate) keep_old_data: bool,
     pub(crate) archive_command: Option<String>,
@@ -37,11 +42,16 @@ pub(crate) struct SlaveConfig {
     /// `None`: nobody streams WAL to the slave.
     pub(crate) receiver: Option<ReceiverConfig>,
     pub(crate) restore_mode: RestoreMode,
+    pub(crate) tablespace_map: TablespaceMap,
+    pub(crate) boot_check_command: Option<String>,
     pub(crate) boot_timeout: Duration,
     pub(crate) boot_archive_command: String,
     pub(crate) restore_wait: bool,
     pub(crate) gap_grace: Duration,
     pub(crate) wal_poll_interval: String,
+    /// How long a backup of the standby waits for its WAL.
+    pub(crate) wal_timeout: Duration,
+    pub(crate) bwlimit_kb: u64,
 }
 
 impl SlaveConfig {
@@ -75,7 +85,9 @@ impl SlaveConfig {
             partial_wals: need_path("partial_wals", &config.partial_wals)?,
             full_backup,
             config_backup: optional_path("config_backup", &config.config_backup)?,
-            keep_backups: config.keep_backups,
+            keeps_backups: config.keep_backups > 0 || config.keep_days > 0,
+            keep: Keep::new(config.keep_backups, config.min_backups, config.keep_days),
+            rotate_first: config.rotate_first,
             keep_old_data: config.backup_datadir,
             archive_command: optional(&config.archive_command).map(str::to_owned),
             primary_conninfo: Conninfo::optional("primary_conninfo", &config.primary_conninfo)?,
@@ -83,11 +95,18 @@ impl SlaveConfig {
             rewind_conninfo: Conninfo::optional("rewind_conninfo", &config.rewind_conninfo)?,
             receiver: ReceiverConfig::new(config)?,
             restore_mode: config.restore_mode,
+            tablespace_map: config
+                .tablespace_map
+                .parse()
+                .map_err(|error| Error::Refused(format!("tablespace_map: {error}")))?,
+            boot_check_command: optional(&config.boot_check_command).map(str::to_owned),
             boot_timeout: config.boot_timeout,
             boot_archive_command: config.boot_archive_command.clone(),
             restore_wait: config.restore_wait,
             gap_grace: config.gap_grace,
             wal_poll_interval: config.wal_poll_interval.clone(),
+            wal_timeout: config.backup_wal_timeout,
+            bwlimit_kb: config.backup_bwlimit,
         })
     }
 

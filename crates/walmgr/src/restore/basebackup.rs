@@ -1,6 +1,6 @@
 //! A base backup of the primary for this server alone, by the server's own program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use skytools::config::ConfigError;
 use skytools::db::During;
@@ -29,18 +29,23 @@ pub(crate) fn take(config: &SlaveConfig) -> Result<PathBuf, Error> {
     ]);
     for (oid, location) in tablespaces(config)? {
         let target = ready.join("tmpspc").join(oid.to_string());
-        let escaped = |text: &str| text.replace('\\', "\\\\").replace('=', "\\=");
-        program.arg(format!(
-            "--tablespace-mapping={}={}",
-            escaped(&location),
-            escaped(&target.display().to_string())
-        ));
+        program.arg(mapping(&location, &target));
     }
     conninfo.pass("--dbname", "walmgr", &mut program);
     info!("taking a base backup of the primary");
     run(&mut program)?;
     durable::sync_filesystem(&ready).map_err(|error| Error::io("sync", &ready, error))?;
     Ok(ready)
+}
+
+/// Has a tablespace put elsewhere.
+pub(super) fn mapping(location: &str, target: &Path) -> String {
+    let escaped = |text: &str| text.replace('\\', "\\\\").replace('=', "\\=");
+    format!(
+        "--tablespace-mapping={}={}",
+        escaped(location),
+        escaped(&target.display().to_string())
+    )
 }
 
 /// Tablespaces of the primary, and where they are there.

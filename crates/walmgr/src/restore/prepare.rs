@@ -28,44 +28,6 @@ const UNWANTED: [&str; 10] = [
 /// Files of the server's configuration.
 const CONFIG_FILES: [&str; 3] = ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"];
 
-/// Links to the tablespaces of the set, and to nothing else. The server would make those of the master's map
-/// anew, and on one machine open the master's own files.
-pub(super) fn tablespaces(ready: &Path, data: &Path) -> Result<(), Error> {
-    let links = ready.join("pg_tblspc");
-    files::create_private_dir(&links).map_err(|error| Error::io("create", &links, error))?;
-    let listed = fs::read_dir(&links).map_err(|error| Error::io("list", &links, error))?;
-    for entry in listed {
-        let entry = entry.map_err(|error| Error::io("list", &links, error))?;
-        let path = entry.path();
-        if path.is_symlink() {
-            durable::remove(&path).map_err(|error| Error::io("remove", &path, error))?;
-        }
-    }
-    let spaces = ready.join("tmpspc");
-    let entries = match fs::read_dir(&spaces) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return forget_map(ready),
-        Err(error) => return Err(Error::io("list", &spaces, error)),
-    };
-    for entry in entries {
-        let oid = entry
-            .map_err(|error| Error::io("list", &spaces, error))?
-            .file_name();
-        let target = data.join("tmpspc").join(&oid);
-        let link = links.join(&oid);
-        symlink(&target, &link).map_err(|error| Error::io("create", &link, error))?;
-        info!(oid = %oid.display(), path = %target.display(), "tablespace");
-    }
-    forget_map(ready)
-}
-
-fn forget_map(ready: &Path) -> Result<(), Error> {
-    let map = ready.join("tablespace_map");
-    durable::remove(&map)
-        .map(|_| ())
-        .map_err(|error| Error::io("remove", &map, error))
-}
-
 /// What the server insists on.
 pub(super) fn directories(ready: &Path, wal: Option<&Path>) -> Result<(), Error> {
     for name in DIRECTORIES {

@@ -8,6 +8,7 @@ use crate::archive::{Identity, Listing};
 use crate::config::{RestoreMode, SlaveConfig};
 use crate::files::with_suffix;
 use crate::names::Segment;
+use crate::progress::Progress;
 use crate::sets::{Label, Set, Sets};
 use crate::{Error, durable, files};
 
@@ -122,6 +123,30 @@ impl Source {
         }))
     }
 
+    fn bytes(&self) -> Result<u64, Error> {
+        files::size_of_tree(&self.path).map_err(|error| Error::io("list", &self.path, error))
+    }
+
+    /// Refuses a copy that there is no room for.
+    pub(super) fn refuse_too_large(&self, config: &SlaveConfig) -> Result<(), Error> {
+        if self.way != Way::Copy {
+            return Ok(());
+        }
+        let parent = config.data.parent().unwrap_or(Path::new("/"));
+        let free =
+            files::free_bytes(parent).map_err(|error| Error::io("look at", parent, error))?;
+        let needed = self.bytes()?;
+        match free < needed {
+            true => Err(Error::Refused(format!(
+                "disk full: {} has {free} bytes free, and a copy of {} needs {needed}; --force tries it all the \
+                 same",
+                parent.display(),
+                self.path.display()
+            ))),
+            false => Ok(()),
+        }
+    }
+
     /// For `-n`.
     pub(super) fn plan(&self, config: &SlaveConfig, start_cmd: &str) -> String {
         let verb = match self.way {
@@ -158,9 +183,11 @@ impl Source {
                 let copy = with_suffix(&config.data, ".copying");
                 removed(&copy)?;
                 info!(from = %self.path.display(), "copying the set");
-                files::copy_tree(&self.path, &copy)
+                let progress = Progress::new("copying", self.bytes()?);
+                files::copy_tree(&self.path, &copy, &progress)
                     .and_then(|()| durable::sync_filesystem(&copy))
                     .map_err(|error| Error::io("copy", &self.path, error))?;
+                drop(progress);
                 renamed(&copy)?;
             }
             _ => {
@@ -177,7 +204,7 @@ fn way(config: &SlaveConfig, sets: &Sets, set: &Set, word: Option<&str>) -> Resu
     if word.is_some() || config.restore_mode == RestoreMode::Copy {
         return Ok(Way::Copy);
     }
-    if config.keep_backups > 0 && sets.find()?.sets.len() < 2 {
+    if config.keeps_backups && sets.find()?.sets.len() < 2 {
         warn!(set = %set.name, "it is the only backup, so it is copied, and stays");
         return Ok(Way::Copy);
     }

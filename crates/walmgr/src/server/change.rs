@@ -239,6 +239,7 @@ impl<'a> Change<'a> {
             return Ok(());
         };
         let begun = Instant::now();
+        let is_off = settings.contains(&Setting::new("archive_mode", "off"));
         loop {
             let mut left = Vec::new();
             let mut pending = Vec::new();
@@ -253,6 +254,9 @@ impl<'a> Change<'a> {
                 let value: String = row.get(0);
                 // So it is shown as long as archive_mode is off, which waits for a restart.
                 let is_disabled = setting.name == "archive_command" && value == "(disabled)";
+                if is_disabled && is_off {
+                    continue;
+                }
                 if row.get::<_, bool>(1) || is_disabled {
                     pending.push(setting.name);
                 } else if value != setting.value && setting.name != "archive_timeout" {

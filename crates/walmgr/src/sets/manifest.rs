@@ -11,7 +11,8 @@ use serde_json::json;
 use super::Info;
 use crate::digest::Digest;
 use crate::files::{self, Entry};
-use crate::{Error, durable};
+use crate::progress::Progress;
+use crate::{Error, durable, parallel};
 
 pub(crate) const FILE: &str = "backup_manifest";
 
@@ -34,18 +35,15 @@ pub(crate) struct Line {
 /// # Errors
 /// A file cannot be read.
 pub(crate) fn lines(set: &Path) -> Result<(Vec<Line>, Totals), Error> {
-    let mut lines = Vec::new();
-    let mut totals = Totals::default();
-    let entries = files::walk(set).map_err(|error| Error::io("list", set, error))?;
-    for entry in entries {
-        if !entry.metadata.is_file() || is_left_out(&entry.path) {
-            continue;
-        }
-        let line = line(set, &entry)?;
-        totals.files += 1;
-        totals.bytes += entry.metadata.len();
-        lines.push(line);
-    }
+    let mut entries = files::walk(set).map_err(|error| Error::io("list", set, error))?;
+    entries.retain(|entry| entry.metadata.is_file() && !is_left_out(&entry.path));
+    let totals = Totals {
+        files: entries.len() as u64,
+        bytes: entries.iter().map(|entry| entry.metadata.len()).sum(),
+    };
+    let progress = Progress::new("reading for the manifest", totals.bytes);
+    let lines = parallel::map(&entries, |entry| line(set, entry, &progress));
+    let lines = lines.into_iter().collect::<Result<Vec<Line>, Error>>()?;
     Ok((lines, totals))
 }
 
@@ -54,10 +52,10 @@ fn is_left_out(path: &Path) -> bool {
     path == Path::new(FILE) || path == Path::new(super::info::FILE) || path.starts_with("pg_wal")
 }
 
-fn line(set: &Path, entry: &Entry) -> Result<Line, Error> {
+fn line(set: &Path, entry: &Entry, progress: &Progress) -> Result<Line, Error> {
     let path = set.join(&entry.path);
     let failed = |error| Error::io("read", &path, error);
-    let (digest, size) = Digest::of_file(&path).map_err(failed)?;
+    let (digest, size) = Digest::of_file(&path, progress).map_err(failed)?;
     let modified = entry.metadata.modified().map_err(failed)?;
     let modified = Timestamp::try_from(modified).unwrap_or_default();
     let modified = modified.strftime("%Y-%m-%d %H:%M:%S GMT").to_string();
@@ -101,6 +99,7 @@ pub(crate) fn write(
             path: super::info::FILE.into(),
             metadata,
         },
+        &Progress::silent(),
     )?);
     lines.sort_by(|a, b| a.path.cmp(&b.path));
     let mut text = String::from("{ ");
@@ -142,7 +141,7 @@ pub(crate) fn refresh(set: &Path) -> Result<(), Error> {
         path: super::info::FILE.into(),
         metadata,
     };
-    let new = line(set, &entry)?.text;
+    let new = line(set, &entry, &Progress::silent())?.text;
     let own = json!({ "Path": super::info::FILE }).to_string();
     let own = own.trim_matches(['{', '}']);
     let lines = old

@@ -1,13 +1,15 @@
 //! Making room for a new set, and letting old ones go.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use jiff::Timestamp;
 use skytools::{failpoint, shell};
 use tracing::{info, warn};
 
-use super::{Info, Set, Sets};
+use super::keep::begun;
+use super::{Held, Info, Keep, Set, Sets};
 use crate::files::remove_tree;
 use crate::{Error, durable};
 
@@ -48,20 +50,34 @@ impl Sets {
         self.sync()
     }
 
-    /// Deletes the oldest sets, so that `keep` stay, and never the newest. Answers with their names; for
-    /// `dry_run` nothing is done.
+    /// Deletes the sets that nothing keeps, from the oldest on, and never the newest. Answers with their names;
+    /// for `dry_run` nothing is done.
     ///
     /// # Errors
     /// A set cannot be deleted, or the command that archives it fails: it and newer ones stay.
-    pub(crate) fn expire(&self, keep: usize, dry_run: bool) -> Result<Vec<String>, Error> {
+    pub(crate) fn expire(&self, keep: Keep, dry_run: bool) -> Result<Vec<String>, Error> {
         let sets = self.find()?.sets;
+        let begun: Vec<Option<Timestamp>> = sets.iter().map(begun).collect();
+        if begun.iter().flatten().any(|time| *time > Timestamp::now()) {
+            warn!("the clock of this host is behind that of the master");
+        }
         let kept = |set: &Set| set.info.as_ref().is_some_and(|info| info.keep);
         let mut gone = Vec::new();
-        for set in sets.iter().skip(keep.max(1)).rev() {
+        for set in keep
+            .expired(&begun)
+            .into_iter()
+            .rev()
+            .map(|index| &sets[index])
+        {
             if kept(set) {
                 info!(set = %set.name, "kept by its own mark");
                 continue;
             }
+            // Held until it is gone: nobody begins to read it now.
+            let Some(_held) = Held::alone(&set.path)? else {
+                info!(set = %set.name, "stays, since it is being read");
+                continue;
+            };
             gone.push(set.name.clone());
             if !dry_run {
                 self.delete(set)?;
@@ -88,19 +104,32 @@ impl Sets {
         Ok(())
     }
 
-    /// Goes on with deletions that were interrupted.
-    fn empty_trash(&self) {
+    /// Sets that are being deleted, or were when that was interrupted.
+    pub(crate) fn trash(&self) -> Result<Vec<PathBuf>, Error> {
+        let parent = self.parent();
+        let unlisted = |error| Error::io("list", parent, error);
         let base = self
             .full()
             .file_name()
             .unwrap_or_default()
             .to_string_lossy();
         let prefix = format!("{TRASH}{base}");
-        for entry in fs::read_dir(self.parent()).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().starts_with(&prefix)
-                && let Err(error) = remove_tree(&entry.path())
-            {
-                warn!(path = %entry.path().display(), %error, "cannot remove");
+        let mut found = Vec::new();
+        for entry in fs::read_dir(parent).map_err(unlisted)? {
+            let entry = entry.map_err(unlisted)?;
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                found.push(entry.path());
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Goes on with deletions that were interrupted.
+    fn empty_trash(&self) {
+        for path in self.trash().unwrap_or_default() {
+            if let Err(error) = remove_tree(&path) {
+                warn!(path = %path.display(), %error, "cannot remove");
             }
         }
     }

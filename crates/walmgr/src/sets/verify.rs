@@ -7,12 +7,13 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Set, manifest};
+use super::{Held, Set, manifest};
 use crate::archive::{Archive, Form, Identity, Listing, check_content};
 use crate::digest::{self, Digest};
 use crate::names::{Segment, SegmentSize, WalName};
 use crate::page::HEADER;
-use crate::{Error, files};
+use crate::progress::Progress;
+use crate::{Error, files, parallel};
 
 /// The part of a manifest that we compare.
 #[derive(Deserialize)]
@@ -31,20 +32,22 @@ struct Listed {
     checksum: String,
 }
 
-/// What is wrong with the files of a set: one line each.
+/// What is wrong with the files of a set: one line each. Several files are read at once.
 ///
 /// # Errors
 /// They cannot be looked at.
-pub(crate) fn set_problems(set: &Set) -> Result<Vec<String>, Error> {
-    let path = set.path.join(manifest::FILE);
-    let text = match fs::read_to_string(&path) {
+pub(crate) fn set_problems(set: &Set, held: &Held) -> Result<Vec<String>, Error> {
+    // By this path they are found under any name of the set.
+    let root = held.path();
+    let failed = |name: &Path, error| Error::io("read", &set.path.join(name), error);
+    let text = match fs::read_to_string(root.join(manifest::FILE)) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Ok(vec![
                 "it has no manifest, so nobody knows what it was".to_owned(),
             ]);
         }
-        Err(error) => return Err(Error::io("read", &path, error)),
+        Err(error) => return Err(failed(manifest::FILE.as_ref(), error)),
     };
     let manifest: Manifest = match serde_json::from_str(&text) {
         Ok(manifest) => manifest,
@@ -56,7 +59,8 @@ pub(crate) fn set_problems(set: &Set) -> Result<Vec<String>, Error> {
         .map(|file| (file.path.as_str(), file))
         .collect();
     let mut problems = Vec::new();
-    let entries = files::walk(&set.path).map_err(|error| Error::io("list", &set.path, error))?;
+    let mut same_size = Vec::new();
+    let entries = files::walk(&root).map_err(|error| Error::io("list", &set.path, error))?;
     for entry in entries.iter().filter(|entry| entry.metadata.is_file()) {
         if entry.path == Path::new(manifest::FILE) || entry.path.starts_with("pg_wal") {
             continue;
@@ -66,16 +70,22 @@ pub(crate) fn set_problems(set: &Set) -> Result<Vec<String>, Error> {
             problems.push(format!("{name}: was not there"));
             continue;
         };
-        let path = set.path.join(&entry.path);
         if entry.metadata.len() != known.size {
             let size = entry.metadata.len();
             problems.push(format!("{name}: has {size} bytes, and had {}", known.size));
             continue;
         }
-        let (digest, _) =
-            Digest::of_file(&path).map_err(|error| Error::io("read", &path, error))?;
+        same_size.push((entry.path.as_path(), known));
+    }
+    let bytes = same_size.iter().map(|(_, known)| known.size).sum();
+    let progress = Progress::new("verifying", bytes);
+    let digests = parallel::map(&same_size, |(path, _)| {
+        Digest::of_file(&root.join(path), &progress)
+    });
+    for ((path, known), digest) in same_size.iter().zip(digests) {
+        let (digest, _) = digest.map_err(|error| failed(path, error))?;
         if digest.to_string() != known.checksum {
-            problems.push(format!("{name}: has changed"));
+            problems.push(format!("{}: has changed", path.display()));
         }
     }
     problems.extend(listed.keys().map(|name| format!("{name}: is missing")));
@@ -93,19 +103,27 @@ pub(crate) fn wal_problems(archive: &Archive, start: Segment) -> Result<(Vec<Str
         return Ok((vec!["the archive has no SYSTEMID".to_owned()], 0));
     };
     let size = identity.segment_size;
-    let (mut problems, mut count) = (Vec::new(), 0);
+    let chain = chain(archive, &listing, start, size)?;
+    let is_there = |segment: &&Segment| listing.has(**segment);
+    let count = chain.iter().filter(is_there).count() as u64;
+    let progress = Progress::new("verifying WAL", count.saturating_mul(size.bytes()));
+    let looks = parallel::map(&chain, |segment| {
+        let is_there = listing.has(*segment);
+        is_there.then(|| damage(archive, *segment, identity, &progress))
+    });
+    drop(progress);
+    let mut problems = Vec::new();
     let mut gap: Option<(Segment, Segment)> = None;
-    for segment in chain(archive, &listing, start, size)? {
-        if listing.has(segment) {
-            count += 1;
-            if let Some((first, last)) = gap.take() {
-                problems.push(missing(first, last));
-            }
-            if let Some(problem) = damage(archive, segment, identity)? {
-                problems.push(format!("{segment}: {problem}"));
-            }
-        } else {
+    for (segment, look) in chain.into_iter().zip(looks) {
+        let Some(damage) = look else {
             gap = Some((gap.map_or(segment, |(first, _)| first), segment));
+            continue;
+        };
+        if let Some((first, last)) = gap.take() {
+            problems.push(missing(first, last));
+        }
+        if let Some(problem) = damage? {
+            problems.push(format!("{segment}: {problem}"));
         }
     }
     if let Some((first, last)) = gap {
@@ -196,6 +214,7 @@ fn damage(
     archive: &Archive,
     segment: Segment,
     identity: Identity,
+    progress: &Progress,
 ) -> Result<Option<String>, Error> {
     let name = WalName::Segment(segment);
     let Some(stored) = archive.find(name)? else {
@@ -207,6 +226,7 @@ fn damage(
             &mut content,
             |error| error,
             |bytes| {
+                progress.add(bytes.len() as u64);
                 if head.len() < HEADER {
                     head.extend(bytes.iter().take(HEADER - head.len()));
                 }

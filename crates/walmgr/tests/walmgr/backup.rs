@@ -261,7 +261,6 @@ fn a_backup_that_cannot_work_is_refused_before_it_begins() -> TestResult {
     site.refused("master.ini backup", "archive_mode is off: run setup")?;
     let mut site = site;
     site.set_up()?;
-    site.refused("slave.ini backup", "run it on the master")?;
     site.refused(
         "--set master_data=/tmp master.ini backup",
         "cannot read /tmp/global/pg_control",

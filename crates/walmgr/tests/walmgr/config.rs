@@ -7,9 +7,17 @@ use testkit::TestResult;
 use crate::Site;
 
 /// Every command that one of the sides does not have.
-const OF_THE_MASTER: [&str; 3] = ["stop", "periodic", "xarchive pg_wal/x 00000002.history"];
-const OF_THE_SLAVE: [&str; 9] = [
+const OF_THE_MASTER: [&str; 5] = [
+    "stop",
+    "stop --minimal",
+    "periodic",
+    "synch-standby a",
+    "xarchive pg_wal/x 00000002.history",
+];
+const OF_THE_SLAVE: [&str; 11] = [
     "boot",
+    "createslave",
+    "xstopped",
     "pause",
     "continue",
     "xlock 1",

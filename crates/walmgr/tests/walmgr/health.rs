@@ -37,7 +37,9 @@ fn check_says_what_is_wrong_and_nothing_else() -> TestResult {
     site.on_master("backup")?;
     let well = [
         "server: OK (primary)\n",
-        "archiving: OK\n",
+        "archiving: OK (0",
+        "slots: OK (none)\n",
+        "probe: OK (0",
         "slave: OK (answers in ",
         "slave backups: OK (1, data.master from ",
         "slave WAL: OK (from ",
@@ -49,6 +51,7 @@ fn check_says_what_is_wrong_and_nothing_else() -> TestResult {
         .finds("slave.ini check --json", 0, &["\"level\": \"OK\""])?
         .stdout;
     assert!(!json.contains("FAILED"), "{json}");
+    site.finds("none.ini check --nagios", 3, &[])?;
     // A backup that is too old, one that was given up, a conflict, a gap.
     site.finds(
         "slave.ini check --max-backup-age 0 --nagios",
@@ -315,5 +318,32 @@ fn expire_deletes_what_need_not_be_kept_and_shows_it_before() -> TestResult {
         output.stdout
     );
     assert!(site.shipped("data.master").exists() && site.shipped("data.master.0").exists());
+    Ok(())
+}
+
+#[test]
+fn a_set_that_is_being_verified_may_get_another_name_and_is_not_deleted() -> TestResult {
+    let mut site = Site::with(false, "keep_backups = 1")?;
+    site.set_up()?;
+    site.on_master("backup")?;
+    let held = site.path("held");
+    let mut running = site
+        .program("slave.ini verify")
+        .env(
+            "FAILPOINTS",
+            format!("verify.begun=return(hold:{})", held.display()),
+        )
+        .spawn()?;
+    wait_until("verify to have begun", PATIENCE, || Ok(held.exists()))?;
+    // The next one takes its name, and would have it deleted.
+    let said = site.on_master("backup")?.stderr;
+    assert!(
+        said.contains("stays, since it is being read set=data.master.0"),
+        "{said}"
+    );
+    assert!(site.shipped("data.master.0/backup_label").exists());
+    fs::remove_file(&held)?;
+    assert_eq!(running.wait(PATIENCE)?.code(), Some(0), "{}", site.logs());
+    site.finds("slave.ini expire", 0, &["deleted data.master.0\n"])?;
     Ok(())
 }

@@ -3,15 +3,19 @@
 mod archive;
 mod backup;
 mod batch;
+mod cleanup;
 mod compression;
 mod config;
+mod createslave;
 mod failover;
 mod health;
+mod init;
 mod rejoin;
 mod restore;
 mod restore_command;
 mod retention;
 mod site;
+mod slave_backup;
 mod streaming;
 mod sync;
 

@@ -301,3 +301,99 @@ fn recovery_ends_at_its_target() -> TestResult {
     assert_eq!(output.status.code(), Some(2), "{}", output.stderr);
     Ok(())
 }
+
+#[test]
+fn tablespaces_go_where_the_map_says_and_never_into_what_is_used() -> TestResult {
+    let mut site = Site::with(false, "keep_backups = 2")?;
+    site.set_up()?;
+    let (space, disk) = (site.path("space"), site.path("disk"));
+    for dir in [&space, &disk] {
+        fs::create_dir(dir)?;
+        site.owner.give(dir)?;
+    }
+    let mut db = site.db()?;
+    db.batch_execute(&format!(
+        "create tablespace space location '{}'",
+        space.display()
+    ))?;
+    db.batch_execute("create table s tablespace space as select generate_series(1, 100) id")?;
+    let oid: u32 = db
+        .query_one("select oid from pg_tablespace where spcname = 'space'", &[])?
+        .get(0);
+    site.on_master("backup")?;
+    let map = format!("tablespace_map = {oid}={}", disk.display());
+    site.write_slave(&format!("keep_backups = 2\n{map}"))?;
+    fs::write(disk.join("precious"), "")?;
+    site.refused(
+        "slave.ini restore data.master",
+        "is not empty, and tablespace",
+    )?;
+    assert!(disk.join("precious").exists() && !site.path("slave").exists());
+    fs::remove_file(disk.join("precious"))?;
+    // It dies with the copy complete and the set not yet in place.
+    let output = site
+        .program("slave.ini restore data.master")
+        .env("FAILPOINTS", "restore.tablespace=return(kill)")
+        .output()?;
+    assert_eq!(output.status.code(), None, "{}", output.stderr);
+    site.on_slave("restore data.master")?;
+    let mut standby = site.standby()?;
+    let row = standby.query_one(
+        "select (select count(*) from s), pg_tablespace_location($1)",
+        &[&oid],
+    )?;
+    assert_eq!(
+        (row.get::<_, i64>(0), row.get::<_, String>(1)),
+        (100, disk.display().to_string())
+    );
+    assert!(!disk.join(".walmgr.copying").exists());
+    assert!(!site.path("slave/tmpspc/.gone").exists());
+    drop(standby);
+    // The set still has its own, and the next restore does not take the place of the living one.
+    site.on_slave("verify")?;
+    site.refused(
+        "slave.ini restore data.master",
+        "is not empty, and tablespace",
+    )?;
+    let other = site.path("other");
+    let line = format!(
+        "slave.ini restore data.master --tablespace {oid}={}",
+        other.display()
+    );
+    site.program(&line).succeed()?;
+    let location: String = site
+        .standby()?
+        .query_one("select pg_tablespace_location($1)", &[&oid])?
+        .get(0);
+    assert_eq!(location, other.display().to_string());
+    let output = site
+        .program("slave.ini restore --tablespace x=y")
+        .output()?;
+    assert_eq!(output.status.code(), Some(2), "{}", output.stderr);
+    site.refused(
+        "--set tablespace_map=16384=dir slave.ini listbackups",
+        "tablespace_map: '16384=dir' is not of the form OID=DIR",
+    )
+}
+
+#[test]
+fn nothing_is_opened_before_the_master_is_known_to_be_gone() -> TestResult {
+    let mut site = Site::with(false, "boot_check_command = test -e fenced")?;
+    site.set_up()?;
+    site.on_master("backup")?;
+    site.on_slave("restore")?;
+    let mut standby = site.standby()?;
+    let shown = site.on_slave("boot -n")?.stdout;
+    assert!(shown.starts_with("would run: test -e fenced\n"), "{shown}");
+    site.refused(
+        "slave.ini boot --force",
+        "boot_check_command (test -e fenced): exit status: 1: nothing is opened",
+    )?;
+    assert!(!site.archived("STOP").exists());
+    let in_recovery = "select pg_is_in_recovery()";
+    assert!(standby.query_one(in_recovery, &[])?.get::<_, bool>(0));
+    fs::write(site.path("fenced"), "")?;
+    site.on_slave("boot")?;
+    assert!(!standby.query_one(in_recovery, &[])?.get::<_, bool>(0));
+    Ok(())
+}

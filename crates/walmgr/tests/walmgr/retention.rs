@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use testkit::TestResult;
+use testkit::{TestResult, wait_until};
 
-use crate::Site;
+use crate::{PATIENCE, Site};
 
 #[test]
 fn sets_and_wal_go_when_nobody_needs_them() -> TestResult {
@@ -72,5 +72,77 @@ fn sets_and_wal_go_when_nobody_needs_them() -> TestResult {
         "{}",
         output.stderr
     );
+    Ok(())
+}
+
+/// Has a set begin days earlier than it did.
+fn make_older(site: &Site, set: &str, days: i64) -> TestResult {
+    let path = site.shipped(&format!("{set}/walmgr_backup.json"));
+    let text = fs::read_to_string(&path)?;
+    let (before, rest) = text.split_once("\"start_time\": \"").ok_or("a time")?;
+    let (time, after) = rest.split_once('"').ok_or("a time")?;
+    let time: jiff::Timestamp = time.parse()?;
+    let time = time - jiff::SignedDuration::from_hours(24 * days);
+    fs::write(&path, format!("{before}\"start_time\": \"{time}\"{after}"))?;
+    Ok(())
+}
+
+#[test]
+fn sets_are_kept_for_days_and_room_is_made_before_or_after() -> TestResult {
+    let mut site = Site::with(false, "keep_backups = 1\nkeep_days = 7")?;
+    site.set_up()?;
+    for _ in 0..3 {
+        site.on_master("backup")?;
+    }
+    let sets = || -> TestResult<Vec<String>> {
+        let names = site.names_in(&site.path("ship"))?;
+        Ok(names
+            .into_iter()
+            .filter(|name| name.contains("data.master"))
+            .collect())
+    };
+    let all = ["data.master", "data.master.0", "data.master.1"];
+    assert_eq!(sets()?, all);
+    make_older(&site, "data.master.0", 5)?;
+    make_older(&site, "data.master.1", 10)?;
+    site.on_slave("expire")?;
+    assert_eq!(sets()?, all);
+    // A restore to four days ago begins with the one of five days ago.
+    let expire = "slave.ini expire -n --set keep_days";
+    let shown = site.program(&format!("{expire}=4")).succeed()?.stdout;
+    assert_eq!(shown, "would delete data.master.1\n");
+    let shown = site
+        .program(&format!("{expire}=4 --set min_backups=3"))
+        .succeed()?
+        .stdout;
+    assert_eq!(shown, "");
+    let shown = site.program(&format!("{expire}=0")).succeed()?.stdout;
+    assert_eq!(
+        shown,
+        "would delete data.master.1\nwould delete data.master.0\n"
+    );
+    // On a tight disk the oldest goes first; the newest stays, whatever becomes of the next one.
+    for (left, lines) in [
+        (all.len(), ""),
+        (2, "rotate_first = 1"),
+        (1, "rotate_first = 1"),
+    ] {
+        site.write_slave(&format!("keep_backups = {left}\n{lines}"))?;
+        let output = site
+            .program("master.ini backup")
+            .env("FAILPOINTS", "backup.begun=return(kill)")
+            .output()?;
+        assert_eq!(output.status.code(), None, "{}", output.stderr);
+        wait_until("the lock to be free", PATIENCE, || {
+            Ok(!site.archived("BACKUPLOCK").exists())
+        })?;
+        let there = sets()?;
+        let whole = there
+            .iter()
+            .filter(|name| !name.ends_with("inprogress"))
+            .count();
+        assert_eq!(whole, if lines.is_empty() { 3 } else { 1 }, "{there:?}");
+        assert!(there.contains(&"data.master".to_owned()), "{there:?}");
+    }
     Ok(())
 }

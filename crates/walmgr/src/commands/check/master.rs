@@ -2,12 +2,12 @@ use std::time::Instant;
 
 use skytools::db::{Connection, During};
 
-use super::Args;
+use super::{Args, probe};
 use crate::config::MasterConfig;
 use crate::report::{Level, Report};
 use crate::server::{DataDir, slots};
 use crate::slave::Slave;
-use crate::{Error, ready};
+use crate::{Error, files, ready};
 
 pub(super) fn check(config: &MasterConfig, args: &Args, report: &mut Report) {
     match settings(config, report) {
@@ -16,6 +16,10 @@ pub(super) fn check(config: &MasterConfig, args: &Args, report: &mut Report) {
     }
     report.add_result("waiting", waiting(config, args));
     report.add_result("slots", streams(config));
+    report.add_result("free space", free_space(config));
+    if let Some(patience) = args.probe() {
+        report.add_result("probe", probe::probe(config, patience));
+    }
     remote(config, args, report);
 }
 
@@ -30,7 +34,10 @@ fn settings(config: &MasterConfig, report: &mut Report) -> Result<(), Error> {
                       where pending_restart), \
                     (select last_failed_time > coalesce(last_archived_time, '-infinity') \
                        from pg_stat_archiver), \
-                    (select last_failed_wal from pg_stat_archiver)",
+                    (select last_failed_wal from pg_stat_archiver), \
+                    (select last_archived_wal || ', ' || \
+                            greatest(extract(epoch from now() - last_archived_time), 0)::int8 || ' s ago' \
+                       from pg_stat_archiver)",
             &[],
         )
         .during("look at the master")?;
@@ -57,9 +64,26 @@ fn settings(config: &MasterConfig, report: &mut Report) -> Result<(), Error> {
             let detail = format!("fails for {}", name.unwrap_or_default());
             report.add("archiving", Level::Failed, detail);
         }
-        _ => report.add("archiving", Level::Ok, ""),
+        _ => {
+            let last: Option<String> = row.get(8);
+            let detail = last.unwrap_or_else(|| "nothing yet".to_owned());
+            report.add("archiving", Level::Ok, detail);
+        }
     }
     Ok(())
+}
+
+/// Room where the server keeps WAL that waits.
+fn free_space(config: &MasterConfig) -> Result<(Level, String), Error> {
+    let dir = DataDir::new(&config.data, None).wal();
+    let free = files::free_bytes(&dir).map_err(|error| Error::io("look at", &dir, error))?;
+    // Of the usual size, as no server need run.
+    let level = match free / (16 << 20) {
+        0..10 => Level::Failed,
+        10..100 => Level::Warning,
+        _ => Level::Ok,
+    };
+    Ok((level, format!("{} MB in pg_wal", free >> 20)))
 }
 
 fn waiting(config: &MasterConfig, args: &Args) -> Result<(Level, String), Error> {

@@ -2,26 +2,25 @@ use std::fs;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use rustix::process::Pid;
 
-use super::Args;
-use crate::archive::{Archive, Identity};
+use super::{Args, standby};
+use crate::archive::{Archive, Identity, stopped};
 use crate::config::{ReceiverConfig, SlaveConfig};
 use crate::control::Signal;
 use crate::report::{Level, Report};
-use crate::server::standby::{self, Stream};
-use crate::server::{DataDir, ServerState};
 use crate::sets::{Sets, retention};
 use crate::{Error, files, lock, receiver};
 
 pub(super) fn check(config: &SlaveConfig, args: &Args, report: &mut Report) {
     report.add_result("archive", archive(config));
+    report.add_result("archiving", stopped(config));
     report.add_result("free space", free_space(config));
+    report.add_result("filesystem", filesystem(config));
     report.add_result("conflicts", conflicts(config));
     report.add_result("backups", backups(config, args));
     report.add_result("leftovers", leftovers(config));
     report.add_result("WAL", gaps(config));
-    report.add_result("standby", server(config));
+    standby::check(config, report);
     if let Some(receiver) = &config.receiver {
         report.add_result("receiver", stream(config, receiver));
     }
@@ -44,6 +43,28 @@ fn archive(config: &SlaveConfig) -> Result<(Level, String), Error> {
         ),
         None => (Level::Warning, "nothing has come yet".to_owned()),
     })
+}
+
+/// Whether the master has been told to send nothing any more.
+fn stopped(config: &SlaveConfig) -> Result<(Level, String), Error> {
+    Ok(match stopped::read(&config.completed_wals)? {
+        None => (Level::Ok, String::new()),
+        Some(noted) => (
+            Level::Failed,
+            format!("was stopped ({noted}), and there has been no base backup since"),
+        ),
+    })
+}
+
+fn filesystem(config: &SlaveConfig) -> Result<(Level, String), Error> {
+    let (base, data) = (&config.base, &config.data);
+    let is_same =
+        files::is_same_filesystem(base, data).map_err(|error| Error::io("look at", base, error))?;
+    let detail = match is_same {
+        true => "restore can rename",
+        false => "slave_data is on another one, so restore copies",
+    };
+    Ok((Level::Ok, detail.to_owned()))
 }
 
 /// Room for a hundred segments, or it is time to look.
@@ -80,8 +101,16 @@ fn backups(config: &SlaveConfig, args: &Args) -> Result<(Level, String), Error> 
     let started = known.and_then(|text| text.parse::<Timestamp>().ok());
     let started = started.map(SystemTime::from);
     let age = started.and_then(|time| SystemTime::now().duration_since(time).ok());
+    let verified = newest
+        .info
+        .as_ref()
+        .and_then(|info| info.verified_at.as_ref());
+    let verified = match verified {
+        Some(time) => format!("verified {time}"),
+        None => "never verified".to_owned(),
+    };
     let detail = format!(
-        "{}, {} from {}",
+        "{}, {} from {}, {verified}",
         found.sets.len(),
         newest.name,
         newest.label.start_time
@@ -104,6 +133,14 @@ fn leftovers(config: &SlaveConfig) -> Result<(Level, String), Error> {
         if !is_running {
             found.push(format!("{}: {}", suspect.path.display(), suspect.problem));
         }
+    }
+    for path in Sets::new(config).trash()? {
+        if holder.is_none() {
+            found.push(format!("{}: a set that was being deleted", path.display()));
+        }
+    }
+    if holder.is_none() && config.completed_wals.join("BACKUPLOCK").exists() {
+        found.push("BACKUPLOCK: its holder is gone; the next backup takes it over".to_owned());
     }
     for suffix in [".restoring", ".copying"] {
         let path = files::with_suffix(&config.data, suffix);
@@ -156,45 +193,5 @@ fn stream(config: &SlaveConfig, receiver: &ReceiverConfig) -> Result<(Level, Str
             Level::Failed,
             "does not run: start syncdaemon, or see its log".to_owned(),
         ),
-    })
-}
-
-/// A standby that is to stream.
-fn streaming(config: &SlaveConfig, pid: Pid) -> (Level, String) {
-    match standby::stream(config) {
-        Some(Stream::Timeline(timeline)) => (
-            Level::Ok,
-            format!("streams on timeline {timeline} (pid {pid})"),
-        ),
-        Some(Stream::Nothing) => (
-            Level::Warning,
-            format!("does not stream, and follows the archive (pid {pid})"),
-        ),
-        None => (Level::Ok, format!("in recovery (pid {pid})")),
-    }
-}
-
-fn server(config: &SlaveConfig) -> Result<(Level, String), Error> {
-    let data = DataDir::new(&config.data, config.bin.as_deref());
-    if !data.path.join("PG_VERSION").exists() {
-        return Ok((Level::Ok, "there is none".to_owned()));
-    }
-    let Some(pid) = data.postmaster()? else {
-        return Ok((Level::Failed, "does not run".to_owned()));
-    };
-    let paused = match Signal::Pause.is_up(&config.completed_wals) {
-        true => (Level::Warning, "in recovery, and held by pause".to_owned()),
-        false => (Level::Ok, format!("in recovery (pid {pid})")),
-    };
-    Ok(match data.control()?.state {
-        ServerState::InRecovery if paused.0 == Level::Ok && config.primary_conninfo.is_some() => {
-            streaming(config, pid)
-        }
-        ServerState::InRecovery => paused,
-        ServerState::InProduction => (
-            Level::Failed,
-            "is a primary, and does not follow the master".to_owned(),
-        ),
-        _ => (Level::Warning, format!("starts or ends (pid {pid})")),
     })
 }
