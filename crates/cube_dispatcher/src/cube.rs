@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use pgq::consumer::{ConsumerConfig, OpenBatch};
-use pgq::mover::partition::{PartStyle, Partitions, Period, Span};
+use pgq::mover::partition::{PartStyle, PartitionError, Partitions, Period, Span};
 use pgq::mover::row::{RowConfig, Rows};
 use pgq::mover::{Mover, Report};
 use postgres::types::Type;
@@ -143,11 +143,7 @@ impl Mover for CubeDispatcher {
     fn is_fatal(error: &Error) -> bool {
         matches!(
             error,
-            Error::Queue(
-                pgq::Error::UnknownEncoding(_)
-                    | pgq::Error::NoQuarantine { .. }
-                    | pgq::Error::NoQuarantineRights(_)
-            )
+            Error::NoTimeColumn | Error::Partition(PartitionError::Key { .. })
         )
     }
 }

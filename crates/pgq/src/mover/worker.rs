@@ -2,11 +2,13 @@ use std::time::Duration;
 
 use skytools::app::chain;
 use skytools::config::{Both, CommonConfig};
+use skytools::conninfo::ConnInfo;
 use skytools::daemon::{Context, Stop, Work, Worker};
 use skytools::db::{Database, Tx};
 use tracing::warn;
 
 use super::{Mover, MoverConfig, Report};
+use crate::Error;
 use crate::batch::Batch;
 use crate::consumer::{BatchWork, ConsumerConfig, OpenBatch, SerialArgs, SerialConsumer};
 
@@ -152,16 +154,44 @@ impl<M: Mover> Worker for Runner<M> {
     ) -> Result<(), M::Error> {
         let Both(config, Both(databases, own)) = config;
         let (source, target) = (databases.source(common)?, databases.target(common)?);
-        self.mover = M::new(own)?;
+        let mut mover = M::new(own)?;
+        // On connections of its own, so that the old configuration can stay with those that it has.
+        let looked = look(&mut mover, &config, [source.clone(), target.clone()]);
+        self.checked = match looked {
+            Ok(()) => true,
+            Err(error) if self.is_fatal(&error) => return Err(error),
+            // The next round looks again.
+            Err(_) => false,
+        };
+        self.mover = mover;
         self.consumer.reconfigure(source, target, config.clone());
         self.config = config;
         self.lifetime = common.connection_lifetime;
-        self.checked = false;
         Ok(())
     }
 
     fn is_fatal(&self, error: &M::Error) -> bool {
         M::is_fatal(error)
-            || M::as_queue_error(error).is_some_and(|error| self.consumer.is_fatal(error))
+            || M::as_queue_error(error).is_some_and(|error| {
+                matches!(
+                    error,
+                    Error::UnknownEncoding(_)
+                        | Error::NoQuarantine { .. }
+                        | Error::NoQuarantineRights(_)
+                ) || self.consumer.is_fatal(error)
+            })
     }
+}
+
+/// Has a mover look at a source and a target.
+fn look<M: Mover>(
+    mover: &mut M,
+    config: &ConsumerConfig,
+    [source, target]: [ConnInfo; 2],
+) -> Result<(), M::Error> {
+    let mut source = Database::new("src_db", source, Duration::ZERO);
+    let mut target = Database::new("dst_db", target, Duration::ZERO);
+    let source = source.connection().map_err(Error::from)?;
+    let target = target.connection().map_err(Error::from)?;
+    mover.check(config, source, target)
 }
