@@ -263,7 +263,7 @@ impl<'a> Head<'a> {
 }
 
 /// The names of a key list: raw, between commas.
-pub(crate) fn key_names(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn key_names(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|&byte| byte == b',')
         .map(<[u8]>::trim_ascii)
         .filter(|name| !name.is_empty())

@@ -154,7 +154,12 @@ impl<'a> Loader<'a> {
         }
         let columns = match table::find(&mut **target, &wanted.table)? {
             Some(found) => table::columns(&mut **target, found.oid)?,
-            None => Vec::new(),
+            // It was there for another batch.
+            None => {
+                self.partitions.forget();
+                self.todo.tables.push(wanted);
+                return Ok(None);
+            }
         };
         let columns = columns
             .into_iter()

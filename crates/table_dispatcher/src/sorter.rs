@@ -422,17 +422,19 @@ impl<'a> Sorter<'a> {
     /// What the target calls the key columns of an event.
     fn keys_of(&self, event: &EventText<'_>) -> Vec<String> {
         let kind = event.kind.as_deref().unwrap_or_default();
-        let list = match kind.iter().position(|&byte| byte == b':') {
-            Some(at) if !kind.starts_with(b"{") => &kind[at + 1..],
-            _ => return Vec::new(),
+        let target = |name: &[u8]| {
+            let name = String::from_utf8_lossy(name);
+            Some(self.config.fields.target_of(&name)?.to_owned())
         };
-        let list = String::from_utf8_lossy(list);
-        let names = list
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
-        let target = |name| Some(self.config.fields.target_of(name)?.to_owned());
-        names.filter_map(target).collect()
+        if kind.starts_with(b"{") {
+            let row = self.rows.read(event.fields());
+            let keys = row.map(|row| row.keys).unwrap_or_default();
+            return keys.iter().filter_map(|(name, _)| target(name)).collect();
+        }
+        match kind.iter().position(|&byte| byte == b':') {
+            Some(at) => row::key_names(&kind[at + 1..]).filter_map(target).collect(),
+            None => Vec::new(),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Drift {
 pub struct Lacking {
     /// Table and column at the source that tell the type, where they are known.
     pub source: Option<(TableName, String)>,
-    /// Tables that are to have it: a parent before what gets it from there.
+    /// Tables that are to have it: a parent before what gets it from there, last the one that the rows go to.
     pub tables: Vec<TableName>,
     /// Its name there.
     pub column: String,
@@ -42,7 +42,7 @@ impl Lacking {
     /// Adds the column to those of the tables that exist and have it not; true if there was any.
     ///
     /// # Errors
-    /// A server refuses.
+    /// A server refuses, or the last of the tables is not there.
     pub fn add(
         &self,
         batch: &mut OpenBatch<'_>,
@@ -51,11 +51,15 @@ impl Lacking {
     ) -> Result<bool, Error> {
         let mut added = false;
         for to in &self.tables {
-            let Some(found) = table::find(&mut **target, to)?.filter(|found| found.kind.is_table())
-            else {
-                continue;
+            // Without it rows cannot go there, so what it is gets no say: the server says what is wrong.
+            let is_last = self.tables.last() == Some(to);
+            let found = table::find(&mut **target, to)?;
+            let found = found.filter(|found| is_last || found.kind.is_table());
+            let has = match &found {
+                Some(found) => type_of(&mut **target, found.oid, &self.column)?.is_some(),
+                None => !is_last,
             };
-            if type_of(&mut **target, found.oid, &self.column)?.is_some() {
+            if has {
                 continue;
             }
             let type_name = self.type_name(batch, target)?;

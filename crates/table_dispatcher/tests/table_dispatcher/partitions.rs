@@ -1,8 +1,13 @@
 //! Which partition a row goes to, and how it comes to be there.
 
-use testkit::{TestResult, tick, wait_until};
+use std::time::Duration;
+
+use testkit::{MoverSite, TestResult, tick, wait_until};
 
 use crate::{put, rows, site, tables};
+
+/// Longest wait for anything that has to happen.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const MONTHLY: &str = "dest_table = log\npart_field = at\npart_method = monthly\n\
                        part_template = create table _DEST_TABLE (primary key (_PKEY)) inherits (_PARENT)";
@@ -13,8 +18,15 @@ const LOG: &str = "create table log (id int, at timestamp, v text)";
 fn rows_go_to_the_month_or_day_of_their_date() -> TestResult {
     let (site, mut src, mut dst) = site(MONTHLY, LOG)?;
     site.write("daily", "part_method = daily\ndest_table = days\npart_field =\npart_column = at\npgq_consumer_id = daily")?;
-    dst.batch_execute("create table days (id int, at timestamp, v text)")?;
+    site.write(
+        "yearly",
+        "part_method = yearly\ndest_table = years\npgq_consumer_id = yearly",
+    )?;
+    dst.batch_execute(
+        "create table days (id int, at timestamp, v text); create table years (like days)",
+    )?;
     site.drain("daily")?;
+    site.drain("yearly")?;
     put(
         &mut src,
         &[
@@ -51,6 +63,9 @@ fn rows_go_to_the_month_or_day_of_their_date() -> TestResult {
     assert!(log.contains("created table public.log_2024_05"), "{log}");
     assert!(log.contains("inserted: 4, created: 2"), "{log}");
     site.drain("daily")?;
+    site.drain("yearly")?;
+    assert_eq!(tables(&mut dst, "years")?, ["years", "years_2024"]);
+    assert_eq!(rows(&mut dst, "years_2024")?.len(), 4);
     assert_eq!(
         tables(&mut dst, "days")?,
         [
@@ -224,7 +239,7 @@ fn keys_that_contradict_each_other_are_refused() -> TestResult {
         ),
         (
             "part_method = hourly",
-            "expected one of daily, monthly, found hourly",
+            "expected one of daily, monthly, yearly, found hourly",
         ),
         (
             "part_field = at\npart_style = declarative\nfields = id",
@@ -290,5 +305,42 @@ fn keys_that_contradict_each_other_are_refused() -> TestResult {
     })?;
     site.program("mover.ini -s").succeed()?;
     assert!(running.wait(patience)?.success());
+    Ok(())
+}
+
+#[test]
+fn a_partition_that_somebody_drops_while_the_job_runs_comes_back() -> TestResult {
+    let site = MoverSite::start("table_dispatcher", MONTHLY)?;
+    let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
+    dst.batch_execute(LOG)?;
+    site.write("mover", "drift = add")?;
+    site.drain("mover")?;
+    let mut running = site.program("mover.ini").spawn()?;
+    for id in [1, 2] {
+        dst.batch_execute("drop table if exists log_2024_05")?;
+        put(&mut src, &[&format!("id={id}&at=2024-05-31")])?;
+        wait_until("the row to arrive", PATIENCE, || {
+            Ok(rows(&mut dst, "log")? == [format!("({id},\"2024-05-31 00:00:00\",)")])
+        })?;
+    }
+    site.program("mover.ini -s").succeed()?;
+    assert!(running.wait(PATIENCE)?.success());
+    Ok(())
+}
+
+#[test]
+fn a_template_has_the_key_of_json_events_too() -> TestResult {
+    let (site, mut src, mut dst) = site(MONTHLY, LOG)?;
+    src.batch_execute(
+        "create table log (id int primary key, at timestamp, v text);
+         create trigger capture after insert on log for each row execute function pgq.jsontriga('from');
+         insert into log values (1, '2024-05-31', 'x')",
+    )?;
+    tick(&mut src, "from")?;
+    site.drain("mover")?;
+    assert_eq!(
+        rows(&mut dst, "log_2024_05")?,
+        ["(1,\"2024-05-31 00:00:00\",x)"]
+    );
     Ok(())
 }
