@@ -28,7 +28,7 @@ mod retention;
 mod span;
 mod template;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use postgres::error::SqlState;
@@ -73,8 +73,8 @@ pub struct Partitions {
     known: HashSet<TableName>,
     /// When old ones were looked for; `None` if that is due.
     looked: Option<Instant>,
-    /// When those of the future were.
-    ahead: Option<Instant>,
+    /// When those of the future were, by parent.
+    ahead: HashMap<TableName, Instant>,
 }
 
 impl Partitions {
@@ -87,7 +87,7 @@ impl Partitions {
             config,
             known: HashSet::new(),
             looked: None,
-            ahead: None,
+            ahead: HashMap::new(),
         }
     }
 
@@ -226,8 +226,8 @@ impl Partitions {
         Ok(made)
     }
 
-    /// Makes the partitions of the present and of `precreate` periods ahead, each in a transaction of its
-    /// own, when it is time for a look; returns those that were missing.
+    /// Makes the partitions of a parent for the present and `precreate` periods ahead, each in a transaction
+    /// of its own, when it is time for a look; returns those that were missing.
     ///
     /// # Errors
     /// One of them cannot be made.
@@ -241,10 +241,11 @@ impl Partitions {
     ) -> Result<Vec<TableName>, PartitionError> {
         let mut made = Vec::new();
         let lacks_key = keys.is_empty() && self.config.part_template.contains("_PKEY");
-        if self.config.precreate == 0 || lacks_key || !self.is_due(self.ahead) {
+        if self.config.precreate == 0 || lacks_key || !self.is_due(self.ahead.get(parent).copied())
+        {
             return Ok(made);
         }
-        self.ahead = Some(Instant::now());
+        self.ahead.insert(parent.clone(), Instant::now());
         let now = self.now(&mut **target)?;
         let mut span = now.parse().ok().and_then(|now| Span::of(now, period));
         for _ in 0..=self.config.precreate {

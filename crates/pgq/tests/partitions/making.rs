@@ -301,6 +301,7 @@ fn partitions_are_made_ahead() -> TestResult {
     db.batch_execute("create table part (at timestamptz) partition by range (at)")?;
     let mut config = config(PartStyle::Declarative);
     config.precreate = 2;
+    config.retention_check = std::time::Duration::from_secs(3600);
     let mut partitions = Partitions::new(config, "");
     let parent = table("part");
     let made = partitions.precreate(&mut db, &parent, Period::Hour, Some("at"), &[])?;
@@ -308,5 +309,13 @@ fn partitions_are_made_ahead() -> TestResult {
     assert!((3..=4).contains(&children(&mut db, "part")?.len()));
     assert_eq!(made.len(), 3);
     db.batch_execute("insert into part values (now() + '1 hour')")?;
+
+    // Those of one parent are no reason to leave out another one's.
+    db.batch_execute("create table other (at timestamptz) partition by range (at)")?;
+    let other = table("other");
+    let made = partitions.precreate(&mut db, &other, Period::Hour, Some("at"), &[])?;
+    assert_eq!(made.len(), 3);
+    let again = partitions.precreate(&mut db, &other, Period::Hour, Some("at"), &[])?;
+    assert!(again.is_empty());
     Ok(())
 }

@@ -45,6 +45,7 @@ impl<'r> Refused<'r> {
     pub(super) fn new(rows: &'r Rows) -> Refused<'r> {
         // Of a batch that failed.
         rows.encoded.take_replaced();
+        rows.plain.take_replaced();
         Refused {
             rows,
             buffer: Vec::new(),
