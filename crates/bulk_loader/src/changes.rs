@@ -42,8 +42,6 @@ pub(crate) enum Key {
 pub(crate) struct Row {
     pub(crate) key: Box<[u8]>,
     pub(crate) change: Change,
-    /// The key may be there in another text.
-    pub(crate) respelled: bool,
 }
 
 impl Changes {
@@ -108,7 +106,6 @@ impl Changes {
                 Some(Row {
                     key: Box::default(),
                     change,
-                    respelled: false,
                 })
             })
             .collect();
@@ -125,11 +122,7 @@ impl Changes {
             rows[usize_of(*first)] = merge(all);
         }
         let lone = std::mem::take(&mut self.lone).into_iter();
-        let lone = lone.map(|(key, change)| Row {
-            key,
-            change,
-            respelled: false,
-        });
+        let lone = lone.map(|(key, change)| Row { key, change });
         let rows = rows.into_iter().flatten().chain(lone).collect();
         *self = Changes {
             sets: std::mem::take(&mut self.sets),
@@ -154,7 +147,6 @@ fn merge(twins: Vec<Row>) -> Option<Row> {
     Some(Row {
         key,
         change: Change::merge(changes)?,
-        respelled: true,
     })
 }
 
@@ -168,8 +160,6 @@ pub(crate) type Line = (Box<[u8]>, Box<[u8]>);
 /// Rows with the same thing to be done about the same columns.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
-    /// The key may have to be written again.
-    pub(crate) respelled: bool,
     pub(crate) set: SetId,
     pub(crate) rows: Vec<Line>,
 }
@@ -204,12 +194,9 @@ impl Net {
             let Some((set, fields)) = values else {
                 continue;
             };
-            let respelled = row.respelled;
-            let same = |group: &&mut Group| group.set == set && group.respelled == respelled;
-            match groups.iter_mut().find(same) {
+            match groups.iter_mut().find(|group| group.set == set) {
                 Some(group) => group.rows.push((row.key, fields)),
                 None => groups.push(Group {
-                    respelled,
                     set,
                     rows: vec![(row.key, fields)],
                 }),

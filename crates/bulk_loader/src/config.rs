@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pgq::mover::drift::Drift;
 use serde::Deserialize;
@@ -163,14 +163,13 @@ impl TryFrom<Vec<String>> for Remap {
     fn try_from(items: Vec<String>) -> Result<Remap, String> {
         let mut tables = BTreeMap::new();
         for item in items.iter().filter(|item| !item.trim().is_empty()) {
-            let (old, new) = pair(item).ok_or_else(|| {
-                format!("remap_tables: {item:?} is not of the form old_table:new_table")
-            })?;
+            let (old, new) = pair(item)
+                .ok_or_else(|| format!("{item:?} is not of the form old_table:new_table"))?;
             if tables
                 .insert(old.to_owned(), TableName::parse(new))
                 .is_some()
             {
-                return Err(format!("remap_tables: {old} is there twice"));
+                return Err(format!("{old} is there twice"));
             }
         }
         Ok(Remap(tables))
@@ -195,14 +194,17 @@ impl TryFrom<Vec<String>> for PkeyMap {
     fn try_from(items: Vec<String>) -> Result<PkeyMap, String> {
         let mut keys = BTreeMap::new();
         for item in items.iter().filter(|item| !item.trim().is_empty()) {
-            let wrong = || format!("pkey_map: {item:?} is not of the form table:column+column");
+            let wrong = || format!("{item:?} is not of the form table:column+column");
             let (table, list) = pair(item).ok_or_else(wrong)?;
             let columns: Vec<String> = list.split('+').map(|name| name.trim().to_owned()).collect();
             if columns.iter().any(String::is_empty) {
                 return Err(wrong());
             }
+            if columns.iter().collect::<BTreeSet<_>>().len() < columns.len() {
+                return Err(format!("{item:?} has a column twice"));
+            }
             if keys.insert(table.to_owned(), columns).is_some() {
-                return Err(format!("pkey_map: {table} is there twice"));
+                return Err(format!("{table} is there twice"));
             }
         }
         Ok(PkeyMap(keys))
@@ -262,6 +264,7 @@ mod tests {
                 "{item}"
             );
         }
+        assert!(keys(&["a:x+y+x"]).unwrap_err().contains("column twice"));
         let keys = keys(&["public.a: x + y"]).unwrap();
         assert_eq!(keys.key("public.a").unwrap(), ["x", "y"]);
         assert_eq!(keys.key("a"), None);

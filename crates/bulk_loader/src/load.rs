@@ -11,6 +11,7 @@ use pgq::mover::Report;
 use postgres::error::SqlState;
 use skytools::copy_in::CopyIn;
 use skytools::db::{DbError, During, Tx};
+use skytools::shape::Exact;
 use tracing::{debug, info, warn};
 
 use crate::Config;
@@ -204,12 +205,17 @@ impl Load<'_, '_> {
             let loaded = self.fill(&net.updates)?;
             let mut possible = 0;
             for (group, condition) in net.updates.iter().zip(&loaded.conditions) {
+                let mut expected = 0;
                 if self.assignments(group).is_some() {
-                    possible += group.rows.len() as u64;
+                    expected = group.rows.len() as u64;
                     updated += self.update(&loaded.name, group, condition)?;
-                } else if self.config.heal {
-                    inserted += self.insert_missing(&loaded.name, group, condition)?;
                 }
+                if self.config.heal && self.table.changes.sets.places(group.set).is_empty() {
+                    let healed = self.insert_missing(&loaded.name, group, condition)?;
+                    expected = expected.saturating_sub(healed);
+                    inserted += healed;
+                }
+                possible += expected;
             }
             self.expect("Update mismatch", "updated", possible, updated);
         }
@@ -468,8 +474,12 @@ impl Load<'_, '_> {
             !column.generated && !column.identity
         };
         let set = self.table.changes.sets.places(group.set).iter();
-        // A key in another text is another text to those who read it.
-        let key = self.table.key.iter().filter(|_| group.respelled);
+        // A key that equals the old one may be another text to those who read it. Clusters refuse to move rows.
+        let respelled = |place: &&usize| {
+            self.table.shape.columns[**place].exact == Exact::No
+                && !self.table.distribution.contains(*place)
+        };
+        let key = self.table.key.iter().filter(respelled);
         let assignments: Vec<String> = set
             .chain(key)
             .filter(settable)

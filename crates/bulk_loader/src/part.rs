@@ -160,6 +160,7 @@ impl<'p> Part<'p> {
             return Ok(None);
         };
         if !table.distribution.is_empty()
+            && self.config.dist_join != DistJoin::Never
             && !self.is_distributed_by_key(&source, table, &row)
             && self.told.first("distribution", &source)
         {
@@ -323,10 +324,7 @@ impl<'p> Part<'p> {
         if !shape.table {
             return Err(Error::NotATable(name.clone()));
         }
-        let distribution = match self.config.dist_join {
-            DistJoin::Never => Vec::new(),
-            DistJoin::Auto | DistJoin::Always => distribution::columns(target, &shape)?,
-        };
+        let distribution = distribution::columns(target, &shape)?;
         debug!("{name}: distributed by {} columns", distribution.len());
         Ok(Some(Table::new(name.clone(), shape, distribution)))
     }

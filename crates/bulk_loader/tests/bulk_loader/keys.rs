@@ -38,6 +38,32 @@ fn keys_that_are_equal_are_one_however_they_are_written() -> TestResult {
 }
 
 #[test]
+fn a_key_is_written_as_in_the_last_event() -> TestResult {
+    let site = site()?;
+    let mut dst = site.db("dst")?;
+    site.drain("mover")?;
+    for method in METHODS {
+        dst.batch_execute(
+            "drop table if exists t; create table t (id numeric primary key, v text);
+             insert into t values (1.0, 'old'), (2.0, 'old')",
+        )?;
+        load(
+            &site,
+            method,
+            &[("U:id", "id=1.00&v=new"), ("U:id", "id=2.00")],
+        )?;
+        let kept = matches!(method, "load_method = 0" | "merge_mode = upsert");
+        let second = if kept { "(2.00,old)" } else { "(2.00,)" };
+        assert_eq!(content(&mut dst, "t")?, ["(1.00,new)", second], "{method}");
+    }
+    load(&site, "heal = 1", &[("U:id", "id=2.0"), ("U:id", "id=3.0")])?;
+    let ids = crate::rows(&mut dst, "select id from t")?;
+    assert_eq!(ids, ["(1.00)", "(2.0)", "(3.0)"]);
+    assert!(!site.log("mover").contains("mismatch"));
+    Ok(())
+}
+
+#[test]
 fn a_null_in_a_key_matches_nothing_unless_it_is_told_to() -> TestResult {
     let site = site()?;
     let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
