@@ -72,6 +72,18 @@ impl Changes {
         self.places.insert(key.into(), place);
     }
 
+    /// Has the row with these values, columns by their places, leave its key.
+    pub(crate) fn leave(&mut self, key: &[u8], written: Key, columns: &[(usize, Vec<u8>)]) {
+        if let Some(place) = self.places.get(key) {
+            let (change, sets) = (&mut self.changes[usize_of(*place)], &self.sets);
+            if change.displace(|image| sets.differs(image, columns)) {
+                self.mixed = true;
+                return;
+            }
+        }
+        self.add(Op::Delete, key, written, None);
+    }
+
     /// Memory that all of it takes, about.
     pub(crate) fn size(&self) -> usize {
         self.bytes
@@ -169,6 +181,8 @@ pub(crate) struct Group {
 pub(crate) struct Net {
     pub(crate) deletes: Vec<Box<[u8]>>,
     pub(crate) updates: Vec<Group>,
+    /// Updates of rows that need not be there.
+    pub(crate) attempts: Vec<Group>,
     pub(crate) inserts: Vec<Group>,
 }
 
@@ -184,6 +198,7 @@ impl Net {
                     continue;
                 }
                 Outcome::Update => &mut net.updates,
+                Outcome::UpdateIfThere => &mut net.attempts,
                 Outcome::Insert => &mut net.inserts,
             };
             let images: Vec<Image> = row.change.into_images().collect();

@@ -37,14 +37,14 @@ pub(crate) fn apply(
     let rows = table.changes.take(&twins);
     let mut net = Net::of(rows, &mut table.changes.sets);
     net.deletes.sort_by(|a, b| by_key(table, a, b));
-    for group in &mut net.updates {
+    for group in net.updates.iter_mut().chain(&mut net.attempts) {
         group.rows.sort_by(|(a, _), (b, _)| by_key(table, a, b));
     }
     debug!(
         "{}: inserts={} updates={} deletes={}",
         table.name,
         count(&net.inserts),
-        count(&net.updates),
+        count(&net.updates) + count(&net.attempts),
         net.deletes.len()
     );
     let mut load = Load {
@@ -54,6 +54,7 @@ pub(crate) fn apply(
         config,
     };
     let deleted = load.deletes(&net.deletes)?;
+    let displaced = load.update_those_there(&net.attempts)?;
     let (updated, inserted) = match (config.merge_mode, config.load_method) {
         (MergeMode::Upsert, _) => load.upsert(&net)?,
         (_, LoadMethod::Correct) => load.correct(&net)?,
@@ -65,7 +66,7 @@ pub(crate) fn apply(
     };
     let counts = report.of(&table.name.to_string());
     counts.deleted += deleted;
-    counts.updated += updated;
+    counts.updated += displaced + updated;
     counts.inserted += inserted;
     Ok(())
 }
@@ -194,6 +195,23 @@ impl Load<'_, '_> {
         let deleted = self.delete(&temporary)?;
         self.expect("Delete mismatch", "deleted", keys.len() as u64, deleted);
         Ok(deleted)
+    }
+
+    /// Rows whose keys others have left, if these were there.
+    fn update_those_there(&mut self, groups: &[Group]) -> Result<u64, DbError> {
+        let mut updated = 0;
+        if !groups.is_empty() {
+            info!(
+                "Updating up to {} rows in {}",
+                count(groups),
+                self.table.name
+            );
+            let loaded = self.fill(groups)?;
+            for (group, condition) in groups.iter().zip(&loaded.conditions) {
+                updated += self.update(&loaded.name, group, condition)?;
+            }
+        }
+        Ok(updated)
     }
 
     /// Method 0: (updated, inserted).

@@ -12,6 +12,9 @@
 //!
 //! The values are those of the last event, over what earlier events since the last insert said of columns
 //! that it does not have.
+//!
+//! Updates that exchange or shift keys bring a row to a key before the one that was there has left it. Then the row
+//! was there before the batch, and is there after it, with the values of the one that came.
 
 /// What happened to a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub(crate) enum Outcome {
     Nothing,
     Insert,
     Update,
+    /// An update, if there is such a row; else nothing.
+    UpdateIfThere,
     Delete,
 }
 
@@ -55,6 +60,8 @@ pub(crate) struct Change {
     decided: Option<(At, bool)>,
     /// The last insert: what was before does not show.
     inserted: At,
+    /// A row seems to have left the key after the one that the first event put there had come.
+    displaced: bool,
     image: Option<Image>,
     /// Older images with columns that no later one has, the oldest first.
     below: Vec<Image>,
@@ -68,6 +75,7 @@ impl Change {
             newest: at,
             decided: None,
             inserted: 0,
+            displaced: false,
             image: None,
             below: Vec::new(),
         };
@@ -127,6 +135,7 @@ impl Change {
         let newest = twins.iter().map(|twin| twin.newest).max()?;
         let decided = twins.iter().filter_map(|twin| twin.decided).max();
         let inserted = twins.iter().map(|twin| twin.inserted).max()?;
+        let displaced = twins.iter().any(|twin| twin.displaced);
         let images = twins.into_iter().flat_map(Change::into_images);
         let mut images: Vec<Image> = images.filter(|image| image.at >= inserted).collect();
         images.sort_by_key(|image| image.at);
@@ -136,15 +145,28 @@ impl Change {
             newest,
             decided,
             inserted,
+            displaced,
             image,
             below: images,
         })
     }
 
+    /// Has the row that was there before the batch leave the key, if it can be told from the one that is there now:
+    /// `differs` says whether an image is of another row. True if so.
+    pub(crate) fn displace(&mut self, differs: impl Fn(&Image) -> bool) -> bool {
+        let is_new = !self.displaced
+            && !self.first.1
+            && self.decided == Some((self.first.0, true))
+            && self.image.as_ref().is_some_and(differs);
+        self.displaced |= is_new;
+        is_new
+    }
+
     pub(crate) fn outcome(&self) -> Outcome {
         let (_, existed) = self.first;
         let exists = self.decided.is_none_or(|(_, exists)| exists);
-        match (existed, exists) {
+        match (existed || self.displaced, exists) {
+            (true, true) if !existed => Outcome::UpdateIfThere,
             (false, false) => Outcome::Nothing,
             (false, true) => Outcome::Insert,
             (true, true) => Outcome::Update,
@@ -286,6 +308,34 @@ mod tests {
         assert_eq!(ats(&[(b'U', 2), (b'U', 9), (b'U', 1)]), [0, 1, 2]);
         assert_eq!(ats(&[(b'U', 2), (b'U', 1), (b'I', 1)]), [2]);
         assert_eq!(ats(&[(b'U', 2), (b'D', 0), (b'I', 1), (b'U', 1)]), [3]);
+    }
+
+    #[test]
+    fn a_row_that_leaves_a_key_is_the_one_that_came_or_the_one_before() {
+        use Outcome::{Delete, Insert, Nothing, Update, UpdateIfThere};
+        let leave = |letters: &str, differs: bool, after: &[Op]| {
+            let events: Vec<(u8, SetId)> = letters.bytes().map(|letter| (letter, 0)).collect();
+            let mut change = merged(&events);
+            if !change.displace(|_| differs) {
+                change.add(Op::Delete, 10, None, |_, _| true);
+            }
+            for (op, at) in after.iter().zip(11..) {
+                let values: Option<(SetId, &[u8])> = (*op != Op::Delete).then_some((0, b"x"));
+                change.add(*op, at, values, |_, _| true);
+            }
+            change.outcome()
+        };
+        assert_eq!(leave("I", false, &[]), Nothing);
+        assert_eq!(leave("I", true, &[]), UpdateIfThere);
+        assert_eq!(leave("IU", true, &[Op::Update]), UpdateIfThere);
+        assert_eq!(leave("I", true, &[Op::Delete]), Delete);
+        assert_eq!(leave("I", false, &[Op::Insert]), Insert);
+        // Nothing that was there before can leave any more, or it has not been there.
+        for letters in ["U", "DI", "UDI"] {
+            assert_eq!(leave(letters, true, &[]), Delete, "{letters}");
+        }
+        assert_eq!(leave("IDI", true, &[]), Nothing);
+        assert_eq!(leave("DI", false, &[Op::Insert]), Update);
     }
 
     const TEXTS: [&[u8]; 4] = [b"", b"a", b"b", b"cc"];

@@ -201,16 +201,16 @@ impl<'p> Part<'p> {
             _ => None,
         };
         let mut op = op;
-        if let Some(keys) = old.and_then(|old| other_key(&old, &keys)) {
+        if let Some((keys, values)) = old.and_then(|old| other_key(old, &keys)) {
             // The row has left one key and come to another.
             let gone = Event {
                 id: event.id,
                 source: &source,
                 op: Op::Delete,
                 keys,
-                values: Record::default(),
+                values,
             };
-            table.add(&gone, self.config, &mut self.scratch)?;
+            table.leave(&gone, self.config, &mut self.scratch);
             op = Op::Insert;
         }
         let event = Event {
@@ -366,23 +366,14 @@ impl<'p> Part<'p> {
     }
 }
 
-/// The old key, if it was another one.
-fn other_key(old: &Record<'_>, keys: &Record<'_>) -> Option<Record<'static>> {
+/// The old key and the values beside it, if the key was another one.
+fn other_key<'o>(mut old: Record<'o>, keys: &Record<'_>) -> Option<(Record<'o>, Record<'o>)> {
     let changed = |(name, value): (&[u8], Option<&[u8]>)| old.get(name) != Some(value);
     if !keys.iter().any(changed) {
         return None;
     }
-    let old_key: Option<Vec<_>> = keys
-        .iter()
-        .map(|(name, _)| {
-            let value = old.get(name)?;
-            Some((
-                name.to_vec().into(),
-                value.map(|value| value.to_vec().into()),
-            ))
-        })
-        .collect();
-    old_key.map(Record::new)
+    let old_key: Option<Vec<_>> = keys.iter().map(|(name, _)| old.remove(name)).collect();
+    Some((Record::new(old_key?), old))
 }
 
 /// Splits a row by another key.

@@ -31,6 +31,16 @@ impl Sets {
         old == new || self.places(old).iter().all(covered)
     }
 
+    /// Whether some column has another value in an image than here, where columns are by their places.
+    pub(crate) fn differs(&self, image: &Image, columns: &[(usize, Vec<u8>)]) -> bool {
+        let places = self.places(image.set).iter();
+        let mut known = places.zip(fields(&image.fields));
+        known.any(|(place, field)| {
+            let other = columns.iter().find(|(column, _)| column == place);
+            other.is_some_and(|(_, other)| other != field)
+        })
+    }
+
     /// Lays images over each other, the oldest first; what a later one says counts.
     pub(crate) fn overlay(&mut self, images: &[Image]) -> Option<(SetId, Box<[u8]>)> {
         if let [image] = images {

@@ -161,6 +161,21 @@ impl Table {
         Ok(())
     }
 
+    /// Has a row leave its key, for another one; `event` has the row before.
+    pub(crate) fn leave(&mut self, event: &Event<'_>, config: &Config, scratch: &mut Scratch) {
+        scratch.key.clear();
+        push_fields(event.keys.iter().map(|(_, value)| value), &mut scratch.key);
+        let written = self.written(&event.keys, config.null_keys);
+        self.null_keys |= event.keys.iter().any(|(_, value)| value.is_none());
+        let column = |(name, value): (&[u8], Option<&[u8]>)| {
+            let mut field = Vec::new();
+            push_fields([value], &mut field);
+            Some((self.shape.place(name)?, field))
+        };
+        let columns: Vec<(usize, Vec<u8>)> = event.values.iter().filter_map(column).collect();
+        self.changes.leave(&scratch.key, written, &columns);
+    }
+
     /// How the key of an event is written.
     fn written(&self, keys: &Record<'_>, nulls: NullKeys) -> Key {
         if keys.is_empty() {
