@@ -1,7 +1,5 @@
 //! Each version of a row: straight into the table.
 
-use pgq::row::RowEvent;
-use skytools::copy;
 use skytools::db::{DbError, Tx};
 
 use crate::destination::Table;
@@ -20,29 +18,26 @@ impl All {
         self.rows.len()
     }
 
-    /// Takes a row whose columns are those of `sets[set]`; returns how many others were sent.
+    /// Takes a row whose columns are those of `sets[set]`; `push` appends it, or returns false. Returns whether there
+    /// was one, and how many others were sent.
     pub(crate) fn put(
         &mut self,
         table: &Table,
         sets: &[ColumnSet],
         set: usize,
-        row: &RowEvent<'_>,
+        push: impl FnOnce(&mut Vec<u8>) -> bool,
         target: &mut Tx<'_>,
-    ) -> Result<u64, DbError> {
-        let sent = match self.set == set {
+    ) -> Result<(bool, u64), DbError> {
+        let mut sent = match self.set == set {
             true => 0,
             false => self.flush(table, sets, target)?,
         };
         self.set = set;
-        let period = table
-            .period
-            .as_ref()
-            .map(|period| Some(period.start.as_bytes()));
-        copy::row_of(sets[set].values(row).chain(period), &mut self.rows);
-        match self.rows.len() >= PART_BYTES {
-            true => Ok(sent + self.flush(table, sets, target)?),
-            false => Ok(sent),
+        let pushed = push(&mut self.rows);
+        if self.rows.len() >= PART_BYTES {
+            sent += self.flush(table, sets, target)?;
         }
+        Ok((pushed, sent))
     }
 
     /// Sends what is left; returns how many rows.

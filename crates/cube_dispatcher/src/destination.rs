@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use pgq::batch::EventText;
 use pgq::mover::partition::Wanted;
 use pgq::mover::row::Reason;
 use pgq::row::{Op, RowEvent};
+use skytools::copy;
 use skytools::db::{DbError, Tx};
 use skytools::quote;
 use skytools::record::Record;
@@ -14,6 +16,7 @@ use crate::all::All;
 use crate::config::Mode;
 use crate::latest::Latest;
 use crate::layout::{ColumnSet, Layout};
+use crate::like::Like;
 
 /// A table that rows are written to.
 #[derive(Debug)]
@@ -156,13 +159,57 @@ impl Destination {
                 latest.put(&self.table, &self.sets, self.set, row, old, target)
             }
             Keeping::All(all) => {
-                let inserted = all.put(&self.table, &self.sets, self.set, row, target)?;
+                let period = self.table.period.as_ref();
+                let period = period.map(|period| Some(period.start.as_bytes()));
+                let push = |rows: &mut Vec<u8>| {
+                    copy::row_of(set.values(row).chain(period), rows);
+                    true
+                };
+                let (_, inserted) = all.put(&self.table, &self.sets, self.set, push, target)?;
                 Ok(Ok(Done {
                     inserted,
                     ..Done::default()
                 }))
             }
         }
+    }
+
+    /// Remembers the row that was put in last, if others like it can follow in the short way; `columns` are those of
+    /// the event, in its order.
+    pub(crate) fn like(
+        &self,
+        event: &EventText<'_>,
+        row: &RowEvent<'_>,
+        columns: &Record<'_>,
+        place: usize,
+    ) -> Option<Like> {
+        let Keeping::All(_) = self.keeping else {
+            return None;
+        };
+        let order = self.sets[self.set].order(row, columns)?;
+        Like::new(event, order, place, self.set)
+    }
+
+    /// Takes a row that may be like another one; returns whether it is.
+    pub(crate) fn put_like(
+        &mut self,
+        like: &mut Like,
+        event: &EventText<'_>,
+        target: &mut Tx<'_>,
+    ) -> Result<(bool, Done), DbError> {
+        let Keeping::All(all) = &mut self.keeping else {
+            return Ok((false, Done::default()));
+        };
+        let period = self.table.period.as_ref();
+        let period = period.map(|period| period.start.as_bytes());
+        let set = like.set;
+        let push = |rows: &mut Vec<u8>| like.push(event, period, rows);
+        let (is_like, inserted) = all.put(&self.table, &self.sets, set, push, target)?;
+        let done = Done {
+            inserted,
+            ..Done::default()
+        };
+        Ok((is_like, done))
     }
 
     /// Sends the rows that wait, so that they take no memory.

@@ -4,6 +4,7 @@ use pgq::row::RowEvent;
 use postgres::types::Type;
 use skytools::db::{DbError, During, GenericClient};
 use skytools::quote;
+use skytools::record::Record;
 use skytools::table::TableName;
 
 /// The columns of a table.
@@ -135,6 +136,16 @@ impl ColumnSet {
             && cells(row)
                 .zip(&self.names)
                 .all(|((name, _), known)| name == known)
+    }
+
+    /// For each column, in the order of the values, its number among those of the event; `None` if some are not
+    /// written.
+    pub(crate) fn order(&self, row: &RowEvent<'_>, columns: &Record<'_>) -> Option<Vec<usize>> {
+        if self.is_partial || self.places.contains(&None) || columns.len() != self.names.len() {
+            return None;
+        }
+        let number = |(name, _)| columns.iter().position(|(column, _)| column == name);
+        cells(row).map(number).collect()
     }
 
     /// Places of the columns that are written.

@@ -16,6 +16,7 @@ use skytools::table::TableName;
 use crate::config::{KeepAllDelete, Mode};
 use crate::destination::{Destination, Done, Table};
 use crate::layout::Layout;
+use crate::like::Like;
 use crate::{CubeConfig, Error};
 
 /// Rows of all tables are sent when they have so many bytes.
@@ -23,6 +24,9 @@ pub(crate) const ALL_BYTES: usize = 16 * 1024 * 1024;
 
 /// The clock is looked at once for so many events.
 const PROGRESS_EVENTS: u64 = 1024;
+
+/// Kinds of rows that are remembered.
+const LIKES: usize = 16;
 
 /// What is known of the target, from batch to batch.
 #[derive(Debug)]
@@ -87,6 +91,8 @@ pub(crate) struct Work<'a> {
     /// Where the rows of a table go, by its name in events; `None`: nowhere yet.
     places: HashMap<Vec<u8>, Option<usize>>,
     destinations: Vec<Destination>,
+    /// Rows that others like them can follow in the short way.
+    likes: Vec<Like>,
     /// Tables whose columns were looked up for this batch.
     looked_up: HashSet<TableName>,
     /// Bytes that wait.
@@ -110,6 +116,7 @@ impl<'a> Work<'a> {
             is_past,
             places: HashMap::new(),
             destinations: Vec::new(),
+            likes: Vec::new(),
             looked_up: HashSet::new(),
             bytes: 0,
             events: 0,
@@ -126,6 +133,9 @@ impl<'a> Work<'a> {
         self.events += 1;
         if self.events.is_multiple_of(PROGRESS_EVENTS) {
             report.progress(self.events);
+        }
+        if self.put_like(event, target, report)? {
+            return Ok(());
         }
         let row = self.rows.read(event.fields())?;
         if self.is_past {
@@ -169,6 +179,57 @@ impl<'a> Work<'a> {
         }
         let before = destination.bytes();
         let done = destination.put(&row, old.as_ref(), target)??;
+        if self.may_have_likes(event) {
+            let columns = self.rows.row(event.data.as_deref());
+            let destination = &self.destinations[place];
+            let like = columns
+                .ok()
+                .and_then(|c| destination.like(event, &row, &c, place));
+            self.likes.extend(like);
+        }
+        self.added(place, before, done, target, report)?;
+        Ok(())
+    }
+
+    /// Takes an event whose row is like one before it; false if it is not.
+    fn put_like(
+        &mut self,
+        event: &EventText<'_>,
+        target: &mut Tx<'_>,
+        report: &mut Report,
+    ) -> Result<bool, DbError> {
+        let likes = self.likes.iter_mut().filter(|like| like.is_of(event));
+        for like in likes {
+            let (place, destination) = (like.place, &mut self.destinations[like.place]);
+            let before = destination.bytes();
+            let (is_like, done) = destination.put_like(like, event, target)?;
+            if is_like {
+                self.added(place, before, done, target, report)?;
+                return Ok(true);
+            }
+            note(report, &destination.table.name, done);
+        }
+        Ok(false)
+    }
+
+    /// Whether it pays to remember a row.
+    fn may_have_likes(&self, event: &EventText<'_>) -> bool {
+        self.config.mode == Mode::KeepAll
+            && self.rows.keeps_utf8()
+            && self.likes.len() < LIKES
+            && event.data.as_deref().is_some_and(<[u8]>::is_ascii)
+    }
+
+    /// Counts what was put somewhere, where so many bytes were before; sends what has gathered when it is much.
+    fn added(
+        &mut self,
+        place: usize,
+        before: usize,
+        done: Done,
+        target: &mut Tx<'_>,
+        report: &mut Report,
+    ) -> Result<(), DbError> {
+        let destination = &self.destinations[place];
         self.bytes = (self.bytes + destination.bytes()).saturating_sub(before);
         note(report, &destination.table.name, done);
         if self.bytes >= ALL_BYTES {

@@ -45,6 +45,8 @@ pub(crate) enum Method {
     Daily,
     /// The month.
     Monthly,
+    /// The year.
+    Yearly,
 }
 
 /// What becomes of rows that lack a listed column.
@@ -63,6 +65,7 @@ impl Method {
         match self {
             Method::Daily => Period::Day,
             Method::Monthly => Period::Month,
+            Method::Yearly => Period::Year,
         }
     }
 }

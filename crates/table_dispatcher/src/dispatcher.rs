@@ -60,10 +60,8 @@ impl Mover for TableDispatcher {
             labels: Labels {
                 method: config.part_method,
                 strict,
-                zones: zone
-                    .clone()
-                    .filter(|_| by_event_time)
-                    .map(|zone| (zone.clone(), zone)),
+                zones: None,
+                event_zone: zone.clone().unwrap_or(TimeZone::UTC),
             },
             partitions: Partitions::new(partitions, ""),
             config,
@@ -96,6 +94,9 @@ impl Mover for TableDispatcher {
     ) -> Result<(), Error> {
         self.rows = Some(Rows::open(&self.row_config, consumer, source, target)?);
         self.partitions.check(&mut **target)?;
+        if self.config.part_field == Some(PartField::EventTime) && self.zone.is_none() {
+            self.labels.event_zone = zone_of(source)?;
+        }
         let style = self.partitions.config().part_style;
         if style != PartStyle::Template
             && let Some(column) = self.bounds()
@@ -103,10 +104,7 @@ impl Mover for TableDispatcher {
                 .partitions
                 .is_zoned(&mut **target, &self.config.dest_table, column)?
         {
-            let row = target
-                .query_typed_one("select pg_catalog.current_setting('TimeZone')", &[])
-                .during("ask for the time zone")?;
-            let session = zone(row.get(0))?;
+            let session = zone_of(target)?;
             let names = self.zone.clone().unwrap_or_else(|| session.clone());
             self.labels.zones = Some((names, session));
         }
@@ -248,6 +246,14 @@ fn sort<'s>(
     let rest = sorter.take_all();
     rest.into_iter().map(Sorted::Rows).try_for_each(hand_over)?;
     Ok(sorter)
+}
+
+/// The time zone of a session.
+fn zone_of(db: &mut Connection) -> Result<TimeZone, Error> {
+    let row = db
+        .query_typed_one("select pg_catalog.current_setting('TimeZone')", &[])
+        .during("ask for the time zone")?;
+    zone(row.get(0))
 }
 
 fn zone(name: &str) -> Result<TimeZone, Error> {

@@ -2,6 +2,7 @@
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
+use pgq::batch::EventTime;
 use pgq::mover::partition::Span;
 use pgq::mover::row::Reason;
 
@@ -16,10 +17,12 @@ pub(crate) struct Labels {
     /// Zone whose days count, where a value says in which zone it is, and the one of values that do not;
     /// `None` where the letters of the value count, whatever its zone.
     pub(crate) zones: Option<(TimeZone, TimeZone)>,
+    /// Zone whose days count for the times of events.
+    pub(crate) event_zone: TimeZone,
 }
 
 impl Labels {
-    /// The label of a value: `2024_05_31`, or `2024_05`.
+    /// The label of a value: `2024_05_31`, `2024_05` or `2024`.
     ///
     /// # Errors
     /// The value is no date, or one that has no partition.
@@ -39,6 +42,18 @@ impl Labels {
         Ok(span.ok_or_else(|| no_date(value))?.label())
     }
 
+    /// The label of the time of an event.
+    ///
+    /// # Errors
+    /// It is infinite, or before the year 1.
+    pub(crate) fn of_time(&self, time: EventTime) -> Result<String, Reason> {
+        let no_date = || no_date(time.to_string().as_bytes());
+        let moment = time.timestamp().ok_or_else(no_date)?;
+        let local = self.event_zone.to_datetime(moment);
+        let span = (local.year() > 0).then(|| Span::of(local, self.method.period()));
+        Ok(span.flatten().ok_or_else(no_date)?.label())
+    }
+
     /// The first letters of a value, if all that begin so and are as regular have the same label.
     pub(crate) fn significant<'v>(&self, value: &'v [u8]) -> Option<&'v [u8]> {
         let (date, rest) = value.split_at_checked(DATE_BYTES)?;
@@ -51,6 +66,7 @@ impl Labels {
         let pieces: Vec<&str> = match self.method {
             Method::Daily => word.split('-').collect(),
             Method::Monthly => word.split('-').take(2).collect(),
+            Method::Yearly => word.split('-').take(1).collect(),
         };
         match word {
             "" => Err(no_date(text.as_bytes())),
@@ -118,6 +134,7 @@ mod tests {
             method,
             strict,
             zones: None,
+            event_zone: TimeZone::UTC,
         }
     }
 
@@ -133,6 +150,8 @@ mod tests {
         ] {
             assert_eq!(daily.of(value.as_bytes()).unwrap(), day);
             assert_eq!(monthly.of(value.as_bytes()).unwrap(), month);
+            let yearly = labels(Method::Yearly, true).of(value.as_bytes());
+            assert_eq!(yearly.unwrap(), &day[..4]);
         }
     }
 
@@ -197,6 +216,23 @@ mod tests {
             assert_eq!(labels.of(value.as_bytes()).unwrap(), day, "{value}");
         }
         assert!(labels.of(b"2024-05-31 25:00:00+00").is_err());
+    }
+
+    #[test]
+    fn events_have_their_day_in_the_zone_that_is_asked_for() {
+        let labels = Labels {
+            event_zone: TimeZone::fixed(jiff::tz::offset(9)),
+            ..labels(Method::Daily, true)
+        };
+        let label = |time: &str| labels.of_time(time.parse::<jiff::Timestamp>().unwrap().into());
+        assert_eq!(label("2024-05-31T14:59:59.999999Z").unwrap(), "2024_05_31");
+        assert_eq!(label("2024-05-31T15:00:00Z").unwrap(), "2024_06_01");
+        assert_eq!(label("0000-12-31T15:00:00Z").unwrap(), "0001_01_01");
+        let error = label("0000-12-31T14:59:59Z").unwrap_err().to_string();
+        assert!(
+            error.contains("0001-12-31 14:59:59.000000+00 BC"),
+            "{error}"
+        );
     }
 
     #[test]

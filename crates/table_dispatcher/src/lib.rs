@@ -13,7 +13,6 @@ mod config;
 mod dispatcher;
 mod error;
 mod fields;
-mod known;
 mod label;
 mod loader;
 mod sorter;

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use pgq::EventId;
 use pgq::batch::EventText;
 use pgq::mover::partition::Partitions;
+use pgq::mover::row::written::{self, Written, push_plain};
 use pgq::mover::row::{Reason, Rows};
 use pgq::row::{self, Op};
 use skytools::copy;
 use skytools::record::Record;
-use skytools::urlencode;
 
 use crate::Config;
 use crate::config::PartField;
 use crate::fields::Layout;
-use crate::known::{self, Written};
 use crate::label::Labels;
 
 /// Rows of one partition with the same columns go to the target when they have so many bytes.
@@ -89,7 +88,7 @@ pub(crate) struct Sorter<'a> {
     /// Events that are not wanted.
     skipped: u64,
     /// Where the values of a row are, and one of them.
-    values: Vec<known::Place>,
+    values: Vec<written::Place>,
     value: Vec<u8>,
 }
 
@@ -132,11 +131,11 @@ impl<'a> Sorter<'a> {
             return Ok(Vec::new());
         };
         let shape = self.shape_of(event, &row)?;
-        let value = match &self.config.part_field {
-            None => None,
-            Some(PartField::EventTime) => Some(event.time.as_bytes()),
+        let place = match &self.config.part_field {
+            None => self.place(event, String::new()),
+            Some(PartField::EventTime) => self.place_of_time(event)?,
             Some(PartField::Column(name)) => match row.get(name) {
-                Some(Some(value)) => Some(value),
+                Some(Some(value)) => self.place_of(event, value)?,
                 Some(None) => {
                     return Err(Reason::Other(format!("no partition: {name} is NULL")));
                 }
@@ -147,7 +146,6 @@ impl<'a> Sorter<'a> {
                 }
             },
         };
-        let place = self.place_of(event, value)?;
         if self.places[place].is_past {
             self.skipped += 1;
             return Ok(Vec::new());
@@ -188,20 +186,20 @@ impl<'a> Sorter<'a> {
         event: &EventText<'_>,
         shape: &Shape,
         data: &[u8],
-        values: &[known::Place],
+        values: &[written::Place],
     ) -> Option<Vec<Piece>> {
         let mut value = std::mem::take(&mut self.value);
         value.clear();
         let place = match &self.config.part_field {
-            None => self.place_of(event, None),
-            Some(PartField::EventTime) => self.place_of(event, Some(event.time.as_bytes())),
+            None => Ok(self.place(event, String::new())),
+            Some(PartField::EventTime) => self.place_of_time(event),
             Some(PartField::Column(_)) => {
                 push_plain(&data[values[shape.date?].clone()?], &mut value)?;
                 // A date has nothing in it that is escaped in COPY.
                 if value.contains(&b'\\') {
                     return None;
                 }
-                self.place_of(event, Some(&value))
+                self.place_of(event, &value)
             }
         };
         for unused in &shape.unused {
@@ -389,10 +387,7 @@ impl<'a> Sorter<'a> {
     }
 
     /// The partition of a row, by the value for it.
-    fn place_of(&mut self, event: &EventText<'_>, value: Option<&[u8]>) -> Result<usize, Reason> {
-        let Some(value) = value else {
-            return Ok(self.place(event, String::new()));
-        };
+    fn place_of(&mut self, event: &EventText<'_>, value: &[u8]) -> Result<usize, Reason> {
         let significant = self.labels.significant(value);
         if let (Some(letters), Some((known, place))) = (significant, &self.place)
             && letters == known.as_slice()
@@ -403,6 +398,12 @@ impl<'a> Sorter<'a> {
         let place = self.place(event, label);
         self.place = significant.map(|letters| (letters.to_vec(), place));
         Ok(place)
+    }
+
+    /// The partition of a row, by the time of its event.
+    fn place_of_time(&mut self, event: &EventText<'_>) -> Result<usize, Reason> {
+        let label = self.labels.of_time(event.time)?;
+        Ok(self.place(event, label))
     }
 
     fn place(&mut self, event: &EventText<'_>, label: String) -> usize {
@@ -443,18 +444,9 @@ pub(crate) fn owned(event: &EventText<'_>) -> EventText<'static> {
     let owned = |text: &Option<Cow<'_, [u8]>>| Some(Cow::Owned(text.as_ref()?.to_vec()));
     EventText {
         id: event.id,
-        time: Cow::Owned(event.time.clone().into_owned()),
+        time: event.time,
         kind: owned(&event.kind),
         data: owned(&event.data),
         extra: event.extra.each_ref().map(owned),
     }
-}
-
-/// Appends a value as a field of COPY; `None` if it is anything but UTF-8 without zero bytes.
-fn push_plain(encoded: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    let start = out.len();
-    urlencode::push_copy_field(encoded, out).ok()?;
-    let text = &out[start..];
-    let is_plain = text.is_ascii() || std::str::from_utf8(text).is_ok();
-    (is_plain && !text.contains(&0)).then_some(())
 }

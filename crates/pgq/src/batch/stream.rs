@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::io::BufRead;
+use std::sync::mpsc::{self, SyncSender};
 
+use postgres::types::{FromSql, Type};
 use skytools::copy_binary::{self, Place, Row};
 use skytools::db::{DbError, During, Text, Tx};
 
-use super::Event;
+use super::{Event, EventTime};
 use crate::row::Fields;
 use crate::{Error, EventId};
 
@@ -18,8 +20,8 @@ const FIELDS: usize = 8;
 pub struct EventText<'a> {
     /// Number of the event.
     pub id: EventId,
-    /// When it was put in, as the server writes it: ISO, with offset.
-    pub time: Cow<'a, str>,
+    /// When it was put in.
+    pub time: EventTime,
     /// `ev_type`.
     pub kind: Option<Cow<'a, [u8]>>,
     /// `ev_data`.
@@ -32,7 +34,7 @@ impl<'a> EventText<'a> {
     /// The columns that it is made of.
     pub(crate) const COLUMNS: [&'static str; FIELDS] = [
         "ev_id",
-        "ev_time::text",
+        "ev_time",
         "ev_type",
         "ev_data",
         "ev_extra1",
@@ -49,7 +51,7 @@ impl<'a> EventText<'a> {
         let lend = |text: Option<&'a [u8]>| text.map(Cow::Borrowed);
         Some(EventText {
             id: id.into(),
-            time: Cow::Borrowed(std::str::from_utf8(time?).ok()?),
+            time: EventTime::from_sql(&Type::TIMESTAMPTZ, time?).ok()?,
             kind: lend(kind),
             data: lend(data),
             extra: extra.map(lend),
@@ -72,7 +74,7 @@ impl<'a> From<&'a Event> for EventText<'a> {
         let lend = |field: &'a Option<Text>| Some(Cow::Borrowed(field.as_ref()?.as_bytes()));
         EventText {
             id: event.id,
-            time: Cow::Owned(event.time.to_string()),
+            time: event.time,
             kind: lend(&event.kind),
             data: lend(&event.data),
             extra: event.extra.each_ref().map(lend),
@@ -80,40 +82,67 @@ impl<'a> From<&'a Event> for EventText<'a> {
     }
 }
 
-/// Runs a query for [`EventText::COLUMNS`] and goes through its rows, in the memory of one; returns how many
-/// there were.
+/// Events are read in pieces of so many bytes, or of one event.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// Pieces that are read before somebody takes the first.
+const AHEAD: usize = 4;
+
+/// Runs a query for [`EventText::COLUMNS`] and goes through its rows, in bounded memory; returns how many there were.
+/// The server goes on sending while they are handled.
 pub(crate) fn stream<E: From<Error>>(
     source: &mut Tx<'_>,
     query: &str,
     mut handle: impl FnMut(EventText<'_>) -> Result<(), E>,
 ) -> Result<i64, E> {
+    std::thread::scope(|scope| {
+        let (send, pieces) = mpsc::sync_channel(AHEAD);
+        let reading = scope.spawn(move || read(source, query, &send));
+        let mut rows = Rows::default();
+        let mut rest = Vec::new();
+        let handled = pieces.iter().try_for_each(|piece: Vec<u8>| {
+            // A message is a row on all known servers; what is none waits for the rest.
+            if rest.is_empty() {
+                let whole = rows.go_through(&piece, &mut handle)?;
+                rest.extend_from_slice(&piece[whole..]);
+            } else {
+                rest.extend_from_slice(&piece);
+                let whole = rows.go_through(&rest, &mut handle)?;
+                rest.drain(..whole);
+            }
+            Ok::<(), E>(())
+        });
+        // Who reads ends when nobody listens.
+        drop(pieces);
+        let read = reading.join().expect("reading does not panic");
+        handled?;
+        read?;
+        match rows.ended {
+            true => Ok(rows.count),
+            false => Err(Error::UnreadableEvent.into()),
+        }
+    })
+}
+
+/// Reads what a query gives in binary form.
+fn read(source: &mut Tx<'_>, query: &str, send: &SyncSender<Vec<u8>>) -> Result<(), Error> {
     const STEP: &str = "read the events of the batch";
     let copying = source.copy_out(&format!("copy ({query}) to stdout (format binary)"));
-    let mut reader = copying.during(STEP).map_err(Error::from)?;
-    let mut rows = Rows::default();
-    let mut parts = Vec::new();
+    let mut reader = copying.during(STEP)?;
+    let mut piece = Vec::new();
     loop {
-        let chunk = reader
+        let bytes = reader
             .fill_buf()
-            .map_err(|error| Error::from(DbError::in_copy(STEP, error)))?;
-        let length = chunk.len();
-        if length == 0 {
-            break;
-        }
-        // A message is a row on all known servers; what is none waits for the rest.
-        if parts.is_empty() {
-            let whole = rows.go_through(chunk, &mut handle)?;
-            parts.extend_from_slice(&chunk[whole..]);
-        } else {
-            parts.extend_from_slice(chunk);
-            let whole = rows.go_through(&parts, &mut handle)?;
-            parts.drain(..whole);
+            .map_err(|error| DbError::in_copy(STEP, error))?;
+        let length = bytes.len();
+        piece.extend_from_slice(bytes);
+        if length == 0 || piece.len() >= PIECE_BYTES {
+            let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE_BYTES));
+            if send.send(full).is_err() || length == 0 {
+                return Ok(());
+            }
         }
         reader.consume(length);
-    }
-    match rows.ended {
-        true => Ok(rows.count),
-        false => Err(Error::UnreadableEvent.into()),
     }
 }
 
@@ -178,7 +207,7 @@ mod tests {
 
     const ROW: [Option<&[u8]>; FIELDS] = [
         Some(&[0, 0, 0, 0, 0, 0, 0, 7]),
-        Some(b"2026-01-02 03:04:05.678901+00"),
+        Some(&820_638_245_678_901_i64.to_be_bytes()),
         Some(b"U:id"),
         Some(b"id=1&v=a%5cb"),
         Some(b"public.t"),
@@ -196,7 +225,7 @@ mod tests {
                 parts.extend_from_slice(piece);
                 let whole = rows.go_through(&parts, &mut |event: EventText<'_>| {
                     assert_eq!(
-                        (event.id.get(), &*event.time),
+                        (event.id.get(), event.time.to_string().as_str()),
                         (7, "2026-01-02 03:04:05.678901+00")
                     );
                     assert_eq!(event.kind.as_deref(), Some(&b"U:id"[..]));
@@ -215,7 +244,12 @@ mod tests {
     #[test]
     fn what_is_no_event_is_refused() {
         let mut row = ROW;
-        for (place, value) in [(0, None), (0, Some(&b"7"[..])), (1, None)] {
+        for (place, value) in [
+            (0, None),
+            (0, Some(&b"7"[..])),
+            (1, None),
+            (1, Some(b"now")),
+        ] {
             row[place] = value;
             let mut rows = Rows::default();
             let read = rows.go_through(&copy(&[row]), &mut |_| Ok::<(), Error>(()));

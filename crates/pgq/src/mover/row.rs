@@ -26,6 +26,7 @@
 mod config;
 mod encoding;
 mod refused;
+pub mod written;
 
 use std::borrow::Cow;
 

@@ -127,12 +127,12 @@ impl<'r> Refused<'r> {
             plain,
             ..
         } = self.rows;
-        let id = event.id.to_string();
+        let (id, time) = (event.id.to_string(), event.time.to_string());
         let texts = [&event.kind, &event.data].into_iter().chain(&event.extra);
         let texts: Vec<_> = texts
             .map(|text| text.as_deref().map(|text| plain.readable(text)))
             .collect();
-        let front = [consumer.as_str(), queue.as_str(), &id, &event.time].map(str::as_bytes);
+        let front = [consumer.as_str(), queue.as_str(), &id, &time].map(str::as_bytes);
         let values = (front.into_iter().map(Some))
             .chain(texts.iter().map(Option::as_deref))
             .chain([Some(reason.as_bytes())]);

@@ -1,19 +1,25 @@
-//! Rows with the same columns as the last one, read without taking them apart.
+//! Rows with the same columns as the last one, read without taking them apart: from their URL encoding straight into
+//! text of COPY.
+//!
+//! For encoded text that is ASCII, of sources and targets in UTF-8: see [`Rows::keeps_utf8`](super::Rows::keeps_utf8).
+//! What is special about a row has to be seen by the long way, [`Rows::read`](super::Rows::read).
 
 use std::ops::Range;
 
+use skytools::urlencode;
+
 /// How a row with certain columns is written: their names, still encoded, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Written {
+pub struct Written {
     names: Vec<Vec<u8>>,
 }
 
 /// Where the value of a column is in the text, still encoded; `None` for NULL.
-pub(crate) type Place = Option<Range<usize>>;
+pub type Place = Option<Range<usize>>;
 
 impl Written {
     /// How this row is written, which has so many columns; `None` if it has one of them twice.
-    pub(crate) fn of(data: &[u8], columns: usize) -> Option<Written> {
+    pub fn of(data: &[u8], columns: usize) -> Option<Written> {
         let parts = data
             .split(|&byte| byte == b'&')
             .filter(|part| !part.is_empty());
@@ -26,7 +32,7 @@ impl Written {
     }
 
     /// Finds the values of another row; false if its columns are not the same, or not written so.
-    pub(crate) fn find(&self, data: &[u8], values: &mut Vec<Place>) -> bool {
+    pub fn find(&self, data: &[u8], values: &mut Vec<Place>) -> bool {
         values.clear();
         let mut at = 0;
         for (place, name) in self.names.iter().enumerate() {
@@ -54,6 +60,16 @@ impl Written {
         }
         at == data.len()
     }
+}
+
+/// Appends an encoded value as a field of COPY; `None` if it is anything but UTF-8 without zero bytes, and then some of
+/// it may have been appended.
+pub fn push_plain(encoded: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let start = out.len();
+    urlencode::push_copy_field(encoded, out).ok()?;
+    let text = &out[start..];
+    let is_plain = text.is_ascii() || std::str::from_utf8(text).is_ok();
+    (is_plain && !text.contains(&0)).then_some(())
 }
 
 #[cfg(test)]
