@@ -3,10 +3,12 @@ use std::collections::BTreeSet;
 use pgq::consumer::{ConsumerConfig, OpenBatch};
 use pgq::mover::drift::Lacking;
 use pgq::mover::row::{RowConfig, Rows};
-use pgq::mover::{Mover, Report};
+use pgq::mover::{Mover, Needs, Report};
 use skytools::config::Both;
 use skytools::db::{Connection, During, Tx};
+use skytools::table::TableName;
 
+use crate::config::{LoadMethod, MergeMode, Truncate};
 use crate::part::Part;
 use crate::{Config, Error};
 
@@ -17,6 +19,8 @@ pub(crate) struct BulkLoader {
     /// There once the servers were looked at.
     rows: Option<Rows>,
     told: Told,
+    /// Tables that events of the last batch are for.
+    tables: BTreeSet<TableName>,
     /// Columns that the batch needs and the target does not have.
     additions: Vec<Lacking>,
 }
@@ -42,6 +46,7 @@ impl Mover for BulkLoader {
             config,
             rows: None,
             told: Told::default(),
+            tables: BTreeSet::new(),
             additions: Vec::new(),
         })
     }
@@ -84,7 +89,8 @@ impl Mover for BulkLoader {
         target
             .batch_execute("set constraints all deferred")
             .during("defer constraints")?;
-        let mut part = Part::new(&self.config, rows, &mut self.told);
+        self.tables.clear();
+        let mut part = Part::new(&self.config, rows, &mut self.told, &mut self.tables);
         let taken = batch.stream(|event| part.take(&event, target, report));
         if let Err(Error::NewColumns {
             source_table,
@@ -102,6 +108,26 @@ impl Mover for BulkLoader {
         part.finish(target, report)?;
         self.additions.clear();
         Ok(())
+    }
+
+    fn needs(&self) -> Needs {
+        let updates = self.config.merge_mode == MergeMode::Upsert
+            || self.config.load_method == LoadMethod::Correct;
+        Needs {
+            tables: self.tables.iter().cloned().collect(),
+            privileges: match (updates, self.config.truncate) {
+                (true, Truncate::Apply) => &["select", "insert", "update", "delete", "truncate"],
+                (true, _) => &["select", "insert", "update", "delete"],
+                (false, Truncate::Apply) => &["select", "insert", "delete", "truncate"],
+                (false, _) => &["select", "insert", "delete"],
+            },
+            creates: false,
+            temporary: true,
+        }
+    }
+
+    fn rows(&self) -> Option<&Rows> {
+        self.rows.as_ref()
     }
 
     fn is_unprepared(error: &Error) -> bool {

@@ -1,6 +1,6 @@
 //! The part of a batch that is in memory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use pgq::batch::EventText;
 use pgq::failpoint;
@@ -30,6 +30,7 @@ pub(crate) struct Part<'p> {
     config: &'p Config,
     rows: &'p Rows,
     told: &'p mut Told,
+    tables: &'p mut BTreeSet<TableName>,
     refused: Refused<'p>,
     destinations: Vec<Destination>,
     /// Places of the destinations by what events say, and the keys that replace those of the events.
@@ -50,11 +51,18 @@ struct Destination {
 }
 
 impl<'p> Part<'p> {
-    pub(crate) fn new(config: &'p Config, rows: &'p Rows, told: &'p mut Told) -> Part<'p> {
+    /// `told` and `tables` take what is said, and which tables events are for.
+    pub(crate) fn new(
+        config: &'p Config,
+        rows: &'p Rows,
+        told: &'p mut Told,
+        tables: &'p mut BTreeSet<TableName>,
+    ) -> Part<'p> {
         Part {
             config,
             rows,
             told,
+            tables,
             refused: rows.refused(),
             destinations: Vec::new(),
             places: HashMap::new(),
@@ -284,6 +292,7 @@ impl<'p> Part<'p> {
                     Some(place) => place,
                     None => {
                         let table = self.look_up(event, source, &name, target)?;
+                        self.tables.insert(name.clone());
                         self.destinations.push(Destination {
                             name,
                             table: table.map(Box::new),

@@ -3,13 +3,14 @@ use std::collections::HashMap;
 use pgq::consumer::{ConsumerConfig, OpenBatch};
 use pgq::mover::partition::{PartStyle, PartitionError, Partitions, Period, Span};
 use pgq::mover::row::{RowConfig, Rows};
-use pgq::mover::{Mover, Report};
+use pgq::mover::{Mover, Needs, Report};
 use postgres::types::Type;
 use skytools::config::Both;
 use skytools::db::{Connection, During, Tx};
 use skytools::table::TableName;
 use tracing::info;
 
+use crate::config::Mode;
 use crate::work::{Fault, Known, Missing, Work};
 use crate::{Config, CubeConfig, Error};
 
@@ -22,6 +23,8 @@ pub(crate) struct CubeDispatcher {
     known: Known,
     /// That of the last batch, if its label says how long it is.
     period: Option<Period>,
+    /// Whether tables are being made.
+    making: bool,
 }
 
 impl Mover for CubeDispatcher {
@@ -44,6 +47,7 @@ impl Mover for CubeDispatcher {
             row_config,
             rows: None,
             period: None,
+            making: false,
         })
     }
 
@@ -65,6 +69,7 @@ impl Mover for CubeDispatcher {
     ) -> Result<bool, Error> {
         let Missing { tables, columns } = std::mem::take(&mut self.known.missing);
         let mut made = false;
+        self.making = !tables.is_empty();
         for wanted in tables {
             if self.known.partitions.ensure(target, &wanted)? {
                 info!("created table {}", wanted.table);
@@ -85,6 +90,7 @@ impl Mover for CubeDispatcher {
         target: &mut Tx<'_>,
         report: &mut Report,
     ) -> Result<(), Error> {
+        self.making = false;
         let label = self.label(batch)?;
         self.period = Span::parse(&label).map(|span| span.period());
         let cutoff = self.known.partitions.cutoff(&mut **target)?;
@@ -99,6 +105,26 @@ impl Mover for CubeDispatcher {
         })?;
         work.finish(target, report)?;
         Ok(refused.finish(target)?)
+    }
+
+    fn needs(&self) -> Needs {
+        let written = self.known.layouts.keys().filter(|_| !self.making);
+        let likened = self.known.parents.keys().filter(|_| self.making);
+        let latest = self.config.mode == Mode::KeepLatest;
+        Needs {
+            tables: written.chain(likened).cloned().collect(),
+            privileges: match (self.making, latest) {
+                (true, _) => &["select"],
+                (false, true) => &["select", "insert", "delete"],
+                (false, false) => &["insert"],
+            },
+            creates: self.making,
+            temporary: latest,
+        }
+    }
+
+    fn rows(&self) -> Option<&Rows> {
+        self.rows.as_ref()
     }
 
     fn is_unprepared(error: &Error) -> bool {

@@ -86,4 +86,5 @@ pub use open_batch::{BatchWork, OpenBatch};
 pub use plain::Consumer;
 pub use remote::RemoteConsumer;
 pub use serial::SerialConsumer;
+pub(crate) use serial::savepoint;
 pub use source::Events;

@@ -104,6 +104,19 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// More events than the configuration has given up.
+    #[error(
+        "the target refuses more than {limit} events of the batch, event {event} among them: {reason}; \
+         mend that, or see bad_row_limit"
+    )]
+    ManyRefused {
+        /// How many may be left out.
+        limit: usize,
+        /// The one over that.
+        event: EventId,
+        /// Why.
+        reason: String,
+    },
     /// The table for events that cannot be applied is not there, or is another one.
     #[error(
         "dst_db has no table {table} for events that cannot be applied{}",
@@ -120,6 +133,16 @@ pub enum Error {
         "the role may not insert into {0}, the table of dst_db for events that cannot be applied"
     )]
     NoQuarantineRights(String),
+    /// The role lacks privileges.
+    #[error("the role of {database} needs: {}", grants.join("; "))]
+    Denied {
+        /// Configuration key of the connection.
+        database: &'static str,
+        /// Statements that give it what it lacks.
+        grants: Vec<String>,
+        /// What was refused first.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The database has no schema of PgQ.
     #[error("PgQ is not installed in this database")]
     NoSchema,

@@ -48,10 +48,12 @@
 mod args;
 mod config;
 pub mod drift;
+mod halving;
 pub mod partition;
 mod place;
 pub mod queue;
 mod report;
+mod rights;
 pub mod row;
 mod run;
 mod worker;
@@ -64,8 +66,10 @@ pub use args::MoverArgs;
 pub use config::{Databases, MoverConfig};
 pub use place::Place;
 pub use report::{Counts, Report};
+pub use rights::Needs;
 pub use run::run;
 
+use self::row::Rows;
 use crate::Error;
 use crate::consumer::{ConsumerConfig, OpenBatch};
 
@@ -127,6 +131,17 @@ pub trait Mover: Sized {
     fn is_unprepared(error: &Self::Error) -> bool {
         let _ = error;
         false
+    }
+
+    /// What it reads row events with, if [`OpenBatch::stream`] is how it gets all of them: then the frame can
+    /// find out which ones the target refuses, see `bad_row_limit`.
+    fn rows(&self) -> Option<&Rows> {
+        None
+    }
+
+    /// What it does at the target, so that a role that may not is told the grants that it lacks.
+    fn needs(&self) -> Needs {
+        Needs::default()
     }
 
     /// Looks after the target between two batches, outside of any transaction. What it fails with is

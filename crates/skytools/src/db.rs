@@ -21,8 +21,8 @@ use postgres::Row;
 
 pub use self::cancel::Canceller;
 pub use self::database::Database;
-pub use self::error::{DbError, During, denied_on};
-pub(crate) use self::error::{Reason, sql_state_of};
+pub(crate) use self::error::Reason;
+pub use self::error::{DbError, During, denied_on, sql_state_of};
 use self::kept::Kept;
 pub(crate) use self::listen::Heard;
 pub use self::session::{Failed, GenericClient, Session, Sql, Typed, Untyped};

@@ -5,9 +5,10 @@ use pgq::batch::EventText;
 use pgq::consumer::{ConsumerConfig, OpenBatch};
 use pgq::mover::partition::{PartStyle, PartitionConfig, PartitionError, Partitions};
 use pgq::mover::row::{Reason, RowConfig, Rows};
-use pgq::mover::{Mover, Report};
+use pgq::mover::{Mover, Needs, Report};
 use skytools::config::Both;
 use skytools::db::{Connection, During, Tx};
+use skytools::table::TableName;
 use tracing::info;
 
 use crate::config::PartField;
@@ -30,6 +31,10 @@ pub(crate) struct TableDispatcher {
     /// There from the first look at both servers on.
     rows: Option<Rows>,
     todo: Todo,
+    /// Whether tables are being made.
+    making: bool,
+    /// Tables that rows of the last batch are for.
+    tables: Vec<TableName>,
     /// Key columns of rows seen last.
     keys: Vec<String>,
 }
@@ -69,6 +74,8 @@ impl Mover for TableDispatcher {
             zone,
             rows: None,
             todo: Todo::default(),
+            making: false,
+            tables: Vec::new(),
             keys: Vec::new(),
         };
         if dispatcher.config.part_field.is_some() && style != PartStyle::Template {
@@ -118,6 +125,7 @@ impl Mover for TableDispatcher {
         report: &mut Report,
     ) -> Result<bool, Error> {
         let todo = std::mem::take(&mut self.todo);
+        self.making = !todo.tables.is_empty();
         let mut made = false;
         for wanted in &todo.tables {
             if self.partitions.ensure(target, wanted)? {
@@ -138,6 +146,7 @@ impl Mover for TableDispatcher {
         target: &mut Tx<'_>,
         report: &mut Report,
     ) -> Result<(), Error> {
+        self.making = false;
         let bounds = self.bounds().map(str::to_owned);
         let rows = self.rows.as_ref().expect("the servers are looked at first");
         let cutoff = self.partitions.cutoff(&mut **target)?;
@@ -168,7 +177,9 @@ impl Mover for TableDispatcher {
             drop(sorted);
             let sorted = sorting.join().expect("sorting does not panic");
             loaded.and(sorted)
-        })?;
+        });
+        self.tables = loader.tables();
+        let sorted = sorted?;
         self.todo = loader.finish();
         if !self.todo.is_empty() {
             return Err(Error::Unprepared);
@@ -209,6 +220,28 @@ impl Mover for TableDispatcher {
             Error::Queue(error) => Some(error),
             _ => None,
         }
+    }
+
+    fn needs(&self) -> Needs {
+        let parent = std::slice::from_ref(&self.config.dest_table);
+        match self.making {
+            true => Needs {
+                tables: parent.to_vec(),
+                privileges: &["select"],
+                creates: true,
+                temporary: false,
+            },
+            false => Needs {
+                tables: self.tables.clone(),
+                privileges: &["insert"],
+                creates: false,
+                temporary: false,
+            },
+        }
+    }
+
+    fn rows(&self) -> Option<&Rows> {
+        self.rows.as_ref()
     }
 
     fn is_unprepared(error: &Error) -> bool {

@@ -138,6 +138,12 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
+    /// The tables that rows are for, as far as they exist.
+    pub(crate) fn tables(&self) -> Vec<TableName> {
+        let tables = self.tables.values().flatten();
+        tables.map(|table| table.name.clone()).collect()
+    }
+
     /// What has to be made first, if there is anything.
     pub(crate) fn finish(self) -> Todo {
         self.todo

@@ -122,3 +122,66 @@ fn keys_of_the_configuration_that_make_no_sense_are_refused_at_the_start() -> Te
     }
     Ok(())
 }
+
+#[test]
+fn rows_that_the_target_refuses_are_found_in_few_tries_and_put_aside() -> TestResult {
+    let site = site()?;
+    let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
+    site.drain("mover")?;
+    dst.batch_execute(
+        "create table t (id int primary key, v int check (v <> 700), w text);
+         insert into t values (900, 0), (901, 0)",
+    )?;
+    src.batch_execute(
+        "select pgq.insert_event('from', case when n > 899 then 'U:id' else 'I:id' end,
+                    'id=' || n || '&v=' || case n when 77 then 'x' else n::text end, 'public.t', null, null, null)
+           from generate_series(1, 901) n;
+         select pgq.insert_event('from', 'I:id', 'id=950&v=1&w=x', 'public.t', null, null, null);
+         select pgq.insert_event('from', 'X:id', 'id=14', 'public.t', null, null, null)",
+    )?;
+    src.batch_execute(
+        "select pgq.insert_event('from', 'I:id', 'id=951&v=1', 'public.other', null, null, null)",
+    )?;
+    tick(&mut src, "from")?;
+    let lines = "remap_tables = public.other:public.t\nbad_event = quarantine";
+    site.write("mover", lines)?;
+    site.refused("mover.ini --once", "invalid input syntax for type integer")?;
+    for limit in [1, 100] {
+        site.write("mover", &format!("{lines}\nbad_row_limit = {limit}"))?;
+        let output = site.program("mover.ini -v --once").output()?;
+        if limit == 1 {
+            assert_eq!(output.status.code(), Some(1));
+            let why = "the target refuses more than 1 events of the batch, event 700 among them: ";
+            assert!(output.stderr.contains(why), "{}", output.stderr);
+            assert_eq!(content(&mut dst, "t")?.len(), 2);
+        } else {
+            assert!(output.status.success(), "{}", output.stderr);
+        }
+    }
+    let log = site.log("mover");
+    let (_, log) = log.rsplit_once("among them").unwrap_or_default();
+    let tries = log.matches("trying them in halves").count();
+    assert!((10..=30).contains(&tries), "{tries}: {log}");
+    assert!(log.contains("{count: 904, "), "{log}");
+    assert!(log.contains("quarantined: 3"), "{log}");
+    let aside = dst.query(
+        "select ev_id, reason from pgq_ext.bad_event order by ev_id",
+        &[],
+    )?;
+    let aside: Vec<(i64, &str)> = aside.iter().map(|row| (row.get(0), row.get(1))).collect();
+    for ((event, reason), (expected, why)) in aside.iter().zip([
+        (77, "invalid input syntax for type integer: \"x\""),
+        (700, "violates check constraint"),
+        (903, "is no operation on a row"),
+    ]) {
+        assert_eq!(*event, expected);
+        assert!(reason.contains(why), "{event}: {reason}");
+    }
+    let row = dst.query_one(
+        "select count(*), count(w), sum(v) filter (where id > 899) from t",
+        &[],
+    )?;
+    let counts: (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!(counts, (901, 1, 1803));
+    Ok(())
+}

@@ -280,3 +280,33 @@ fn a_delete_where_all_is_kept_is_a_bad_event_unless_it_is_ignored() -> TestResul
     assert_eq!(rows(&mut dst, "t_ignoring")?, ["(1)", "(1)"]);
     Ok(())
 }
+
+#[test]
+fn rows_that_the_target_refuses_are_put_aside_whatever_is_kept() -> TestResult {
+    let site = site()?;
+    let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
+    for mode in ["keep_latest", "keep_all"] {
+        dst.batch_execute(
+            "drop table if exists t, t_kept;
+             create table t (id int, v int check (v <> 700)); create table t_kept (like t including all)",
+        )?;
+        site.write(
+            "mover",
+            &format!("mode = {mode}\nbad_event = quarantine\nbad_row_limit = 9"),
+        )?;
+        site.drain("mover")?;
+        src.batch_execute(
+            "select pgq.insert_event('from', 'U:id', 'id=' || n % 400 || '&v=' || case n when 77 then 'x' else n::text end,
+                                     'public.t', null, null, null)
+               from generate_series(1, 1000) n",
+        )?;
+        apply(&site, &mut src)?;
+        // Of the first one there is a later version, of the other one too.
+        let kept = if mode == "keep_all" { 998 } else { 400 };
+        assert_eq!(rows(&mut dst, "t_kept")?.len(), kept, "{mode}");
+        let aside = dst.query("delete from pgq_ext.bad_event returning ev_data", &[])?;
+        let aside: Vec<&str> = aside.iter().map(|row| row.get(0)).collect();
+        assert!(aside.contains(&"id=300&v=700"), "{mode}: {aside:?}");
+    }
+    Ok(())
+}

@@ -2,8 +2,8 @@ use postgres::types::Type;
 use skytools::db::{Connection, During, Tx};
 
 use super::source::{Events, Source};
-use crate::Error;
 use crate::batch::{self, Batch, BatchInfo, Event, EventText};
+use crate::{Error, EventId};
 
 /// What a serial consumer does with a batch, in two steps.
 pub trait BatchWork {
@@ -45,6 +45,10 @@ pub struct OpenBatch<'a> {
     source: &'a mut Source,
     batch: &'a Batch,
     count: i64,
+    /// Condition on the events that are looked at, if these are not all.
+    only: Option<String>,
+    /// First and last of the events that were streamed last.
+    seen: Option<(EventId, EventId)>,
 }
 
 impl<'a> OpenBatch<'a> {
@@ -53,6 +57,8 @@ impl<'a> OpenBatch<'a> {
             source,
             batch,
             count: 0,
+            only: None,
+            seen: None,
         }
     }
 
@@ -106,13 +112,36 @@ impl<'a> OpenBatch<'a> {
     /// The source failed, or what `handle` returned.
     pub fn stream<E: From<Error>>(
         &mut self,
-        handle: impl FnMut(EventText<'_>) -> Result<(), E>,
+        mut handle: impl FnMut(EventText<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut seen: Option<(EventId, EventId)> = None;
+        let streamed = self.stream_with(|event| {
+            seen = Some((seen.map_or(event.id, |(first, _)| first), event.id));
+            handle(event)
+        });
+        self.seen = seen;
+        self.counted(streamed?);
+        Ok(())
+    }
+
+    fn stream_with<E: From<Error>>(
+        &mut self,
+        handle: impl FnMut(EventText<'_>) -> Result<(), E>,
+    ) -> Result<i64, E> {
         let (mut source, query) = self.query(&EventText::COLUMNS)?;
         let count = batch::stream(&mut source, &query, handle)?;
         source.rollback().map_err(Error::from)?;
-        self.counted(count);
-        Ok(())
+        Ok(count)
+    }
+
+    /// Has [`OpenBatch::stream`] pass over events for which an SQL condition does not hold; `None`: over none.
+    pub(crate) fn restrict(&mut self, only: Option<String>) {
+        self.only = only;
+    }
+
+    /// First and last of the events that were streamed last, though it may have failed.
+    pub(crate) fn seen(&self) -> Option<(EventId, EventId)> {
+        self.seen
     }
 
     /// Lends the events, which can be gone through once.
@@ -133,17 +162,26 @@ impl<'a> OpenBatch<'a> {
     /// # Errors
     /// The source cannot be reached.
     pub fn query(&mut self, columns: &[&str]) -> Result<(Tx<'_>, String), Error> {
-        let filter = match &self.source.config.filter {
+        let mut filter = match &self.source.config.filter {
             Some(filter) => format!(" where ({filter}\n)"),
             None => String::new(),
         };
+        if let Some(only) = &self.only {
+            filter.push_str(if filter.is_empty() {
+                " where "
+            } else {
+                " and "
+            });
+            filter.push_str(only);
+        }
         let batch = self.batch.id;
         let mut tx = self.source()?.begin()?;
-        // What the functions for it run, without the copy of all events that they make; and compiling
-        // it would take longer than running it.
+        // What the functions for it run, without the copy of all events that they make. Compiling it would take longer
+        // than running it, and workers more of the processor than they save.
         let row = tx
             .query_typed_one(
-                "select pgq.batch_event_sql($1) from pg_catalog.set_config('jit', 'off', true)",
+                "select pgq.batch_event_sql($1) from pg_catalog.set_config('jit', 'off', true) jit, \
+                        pg_catalog.set_config('max_parallel_workers_per_gather', '0', true) workers",
                 &[(&batch, Type::INT8)],
             )
             .during("ask for the query of the batch")?;

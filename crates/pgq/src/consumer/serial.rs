@@ -172,13 +172,12 @@ impl SerialConsumer {
         loop {
             work.prepare(&mut open, &mut dst)?;
             // What was prepared stays until the end, as what is committed would.
-            let applied =
-                dst.savepoint(|dst| work.apply(&mut open, dst).map_err(Rehearsed::Failed));
-            match applied {
-                Ok(()) => break,
-                Err(Rehearsed::Failed(error)) if work.is_unprepared(&error) => {}
-                Err(Rehearsed::Failed(error)) => return Err(error),
-                Err(Rehearsed::Savepoint(error)) => return Err(Error::from(error).into()),
+            match savepoint(&mut dst, |dst| work.apply(&mut open, dst)) {
+                Err(error) if work.is_unprepared(&error) => {}
+                applied => {
+                    applied?;
+                    break;
+                }
             }
         }
         dst.rollback().map_err(Error::from)?;
@@ -246,15 +245,30 @@ impl SerialConsumer {
     }
 }
 
-/// Why a batch was not applied within a savepoint.
-enum Rehearsed<E> {
+/// Runs `body` inside a savepoint of a target's transaction; undoes what it did when it fails.
+///
+/// # Errors
+/// What `body` returned, or the savepoint could not be set, released or rolled back to.
+pub(crate) fn savepoint<'t, T, E: From<Error>>(
+    target: &mut Tx<'t>,
+    body: impl FnOnce(&mut Tx<'t>) -> Result<T, E>,
+) -> Result<T, E> {
+    let done = target.savepoint(|target| body(target).map_err(Undone::Failed));
+    done.map_err(|undone| match undone {
+        Undone::Failed(error) => error,
+        Undone::Savepoint(error) => Error::from(error).into(),
+    })
+}
+
+/// Why something was not done within a savepoint.
+enum Undone<E> {
     Failed(E),
     Savepoint(DbError),
 }
 
-impl<E> From<DbError> for Rehearsed<E> {
-    fn from(error: DbError) -> Rehearsed<E> {
-        Rehearsed::Savepoint(error)
+impl<E> From<DbError> for Undone<E> {
+    fn from(error: DbError) -> Undone<E> {
+        Undone::Savepoint(error)
     }
 }
 

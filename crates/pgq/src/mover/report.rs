@@ -8,7 +8,7 @@ use tracing::{debug, info};
 const PROGRESS: Duration = Duration::from_secs(10);
 
 /// What a batch has done at the target, for the log and for a dry run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Report {
     targets: Vec<(String, Counts)>,
     created: Vec<String>,

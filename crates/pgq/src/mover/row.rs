@@ -53,6 +53,7 @@ pub struct Rows {
     plain: Transcoder,
     keys_in_extra2: bool,
     policy: BadEvent,
+    row_limit: usize,
     quarantine: TableName,
     consumer: ConsumerName,
     queue: QueueName,
@@ -116,6 +117,10 @@ impl Rows {
             encoded: Encoding::load(named, target)?.transcoder(replace),
             keys_in_extra2: false,
             policy: config.bad_event,
+            row_limit: match config.bad_event {
+                BadEvent::Fail => 0,
+                BadEvent::Skip | BadEvent::Quarantine => config.bad_row_limit,
+            },
             quarantine: TableName::parse(quarantine.unwrap_or("pgq_ext.bad_event")),
             consumer: consumer.consumer.clone(),
             queue: consumer.queue.clone(),
@@ -217,6 +222,11 @@ impl Rows {
     /// Whether encoded text that is UTF-8 is what the target reads as it is.
     pub fn keeps_utf8(&self) -> bool {
         self.encoded.keeps_utf8()
+    }
+
+    /// How many events of a batch may be left out because the target refuses their rows.
+    pub(super) fn row_limit(&self) -> usize {
+        self.row_limit
     }
 
     /// The events of one batch that cannot be applied.

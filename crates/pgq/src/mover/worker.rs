@@ -4,10 +4,10 @@ use skytools::app::chain;
 use skytools::config::{Both, CommonConfig};
 use skytools::conninfo::ConnInfo;
 use skytools::daemon::{Context, Stop, Work, Worker};
-use skytools::db::{Database, Tx};
+use skytools::db::{Database, Tx, denied_on};
 use tracing::warn;
 
-use super::{Mover, MoverConfig, Report};
+use super::{Mover, MoverConfig, Report, halving, rights};
 use crate::Error;
 use crate::batch::Batch;
 use crate::consumer::{BatchWork, ConsumerConfig, OpenBatch, SerialArgs, SerialConsumer};
@@ -54,11 +54,14 @@ impl<M: Mover> Runner<M> {
 
     /// Runs what the options ask for instead of the work loop.
     pub(super) fn command(&mut self, args: SerialArgs, stop: &Stop) -> Result<(), M::Error> {
-        if args.consumer.register {
-            self.check(stop)?;
-        }
-        self.consumer.command(args)?;
-        Ok(())
+        let mut done = || {
+            if args.consumer.register {
+                self.check(stop)?;
+            }
+            self.consumer.command(args)?;
+            Ok(())
+        };
+        done().map_err(|error| self.explain(error, stop))
     }
 
     /// Applies one batch and undoes it.
@@ -66,6 +69,48 @@ impl<M: Mover> Runner<M> {
         &mut self,
         context: &mut Context,
     ) -> Result<Option<(Batch, Report)>, M::Error> {
+        let mut report = Report::default();
+        let rehearsed = self.check(&context.stop).and_then(|()| {
+            let mut round = Round {
+                mover: &mut self.mover,
+                report: &mut report,
+                lag_seconds: None,
+            };
+            self.consumer.rehearse(context, &mut round)
+        });
+        let batch = rehearsed.map_err(|error| self.explain(error, &context.stop))?;
+        Ok(batch.map(|batch| (batch, report)))
+    }
+
+    /// Adds to an error the grants that the role lacks, if that is why it came.
+    fn explain(&mut self, error: M::Error, stop: &Stop) -> M::Error {
+        let Some(connection) = denied_on(&error) else {
+            return error;
+        };
+        let is_source = connection == "src_db";
+        let needs = self.mover.needs();
+        let lacking = self
+            .consumer
+            .connections(stop)
+            .and_then(|(source, target)| {
+                Ok(match is_source {
+                    true => rights::lacking_at_source(source)?,
+                    false => rights::lacking_at_target(target, &needs)?,
+                })
+            });
+        match lacking {
+            Ok(grants) if !grants.is_empty() => Error::Denied {
+                database: if is_source { "src_db" } else { "dst_db" },
+                grants,
+                source: Box::new(error),
+            }
+            .into(),
+            _ => error,
+        }
+    }
+
+    /// One round of the work.
+    fn round(&mut self, context: &mut Context) -> Result<Work, M::Error> {
         self.check(&context.stop)?;
         let mut report = Report::default();
         let mut round = Round {
@@ -73,8 +118,16 @@ impl<M: Mover> Runner<M> {
             report: &mut report,
             lag_seconds: None,
         };
-        let batch = self.consumer.rehearse(context, &mut round)?;
-        Ok(batch.map(|batch| (batch, report)))
+        let work = self.consumer.work_on(context, &mut round)?;
+        let (_, target) = self.consumer.connections(&context.stop)?;
+        if let Err(error) = round.mover.maintain(target) {
+            warn!("{}", chain(&error));
+        }
+        if let Some(lag) = round.lag_seconds {
+            report.count(&mut context.stats);
+            context.stats.put("lag", lag);
+        }
+        Ok(work)
     }
 
     fn check(&mut self, stop: &Stop) -> Result<(), M::Error> {
@@ -100,7 +153,7 @@ impl<M: Mover> BatchWork for Round<'_, M> {
 
     fn apply(&mut self, batch: &mut OpenBatch<'_>, target: &mut Tx<'_>) -> Result<(), M::Error> {
         self.report.restart();
-        self.mover.apply(batch, target, self.report)?;
+        halving::apply(self.mover, batch, target, self.report)?;
         self.lag_seconds = Some(batch.info()?.lag_seconds);
         Ok(())
     }
@@ -115,23 +168,8 @@ impl<M: Mover> Worker for Runner<M> {
     type Error = M::Error;
 
     fn work(&mut self, context: &mut Context) -> Result<Work, M::Error> {
-        self.check(&context.stop)?;
-        let mut report = Report::default();
-        let mut round = Round {
-            mover: &mut self.mover,
-            report: &mut report,
-            lag_seconds: None,
-        };
-        let work = self.consumer.work_on(context, &mut round)?;
-        let (_, target) = self.consumer.connections(&context.stop)?;
-        if let Err(error) = round.mover.maintain(target) {
-            warn!("{}", chain(&error));
-        }
-        if let Some(lag) = round.lag_seconds {
-            report.count(&mut context.stats);
-            context.stats.put("lag", lag);
-        }
-        Ok(work)
+        let worked = self.round(context);
+        worked.map_err(|error| self.explain(error, &context.stop))
     }
 
     fn pause(&mut self, context: &Context, delay: Duration) {

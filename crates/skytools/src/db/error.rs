@@ -238,7 +238,7 @@ impl Error for Reason {
 }
 
 /// The server's code, if it was the server that refused; `error` is some cause of what is to be told.
-pub(crate) fn sql_state_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e SqlState> {
+pub fn sql_state_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e SqlState> {
     let mut next = Some(error);
     while let Some(here) = next {
         if let Some(reason) = here.downcast_ref::<Reason>() {

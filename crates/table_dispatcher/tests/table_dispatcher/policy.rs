@@ -182,3 +182,48 @@ fn what_is_no_table_is_refused() -> TestResult {
     assert_eq!(rows(&mut dst, "t1")?, ["(1)"]);
     Ok(())
 }
+
+#[test]
+fn rows_that_the_target_refuses_can_be_left_out_if_they_are_few() -> TestResult {
+    let (site, mut src, mut dst) = site(
+        "dest_table = t\npart_field = at\nbad_event = skip\nbad_row_limit = 2\n\
+         part_template = create table _DEST_TABLE (like _PARENT including all)",
+        "create table t (id int primary key, at date, check (id <> 400))",
+    )?;
+    src.batch_execute(
+        "select pgq.insert_event('from', 'I:id', 'id=' || n || '&at=2024-05-0' || n % 3 + 1, 'public.t', null, null, null)
+           from generate_series(1, 500) n;
+         select pgq.insert_event('from', 'I:id', 'id=7&at=2024-05-02', 'public.t', null, null, null)",
+    )?;
+    tick(&mut src, "from")?;
+    site.drain("mover")?;
+    let log = site.log("mover");
+    assert!(log.contains("event 400 is skipped: "), "{log}");
+    assert!(log.contains("event 501 is skipped: "), "{log}");
+    assert!(log.contains("{count: 501, "), "{log}");
+    assert!(
+        log.contains("inserted: 499, skipped: 2, created: 3"),
+        "{log}"
+    );
+    let rows: usize = (1..=3)
+        .map(|day| Ok(rows(&mut dst, &format!("t_2024_05_0{day}"))?.len()))
+        .sum::<TestResult<usize>>()?;
+    assert_eq!(rows, 499);
+
+    // A target that refuses everything is not taken for so many bad events.
+    dst.batch_execute("alter table t_2024_05_01 add constraint narrow check (id < 600) not valid")?;
+    put(
+        &mut src,
+        &[
+            "id=601&at=2024-05-01",
+            "id=602&at=2024-05-01",
+            "id=603&at=2024-05-01",
+        ],
+    )?;
+    site.refused(
+        "mover.ini --once",
+        "the target refuses more than 2 events of the batch",
+    )?;
+    dst.batch_execute("alter table t_2024_05_01 drop constraint narrow")?;
+    site.drain("mover")
+}

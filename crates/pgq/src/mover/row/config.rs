@@ -13,6 +13,10 @@ pub struct RowConfig {
     /// What becomes of events that cannot be applied: `fail`, `skip` or `quarantine`.
     #[serde(default)]
     pub(super) bad_event: BadEvent,
+    /// How many events of a batch may be such because the target refuses their rows; with more the batch
+    /// waits, as it does with any by default.
+    #[serde(default)]
+    pub(super) bad_row_limit: usize,
     /// Table of `dst_db` that takes them; default: `pgq_ext.bad_event`.
     pub(super) quarantine_table: Option<String>,
 }

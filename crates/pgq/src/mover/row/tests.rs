@@ -5,6 +5,7 @@ fn rows() -> Rows {
         encoded: Encoding::utf8().transcoder(false),
         plain: Encoding::utf8().transcoder(false),
         keys_in_extra2: false,
+        row_limit: 0,
         policy: BadEvent::Fail,
         quarantine: TableName::parse("pgq_ext.bad_event"),
         consumer: "c".into(),
