@@ -229,6 +229,100 @@ fn cooperative_processes_share_the_work_and_take_over_from_a_dead_one() -> TestR
     Ok(())
 }
 
+/// A captured table in a database with a queue, and the same table in another one.
+fn captured(cluster: &Cluster, consumer: &str) -> TestResult<(Connection, Connection)> {
+    let (mut src, mut dst) = (install(cluster, "shop")?, install(cluster, "dwh")?);
+    create_queue(&mut src, consumer)?;
+    let table = "create table item (id int primary key, name text)";
+    dst.batch_execute(table)?;
+    src.batch_execute(&format!(
+        "{table}; create trigger log after insert or update or delete on item for each row
+             execute function pgq.logutriga('orders')"
+    ))?;
+    Ok((src, dst))
+}
+
+/// What happens to the table.
+const CHANGES: &str = "
+    insert into item values (1, 'it''s'), (2, null), (3, 'gone');
+    update item set name = 'a&b' where id = 2;
+    delete from item where id = 3;
+    select pgq.insert_event('orders', 'other', 'no row')";
+
+#[test]
+fn the_simple_consumer_runs_a_statement_for_each_changed_row() -> TestResult {
+    let cluster = Cluster::start()?;
+    let (mut src, mut dst) = captured(&cluster, "noter")?;
+    dst.batch_execute("create table notes (id bigint, event int, what text, name text)")?;
+    let _consumer = example(
+        "simple_consumer",
+        &[
+            &cluster.conninfo("shop"),
+            "orders",
+            "noter",
+            &cluster.conninfo("dwh"),
+            "insert into notes values (%(id)s, %(pgq.ev_id)s, left(%(pgq.ev_type)s, 1) || '%%', %(name)s)",
+        ],
+    )?;
+    src.batch_execute(CHANGES)?;
+    tick(&mut src)?;
+    wait_until("the notes to be there", SOON, || {
+        Ok(count(&mut dst, "select count(*) from notes")? == 5)
+    })?;
+    let rows = dst.query_typed("select n::text from notes n order by event", &[])?;
+    let rows: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(
+        rows,
+        [
+            "(1,1,I%,it's)",
+            "(2,2,I%,)",
+            "(3,3,I%,gone)",
+            "(2,4,U%,a&b)",
+            "(3,5,D%,gone)"
+        ]
+    );
+    Ok(())
+}
+
+#[test]
+fn the_queue_loader_applies_changed_rows_with_all_that_a_mover_can() -> TestResult {
+    let cluster = Cluster::start()?;
+    let (mut src, mut dst) = captured(&cluster, "loader")?;
+    dst.batch_execute("create schema stage; alter table item set schema stage")?;
+    let dir = tempfile::tempdir()?;
+    let sample = Program::new("examples/queue_loader", dir.path())
+        .args(["--ini"])
+        .succeed()?
+        .stdout;
+    let config = sample
+        .replace("dbname=shop", &cluster.conninfo("shop"))
+        .replace("dbname=dwh", &cluster.conninfo("dwh"))
+        .replace("shop.rows", "orders")
+        .replace(
+            "#tables = public.orders:stage.orders",
+            "tables = public.item:stage.item",
+        );
+    std::fs::write(dir.path().join("loader.ini"), config)?;
+    src.batch_execute(CHANGES)?;
+    tick(&mut src)?;
+    let run = |option: &str| {
+        Program::new("examples/queue_loader", dir.path())
+            .args(["-q", "loader.ini", option])
+            .succeed()
+    };
+    let shown = run("--dry-run")?.stdout;
+    assert!(
+        shown.ends_with("stage.item: 3 inserted, 1 updated, 1 deleted\nother events: 0 inserted, 0 updated, 0 deleted, 1 skipped\n"),
+        "{shown}"
+    );
+    assert_eq!(count(&mut dst, "select count(*) from stage.item")?, 0);
+    run("--once")?;
+    let rows = dst.query_typed("select i::text from stage.item i order by id", &[])?;
+    let rows: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(rows, ["(1,it's)", "(2,a&b)"]);
+    Ok(())
+}
+
 #[test]
 fn examples_say_how_to_be_used() -> TestResult {
     for name in [
@@ -236,6 +330,8 @@ fn examples_say_how_to_be_used() -> TestResult {
         "retrying_consumer",
         "exactly_once",
         "cooperative",
+        "simple_consumer",
+        "queue_loader",
     ] {
         let help = Program::new(&format!("examples/{name}"), Path::new("/"))
             .args(["--help"])
