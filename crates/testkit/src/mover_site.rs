@@ -67,6 +67,11 @@ impl MoverSite {
         Ok(site)
     }
 
+    /// Turns to another program: configurations are written, and lines run, for that one from now on.
+    pub fn turn_to(&mut self, program: &'static str, lines: &'static str) {
+        (self.program, self.lines) = (program, lines);
+    }
+
     /// Connects to `src` or `dst`.
     ///
     /// # Errors
