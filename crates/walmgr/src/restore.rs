@@ -5,6 +5,7 @@
 
 pub(crate) mod basebackup;
 pub(crate) mod create;
+mod limits;
 mod prepare;
 mod settings;
 mod source;
@@ -324,6 +325,7 @@ fn start(
     point: &PointInTime,
     stop: &Stop,
 ) -> Result<(), Error> {
+    limits::warn_if_low(config);
     info!(command, "starting the server");
     let said = shell("slave_start_cmd", command);
     if let Err(error) = &said {

@@ -397,3 +397,28 @@ fn nothing_is_opened_before_the_master_is_known_to_be_gone() -> TestResult {
     assert!(!standby.query_one(in_recovery, &[])?.get::<_, bool>(0));
     Ok(())
 }
+
+#[test]
+fn settings_that_are_too_low_for_a_standby_are_named() -> TestResult {
+    let mut site = Site::with(false, "keep_backups = 2")?;
+    site.set_up()?;
+    site.on_master("backup")?;
+    let said = site.on_slave("restore data.master")?.stderr;
+    assert!(
+        !said.contains("on the master: unless hot_standby"),
+        "{said}"
+    );
+    drop(site.standby()?);
+    // The configuration stays that of the old data directory.
+    let path = site.path("slave/postgresql.conf");
+    let conf = fs::read_to_string(&path)?;
+    fs::write(&path, format!("{conf}max_connections = 20\n"))?;
+    let output = site.program("slave.ini restore data.master").output()?;
+    let low = "max_connections is 20 here, and was 50 on the master";
+    assert!(output.stderr.contains(low), "{}", output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    fs::write(site.path("slave/postgresql.conf"), conf)?;
+    site.on_slave("restore data.master")?;
+    drop(site.standby()?);
+    Ok(())
+}
