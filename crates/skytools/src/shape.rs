@@ -85,6 +85,8 @@ pub struct Unique {
     pub columns: Vec<i16>,
     /// It decides for each row, at once: ON CONFLICT can name it.
     pub decides: bool,
+    /// It is checked for each row; one that is deferrable is checked at the end of a statement or transaction.
+    pub immediate: bool,
 }
 
 impl Shape {
@@ -194,7 +196,8 @@ select wanted.place::int4, pg_catalog.json_build_object(
                              with ordinality k (number, place)
                         where k.place <= i.indnkeyatts),
             'decides', i.indimmediate and i.indisvalid and i.indexprs is null
-                       and i.indpred is null)
+                       and i.indpred is null,
+            'immediate', i.indimmediate)
             order by i.indisprimary desc, i.indexrelid), '[]'::json)
         from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisunique),
     'plain', c.relkind = 'r' and not c.relhasrules and not c.relrowsecurity

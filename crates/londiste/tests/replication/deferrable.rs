@@ -172,6 +172,26 @@ fn an_insert_of_a_key_before_its_row_is_gone_does_not_hide_it() -> TestResult {
 }
 
 #[test]
+fn a_unique_index_of_some_rows_is_no_key_that_is_deferrable() -> TestResult {
+    let pair = Pair::start("create table t (id int primary key, v text, n int)")?;
+    let (mut provider, mut subscriber) = (pair.provider()?, pair.subscriber()?);
+    provider.batch_execute("insert into t values (1, 'x', 0)")?;
+    pair.add(&["t"])?;
+    let _replay = pair.replay()?;
+    pair.wait_ok(&["public.t"])?;
+    // Nothing on the subscriber says that an event is about one row.
+    subscriber.batch_execute(
+        "alter table t drop constraint t_pkey; create unique index on t (v) where v is not null;
+         insert into t values (1, null, 0)",
+    )?;
+    provider.batch_execute("update t set n = 1")?;
+    pair.catch_up()?;
+    let changed = subscriber.query_one("select count(*) from t where n = 1", &[])?;
+    assert_eq!(changed.get::<_, i64>(0), 2);
+    assert_no_errors(&pair)
+}
+
+#[test]
 fn keys_that_shift_at_random_come_to_the_same_rows() -> TestResult {
     let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let seed = u64::from(seed.subsec_nanos());

@@ -99,7 +99,7 @@ impl Target {
 
     /// Whether several rows may have the same key for a while: it is deferrable.
     pub(super) fn is_loose(&self) -> bool {
-        self.shape.unique.iter().any(|unique| !unique.decides)
+        self.shape.unique.iter().any(|unique| !unique.immediate)
     }
 
     fn find_key(&self) -> Option<Vec<usize>> {
