@@ -521,7 +521,7 @@ returns interval as $$
 --      i_time      a time that was now()
 -- Returns:  interval >= 0, since a clock that is set back puts the past into the future; null for a null
 -- Used by:  pgq.get_queue_info, pgq.get_consumer_info, pgq.get_batch_info, pgq.get_queue_health,
---           pgq.get_consumer_health
+--           pgq.get_consumer_health, pgq._rotation_blocker, pgq._snapshot_holders
     select greatest(now() - i_time, interval '0');
 $$ language sql stable strict set search_path = pg_catalog, pg_temp;
 
@@ -1559,8 +1559,9 @@ begin
                                     i_min_count, i_min_interval) h;
     end if;
 
-    -- A tick from before the clock was set back is not young.
-    if cur_tick_id is null or now() - cur_tick_time < i_min_lag and cur_tick_time <= clock_timestamp() then
+    -- Further ahead than the wanted age, a tick is from before the clock was set back, and not young; less far, the
+    -- clock of the node that made it may just be ahead.
+    if cur_tick_id is null or now() - cur_tick_time < i_min_lag and cur_tick_time - now() < i_min_lag then
         prev_tick_id := null;
         prev_tick_time := null;
         prev_tick_event_seq := null;
@@ -3384,7 +3385,7 @@ begin
 
     if v_queue.queue_switch_step2 is null then
         -- The condition of maint_rotate_tables_step2.
-        select 'snapshot', a.pid::text, now() - a.xact_start
+        select 'snapshot', a.pid::text, pgq._age(a.xact_start)
           into blocker, blocker_name, blocker_age
           from pg_stat_activity a
          where a.datname = current_database()
@@ -3401,12 +3402,12 @@ begin
         -- Holds back the snapshot of every tick. With it go all consumers that wait for ticks.
         v_xid := (v_oldest & 4294967295)::text::xid;
         blocker := 'transaction';
-        select a.pid::text, now() - a.xact_start
+        select a.pid::text, pgq._age(a.xact_start)
           into blocker_name, blocker_age
           from pg_stat_activity a
          where a.backend_xid = v_xid;
         if not found then
-            select 'prepared transaction', p.gid, now() - p.prepared
+            select 'prepared transaction', p.gid, pgq._age(p.prepared)
               into blocker, blocker_name, blocker_age
               from pg_prepared_xacts p
              where p.transaction = v_xid;
@@ -3417,7 +3418,7 @@ begin
         return;
     end if;
 
-    select 'consumer', c.co_name, now() - s.sub_active
+    select 'consumer', c.co_name, pgq._age(s.sub_active)
       into blocker, blocker_name, blocker_age
       from pgq.subscription s
       join pgq.consumer c on c.co_id = s.sub_consumer
@@ -3431,7 +3432,7 @@ begin
         return;
     end if;
 
-    select 'lock', l.pid::text, now() - a.xact_start
+    select 'lock', l.pid::text, pgq._age(a.xact_start)
       into blocker, blocker_name, blocker_age
       from pg_locks l
       left join pg_stat_activity a on a.pid = l.pid
@@ -3626,7 +3627,7 @@ returns setof record as $$
 -- Used by:  pgq.get_problems
 begin
     return query
-        select 'process ' || a.pid, now() - a.xact_start,
+        select 'process ' || a.pid, pgq._age(a.xact_start),
                format('select pg_terminate_backend(%s)', a.pid)
           from pg_stat_activity a
          where a.backend_xmin is not null
@@ -3634,18 +3635,18 @@ begin
            and (a.datname = current_database() or a.datname is null)
            and a.backend_type not in ('autovacuum worker', 'walsender')
          union all
-        select 'prepared transaction ' || p.gid, now() - p.prepared,
+        select 'prepared transaction ' || p.gid, pgq._age(p.prepared),
                format('commit prepared %1$s; or: rollback prepared %1$s', quote_literal(p.gid))
           from pg_prepared_xacts p
          where p.database = current_database()
          union all
         -- These have no time of their own; ticks tell when the transaction was the next one.
         select held.name,
-               now() - coalesce((select max(t.tick_time)
-                                   from pgq.tick t
-                                  where txid_snapshot_xmax(t.tick_snapshot)
-                                        <= txid_snapshot_xmax(txid_current_snapshot()) - age(held.xmin)),
-                                (select min(t.tick_time) from pgq.tick t)),
+               pgq._age(coalesce((select max(t.tick_time)
+                                    from pgq.tick t
+                                   where txid_snapshot_xmax(t.tick_snapshot)
+                                         <= txid_snapshot_xmax(txid_current_snapshot()) - age(held.xmin)),
+                                 (select min(t.tick_time) from pgq.tick t))),
                held.cure
           from (select 'replication slot ' || s.slot_name as name, s.xmin,
                        format('see why its reader is behind, or, if nobody needs it: '

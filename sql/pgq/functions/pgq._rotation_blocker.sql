@@ -30,7 +30,7 @@ begin
 
     if v_queue.queue_switch_step2 is null then
         -- The condition of maint_rotate_tables_step2.
-        select 'snapshot', a.pid::text, now() - a.xact_start
+        select 'snapshot', a.pid::text, pgq._age(a.xact_start)
           into blocker, blocker_name, blocker_age
           from pg_stat_activity a
          where a.datname = current_database()
@@ -47,12 +47,12 @@ begin
         -- Holds back the snapshot of every tick. With it go all consumers that wait for ticks.
         v_xid := (v_oldest & 4294967295)::text::xid;
         blocker := 'transaction';
-        select a.pid::text, now() - a.xact_start
+        select a.pid::text, pgq._age(a.xact_start)
           into blocker_name, blocker_age
           from pg_stat_activity a
          where a.backend_xid = v_xid;
         if not found then
-            select 'prepared transaction', p.gid, now() - p.prepared
+            select 'prepared transaction', p.gid, pgq._age(p.prepared)
               into blocker, blocker_name, blocker_age
               from pg_prepared_xacts p
              where p.transaction = v_xid;
@@ -63,7 +63,7 @@ begin
         return;
     end if;
 
-    select 'consumer', c.co_name, now() - s.sub_active
+    select 'consumer', c.co_name, pgq._age(s.sub_active)
       into blocker, blocker_name, blocker_age
       from pgq.subscription s
       join pgq.consumer c on c.co_id = s.sub_consumer
@@ -77,7 +77,7 @@ begin
         return;
     end if;
 
-    select 'lock', l.pid::text, now() - a.xact_start
+    select 'lock', l.pid::text, pgq._age(a.xact_start)
       into blocker, blocker_name, blocker_age
       from pg_locks l
       left join pg_stat_activity a on a.pid = l.pid

@@ -9,7 +9,7 @@ returns setof record as $$
 -- Used by:  pgq.get_problems
 begin
     return query
-        select 'process ' || a.pid, now() - a.xact_start,
+        select 'process ' || a.pid, pgq._age(a.xact_start),
                format('select pg_terminate_backend(%s)', a.pid)
           from pg_stat_activity a
          where a.backend_xmin is not null
@@ -17,18 +17,18 @@ begin
            and (a.datname = current_database() or a.datname is null)
            and a.backend_type not in ('autovacuum worker', 'walsender')
          union all
-        select 'prepared transaction ' || p.gid, now() - p.prepared,
+        select 'prepared transaction ' || p.gid, pgq._age(p.prepared),
                format('commit prepared %1$s; or: rollback prepared %1$s', quote_literal(p.gid))
           from pg_prepared_xacts p
          where p.database = current_database()
          union all
         -- These have no time of their own; ticks tell when the transaction was the next one.
         select held.name,
-               now() - coalesce((select max(t.tick_time)
-                                   from pgq.tick t
-                                  where txid_snapshot_xmax(t.tick_snapshot)
-                                        <= txid_snapshot_xmax(txid_current_snapshot()) - age(held.xmin)),
-                                (select min(t.tick_time) from pgq.tick t)),
+               pgq._age(coalesce((select max(t.tick_time)
+                                    from pgq.tick t
+                                   where txid_snapshot_xmax(t.tick_snapshot)
+                                         <= txid_snapshot_xmax(txid_current_snapshot()) - age(held.xmin)),
+                                 (select min(t.tick_time) from pgq.tick t))),
                held.cure
           from (select 'replication slot ' || s.slot_name as name, s.xmin,
                        format('see why its reader is behind, or, if nobody needs it: '

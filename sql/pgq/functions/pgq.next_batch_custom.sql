@@ -88,8 +88,9 @@ begin
                                     i_min_count, i_min_interval) h;
     end if;
 
-    -- A tick from before the clock was set back is not young.
-    if cur_tick_id is null or now() - cur_tick_time < i_min_lag and cur_tick_time <= clock_timestamp() then
+    -- Further ahead than the wanted age, a tick is from before the clock was set back, and not young; less far, the
+    -- clock of the node that made it may just be ahead.
+    if cur_tick_id is null or now() - cur_tick_time < i_min_lag and cur_tick_time - now() < i_min_lag then
         prev_tick_id := null;
         prev_tick_time := null;
         prev_tick_event_seq := null;

@@ -96,9 +96,13 @@ fn a_clock_that_is_set_back_keeps_nobody_waiting_and_makes_no_age_negative() -> 
         let ages = row(&mut db, ages)?;
         assert!(ages.split('|').all(|age| age == "0"), "{ages}");
     }
-    // One that waits until a tick has some age.
-    let batch = "select cur_tick_id is not null from pgq.next_batch_custom('q', 'c', '1 minute', null, null)";
-    assert_eq!(row(&mut db, batch)?, "t");
+    // One that waits until a tick has some age; a tick that is ahead by less than that is still too young.
+    for (lag, given) in [("2 days", "f"), ("1 minute", "t")] {
+        let batch = format!(
+            "select cur_tick_id is not null from pgq.next_batch_custom('q', 'c', '{lag}', null, null)"
+        );
+        assert_eq!(row(&mut db, &batch)?, given, "{lag}");
+    }
     consume(&mut db)?;
     insert(&mut db, "after")?;
     assert_ne!(row(&mut db, "select pgq.ticker('q')")?, "NULL");
@@ -110,6 +114,11 @@ fn a_clock_that_is_set_back_keeps_nobody_waiting_and_makes_no_age_negative() -> 
     row(&mut db, "select pgq.maint_rotate_tables_step1('q')")?;
     let switched = "select queue_cur_table, queue_switch_time <= now() from pgq.queue";
     assert_eq!(row(&mut db, switched)?, "1|t");
+    row(&mut db, "select pgq.maint_rotate_tables_step2()")?;
+    db.batch_execute("update pgq.subscription set sub_active = sub_active + interval '1 day'")?;
+    let blocker =
+        "select blocker, extract(epoch from blocker_age)::int from pgq._rotation_blocker(1)";
+    assert_eq!(row(&mut db, blocker)?, "consumer|0");
     Ok(())
 }
 
