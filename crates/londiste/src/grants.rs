@@ -24,8 +24,14 @@ pub(crate) enum Work {
     Replay,
     /// A copy.
     Copy,
-    /// `compare` and `repair`.
+    /// `compare`, and `repair` that writes files.
     Compare,
+    /// `repair --apply`.
+    Repair,
+    /// Looking at how it does: `status`, `node status`, lists.
+    Look,
+    /// Changing the places of nodes in a cascade.
+    Cascade,
 }
 
 /// What it takes.
@@ -35,14 +41,18 @@ struct Needs {
     schemas: &'static [&'static str],
     /// Execute functions, of whatever arguments.
     functions: &'static [&'static str],
-    /// Read what is registered beyond what everybody may see: all tables of this schema.
-    reads: Option<&'static str>,
-    /// Privileges on tables.
+    /// Privileges on all tables of the schema `londiste`: more than what everybody may see.
+    registry: &'static [&'static str],
+    /// Privileges on tables …
     privileges: &'static [&'static str],
+    /// … and tables beside those that are replicated.
+    tables: &'static [&'static str],
     /// Own the tables: the owner of this function, or the role itself where there is none of the name.
     definer: Option<&'static str>,
     /// Make indexes of the tables.
     builds: bool,
+    /// No more than the functions that are named: others of the schema change something.
+    one_by_one: bool,
 }
 
 fn needs(work: Work, side: Side) -> Needs {
@@ -86,16 +96,42 @@ fn needs(work: Work, side: Side) -> Needs {
                 "londiste.set_job_error",
                 "londiste.node_join",
             ],
-            (Work::Compare, true) => &["pgq.force_tick", "pgq.ticker"],
-            (Work::Compare, false) => &["londiste.hold_last_tick"],
+            (Work::Compare | Work::Repair, true) => &["pgq.force_tick", "pgq.ticker"],
+            (Work::Compare | Work::Repair, false) => &["londiste.hold_last_tick"],
+            (Work::Look, true) => &[],
+            (Work::Look, false) => &[
+                "londiste.subscriber_get_queue_valid_pending_fkeys",
+                "londiste.subscriber_get_table_pending_fkeys",
+                "londiste.subscriber_get_table_pending_triggers",
+            ],
+            (Work::Cascade, true) => &["pgq.set_queue_config", "londiste.node_create"],
+            (Work::Cascade, false) => &[
+                "pgq.set_queue_config",
+                "londiste.node_join",
+                "londiste.relay_create",
+                "londiste.relay_promote",
+            ],
         },
-        reads: match (work, provider) {
-            (Work::Replay | Work::Copy, _) => Some("londiste"),
-            _ => None,
+        registry: match work {
+            Work::Replay | Work::Copy => &["select"],
+            Work::Cascade => &["select", "insert", "update", "delete"],
+            _ => &[],
         },
         privileges: match (work, provider) {
-            (Work::Copy, true) | (Work::Compare, _) => &["select"],
+            (Work::Copy, true) | (Work::Compare | Work::Look, _) | (Work::Repair, true) => {
+                &["select"]
+            }
             (Work::Replay, false) => &["select", "insert", "update", "delete", "truncate"],
+            (Work::Repair, false) => &["select", "insert", "update", "delete"],
+            _ => &[],
+        },
+        tables: match (work, provider) {
+            (Work::Look, false) => &[
+                "londiste.copy_progress",
+                "londiste.job_error",
+                "londiste.subscriber_pending_fkeys",
+                "londiste.subscriber_pending_triggers",
+            ],
             _ => &[],
         },
         definer: match (work, provider) {
@@ -105,6 +141,7 @@ fn needs(work: Work, side: Side) -> Needs {
             _ => None,
         },
         builds: work == Work::Copy && !provider,
+        one_by_one: work == Work::Look,
     }
 }
 
@@ -154,8 +191,8 @@ pub(crate) fn explain_on(
 }
 
 /// `$1` schemas to be created, `$2` functions, `$3` and `$4` schemas and names of tables, `$5` privileges on them,
-/// `$6` a function whose owner changes them, `$7` a schema whose tables are read,
-/// `$8` whether indexes are made.
+/// `$6` a function whose owner changes them, `$7` privileges on the tables of Londiste,
+/// `$8` whether indexes are made, `$9` whether functions are named one by one.
 const MISSING: &str = "
 with definer as (
     select coalesce((select p.proowner
@@ -165,7 +202,10 @@ with definer as (
                       limit 1),
                     (select r.oid from pg_catalog.pg_roles r where r.rolname = current_user)) as oid
 ), func as (
-    select p.oid, n.nspname
+    select p.oid, n.nspname,
+           case when $9 then pg_catalog.format('function %I.%I(%s)', n.nspname, p.proname,
+                                               pg_catalog.pg_get_function_identity_arguments(p.oid))
+                else pg_catalog.format('all functions in schema %I', n.nspname) end as name
       from pg_catalog.pg_proc p
       join pg_catalog.pg_namespace n on n.oid = p.pronamespace
      where n.nspname || '.' || p.proname = any ($2)
@@ -183,14 +223,14 @@ with definer as (
       from (select nspname from func union select nspname from tab) s
      where not pg_catalog.has_schema_privilege(s.nspname, 'usage')
     union
-    select 3, coalesce((select r.name
+    select 3, coalesce((select r.name::text
                           from pg_catalog.unnest('{pgq_reader,pgq_admin}'::name[]) with ordinality r (name, place)
                          where f.nspname = 'pgq'
                            and pg_catalog.to_regrole(r.name::text) is not null
                            and pg_catalog.has_function_privilege(r.name, f.oid, 'execute')
                          order by r.place
                          limit 1),
-                       pg_catalog.format('execute on all functions in schema %I', f.nspname)), current_user
+                       'execute on ' || f.name), current_user
       from func f
      where not pg_catalog.has_function_privilege(f.oid, 'execute')
     union
@@ -201,11 +241,13 @@ with definer as (
                           where not pg_catalog.has_table_privilege(t.oid, p.name)) p
      where p.names is not null
     union
-    select 4, pg_catalog.format('select on all tables in schema %I', n.nspname), current_user
-      from pg_catalog.pg_namespace n
-      join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relkind = 'r'
-     where n.nspname = $7
-       and not pg_catalog.has_table_privilege(c.oid, 'select')
+    select 4, pg_catalog.string_agg(p.name, ', ' order by p.place) || ' on all tables in schema londiste', current_user
+      from pg_catalog.unnest($7::text[]) with ordinality p (name, place)
+     where exists (select from pg_catalog.pg_class c
+                    where c.relnamespace = pg_catalog.to_regnamespace('londiste')::oid
+                      and c.relkind = 'r'
+                      and not pg_catalog.has_table_privilege(c.oid, p.name))
+    having pg_catalog.count(*) > 0
     union
     select 5, pg_catalog.format('%I', o.rolname), d.rolname
       from tab t
@@ -221,7 +263,11 @@ with definer as (
 select pg_catalog.format('grant %s to %I', privilege, grantee) from lacking order by place, 1";
 
 fn missing(db: &mut Connection, needs: &Needs, tables: &[String]) -> Result<Vec<String>, DbError> {
-    let tables: Vec<TableName> = tables.iter().map(|name| TableName::parse(name)).collect();
+    let tables = tables
+        .iter()
+        .map(String::as_str)
+        .chain(needs.tables.iter().copied());
+    let tables: Vec<TableName> = tables.map(TableName::parse).collect();
     let schemas: Vec<&str> = tables.iter().map(TableName::schema).collect();
     let names: Vec<&str> = tables.iter().map(TableName::name).collect();
     let rows = db
@@ -234,8 +280,9 @@ fn missing(db: &mut Connection, needs: &Needs, tables: &[String]) -> Result<Vec<
                 (&names, Type::TEXT_ARRAY),
                 (&needs.privileges, Type::TEXT_ARRAY),
                 (&needs.definer, Type::TEXT),
-                (&needs.reads, Type::TEXT),
+                (&needs.registry, Type::TEXT_ARRAY),
                 (&needs.builds, Type::BOOL),
+                (&needs.one_by_one, Type::BOOL),
             ],
         )
         .during("look at the privileges")?;

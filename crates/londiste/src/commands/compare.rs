@@ -91,17 +91,19 @@ impl Tables {
     pub(super) fn each(
         &self,
         job: &Job<Config>,
+        work: Work,
         checker: &mut Checker,
         resume: &mut Resume,
         one: impl FnMut(&mut Checker, &TableName, &mut Resume) -> Result<(Outcome, Report), Error>,
     ) -> Result<(Outcome, Vec<Report>), Error> {
-        let done = self.try_each(job, checker, resume, one);
-        done.map_err(|error| grants::explain(error, job, Work::Compare, &[]))
+        let done = self.try_each(job, work, checker, resume, one);
+        done.map_err(|error| grants::explain(error, job, work, &[]))
     }
 
     fn try_each(
         &self,
         job: &Job<Config>,
+        work: Work,
         checker: &mut Checker,
         resume: &mut Resume,
         mut one: impl FnMut(&mut Checker, &TableName, &mut Resume) -> Result<(Outcome, Report), Error>,
@@ -145,7 +147,7 @@ impl Tables {
                 Err(failure) => {
                     checker.reset();
                     let tables = std::slice::from_ref(&name);
-                    let failure = grants::explain(failure, job, Work::Compare, tables);
+                    let failure = grants::explain(failure, job, work, tables);
                     (part_failed(&name, failure)?, Report::nothing(&name))
                 }
             };
@@ -176,6 +178,7 @@ pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<Exit
         let tables = &args.tables;
         let (outcome, reports) = tables.each(
             job,
+            Work::Compare,
             &mut checker,
             &mut resume,
             |checker, table, resume| match sql.filter(|_| !args.count_only) {

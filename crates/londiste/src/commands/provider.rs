@@ -79,6 +79,7 @@ pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<Exit
         let mut setup = Setup::new(job, &options).lenient();
         let work = match command {
             Command::Install => Work::Install,
+            Command::Promote | Command::Demote(_) | Command::Resurrect(_) => Work::Cascade,
             _ => Work::Publish,
         };
         one(&mut setup, &command, &context.stop).map_err(|error| setup.explain(error, work))

@@ -11,6 +11,7 @@ use super::Outcome;
 use super::compare::Tables;
 use super::setup::print_json;
 use crate::args::Options;
+use crate::grants::Work;
 use crate::verify::Report;
 use crate::verify::apply::Repairer;
 use crate::verify::check::{Checked, Checker, Match};
@@ -42,32 +43,37 @@ pub(crate) struct Args {
 
 pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<ExitCode, Error> {
     let job = job.with_pidfile_suffix(".repair");
-    let outcome =
-        job.run_command(|job, context| {
-            let condition = args.repair_where.as_deref();
-            let mut checker = args.tables.checker(job, context, &options, condition)?;
-            let of = match condition {
-                Some(condition) => format!("repair where {condition}"),
-                None => "repair".to_owned(),
-            };
-            let mut resume = args.tables.resume(job, &of)?;
-            let mut repairer = match args.apply {
-                true => Some(Repairer::new(job, args.tables.terms(context, &options))?),
-                false => None,
-            };
-            let (outcome, reports) =
-                args.tables
-                    .each(job, &mut checker, &mut resume, |checker, table, resume| {
-                        match &mut repairer {
-                            Some(repairer) => apply(checker, table, resume, repairer),
-                            None => write(checker, table, resume, &args),
-                        }
-                    })?;
-            if options.json {
-                print_json(&reports)?;
-            }
-            Ok::<_, Error>(outcome)
-        })?;
+    let outcome = job.run_command(|job, context| {
+        let condition = args.repair_where.as_deref();
+        let mut checker = args.tables.checker(job, context, &options, condition)?;
+        let of = match condition {
+            Some(condition) => format!("repair where {condition}"),
+            None => "repair".to_owned(),
+        };
+        let mut resume = args.tables.resume(job, &of)?;
+        let mut repairer = match args.apply {
+            true => Some(Repairer::new(job, args.tables.terms(context, &options))?),
+            false => None,
+        };
+        let work = match args.apply {
+            true => Work::Repair,
+            false => Work::Compare,
+        };
+        let (outcome, reports) = args.tables.each(
+            job,
+            work,
+            &mut checker,
+            &mut resume,
+            |checker, table, resume| match &mut repairer {
+                Some(repairer) => apply(checker, table, resume, repairer),
+                None => write(checker, table, resume, &args),
+            },
+        )?;
+        if options.json {
+            print_json(&reports)?;
+        }
+        Ok::<_, Error>(outcome)
+    })?;
     Ok(match outcome {
         Outcome::Differs if !args.strict => Outcome::Done,
         outcome => outcome,

@@ -100,6 +100,8 @@ pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<Exit
         let mut setup = Setup::new(job, &options);
         let work = match command {
             Command::Install => Work::Install,
+            Command::RelayInit | Command::ChangeProvider(_) => Work::Cascade,
+            Command::Tables | Command::Fkeys(_) | Command::Triggers(_) => Work::Look,
             _ => Work::Subscribe,
         };
         one(&mut setup, &command, &context.stop).map_err(|error| setup.explain(error, work))

@@ -182,6 +182,48 @@ fn who_may_not_replicate_or_compare_is_told_what_it_takes() -> TestResult {
     let asked = with_grants(&pair, "compare")?;
     let reading = "needs: grant pgq_admin to plain; grant select on public.users to plain: ";
     assert!(asked.contains(reading), "{asked}");
+    pair.subscriber
+        .batch_execute("delete from users where id = 1")?;
+    let asked = with_grants(&pair, "repair --apply")?;
+    let writing =
+        "the role of subscriber_db needs: grant insert, update, delete on public.users to plain: ";
+    assert!(asked.contains(writing), "{asked}");
     drop(replay);
+    Ok(())
+}
+
+#[test]
+fn who_may_not_look_is_told_what_it_takes() -> TestResult {
+    let pair = installed()?;
+    pair.ok("provider add users")?;
+    pair.ok("subscriber add users --expect-sync")?;
+    plain(&pair)?;
+    let Run { stdout, .. } = pair.ok("status")?;
+    for needed in [
+        "the role of subscriber_db needs: grant execute on function \
+         londiste.subscriber_get_queue_valid_pending_fkeys(i_queue_name text) to plain; ",
+        "grant select on londiste.job_error to plain",
+    ] {
+        assert!(stdout.contains(needed), "{needed} in {stdout}");
+    }
+    assert!(obey(&pair, &stdout)?);
+    let Run { stdout, .. } = pair.ok("status")?;
+    assert!(
+        !stdout.contains("cannot be looked at") && stdout.contains("public.users"),
+        "{stdout}"
+    );
+    for list in ["tables", "fkeys", "triggers"] {
+        pair.ok(&format!("subscriber {list}"))?;
+    }
+    pair.ok("node status")?;
+    Ok(())
+}
+
+#[test]
+fn who_may_not_change_the_cascade_is_told_what_it_takes() -> TestResult {
+    let pair = installed()?;
+    plain(&pair)?;
+    let asked = with_grants(&pair, "provider demote --cancel")?;
+    assert!(asked.contains("grant pgq_admin to plain"), "{asked}");
     Ok(())
 }

@@ -7,6 +7,7 @@ use tracing::error;
 
 use super::super::Outcome;
 use super::super::setup::{Setup, print, print_json};
+use crate::grants::Work;
 use crate::replay::mirror;
 use crate::{Error, node};
 
@@ -49,6 +50,7 @@ pub(in super::super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcom
                 "provider_db" => look(setup.queue.as_str(), address, setup.provider()?),
                 _ => look(setup.queue.as_str(), address, setup.subscriber()?),
             });
+            let row = row.map_err(|error| setup.explain(error, Work::Look));
             outcome = outcome.max(add(&mut rows, address, row));
         }
     }

@@ -13,7 +13,7 @@ use super::Status;
 use super::problems::{self, Advice};
 use crate::replay::session::SCHEMA;
 use crate::schema::{self, Side, may_call};
-use crate::{Config, Error, registry};
+use crate::{Config, Error, grants, registry};
 
 /// The provider, as far as this job is concerned.
 #[derive(Debug, Serialize)]
@@ -132,7 +132,13 @@ impl<'a> Source<'a> {
     /// Looks at both sides; what fails is part of the answer.
     pub(super) fn read(&mut self) -> Status {
         let mut provider = self.provider();
+        if let Err(error) = provider {
+            provider = Err(explain(error, &mut self.provider, Side::Provider));
+        }
         let mut subscriber = self.subscriber();
+        if let Err(error) = subscriber {
+            subscriber = Err(explain(error, &mut self.subscriber, Side::Subscriber));
+        }
         if let Ok(subscriber) = &mut subscriber {
             // Estimates are worth no failure.
             let _ = self.estimate(&mut subscriber.tables);
@@ -257,6 +263,14 @@ impl<'a> Source<'a> {
             copy.total_rows = total;
         }
         Ok(())
+    }
+}
+
+/// Adds to an error what the role lacks, if that is why it came.
+fn explain(error: Error, database: &mut Database, side: Side) -> Error {
+    match database.connection() {
+        Ok(db) => grants::explain_on(error, db, side, grants::Work::Look, &[]),
+        Err(_) => error,
     }
 }
 
