@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use e2e::Load;
-use testkit::{Cluster, Shutdown, wait_until};
+use testkit::{Cluster, Shutdown, Traffic, wait_until};
 
 use super::chain::{Chain, LEAF, QUEUE};
 use super::random::Random;
@@ -28,6 +28,9 @@ enum Action {
     RelayServer,
     LeafServer,
     Session,
+    /// The network before one of the servers fails for a while: connections end, or wait.
+    Cut,
+    Stall,
     Resync,
     /// The leaf reads from the other node from now on; its replay runs on, if it runs.
     Move,
@@ -40,7 +43,7 @@ enum Action {
 }
 
 /// How often each action comes.
-const WEIGHTS: [(Action, u32); 15] = [
+const WEIGHTS: [(Action, u32); 17] = [
     (Action::RelayReplay, 14),
     (Action::LeafReplay, 12),
     (Action::Copies, 6),
@@ -51,6 +54,8 @@ const WEIGHTS: [(Action, u32); 15] = [
     (Action::RelayServer, 5),
     (Action::LeafServer, 4),
     (Action::Session, 8),
+    (Action::Cut, 10),
+    (Action::Stall, 6),
     (Action::Resync, 5),
     (Action::Move, 10),
     (Action::RelayDies, 6),
@@ -87,7 +92,7 @@ impl Run {
         let mut random = Random::new(seed);
         let parallel = random.between(1, 3);
         let chain = Chain::start(parallel)?;
-        let load = Load::start(&chain.dsn(0), WRITERS);
+        let load = Load::start(&chain.direct(0), WRITERS);
         Ok(Run {
             random,
             chain,
@@ -155,6 +160,8 @@ impl Run {
             Action::RelayServer if whole => self.restart(relay)?,
             Action::LeafServer => self.restart(LEAF)?,
             Action::Session => self.end_session(),
+            Action::Cut => self.disturb(Traffic::Cut, 50, 1500),
+            Action::Stall => self.disturb(Traffic::Stalls, 200, 3000),
             Action::Resync => {
                 let node = *self.random.choose(&[relay, LEAF]);
                 let (table, _) = *self.random.choose(&Load::KEYS[..3]);
@@ -199,6 +206,13 @@ impl Run {
         pause(outage);
         server.start_again()?;
         Ok(true)
+    }
+
+    fn disturb(&mut self, traffic: Traffic, low: u32, high: u32) -> bool {
+        let time = self.random.millis(low, high);
+        let node = *self.random.choose(&[0, 1, LEAF]);
+        self.chain.networks[node].disturb(traffic, time);
+        true
     }
 
     /// Ends a session of the programs somewhere, as an administrator would.
@@ -282,7 +296,7 @@ impl Run {
         }
         self.chain.nodes[old].stop(Shutdown::Kill)?;
         self.promote(new)?;
-        self.load.redirect(&self.chain.dsn(new), true);
+        self.load.redirect(&self.chain.direct(new), true);
         self.root = new;
         self.away = Away::FormerRoot;
         if self.source == old {
@@ -310,7 +324,7 @@ impl Run {
             return Ok(false);
         }
         self.promote(new)?;
-        self.load.redirect(&self.chain.dsn(new), false);
+        self.load.redirect(&self.chain.direct(new), false);
         self.root = new;
         self.resurrect(old)?;
         Ok(true)

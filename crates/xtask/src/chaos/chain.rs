@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use e2e::Load;
 use postgres::Client;
 use tempfile::TempDir;
-use testkit::{Cluster, Job, Output, Program, wait_until};
+use testkit::{Cluster, Job, Output, Program, Proxy, wait_until};
 
 use super::PATIENCE;
 use crate::Result;
@@ -27,6 +27,8 @@ pub(super) struct Chain {
     /// Killed with all that works on them.
     copies: Vec<Job>,
     pub(super) nodes: [Cluster; 3],
+    /// The network before each of them, as our programs see it.
+    pub(super) networks: [Proxy; 3],
     dir: TempDir,
 }
 
@@ -39,6 +41,12 @@ impl Chain {
         for node in &nodes {
             node.create_database("shop")?.batch_execute(Load::TABLES)?;
         }
+        let [root, relay, leaf] = &nodes;
+        let networks = [
+            Proxy::start(root)?,
+            Proxy::start(relay)?,
+            Proxy::start(leaf)?,
+        ];
         let job = |suffix: &str| Job::new(path.join(suffix));
         let mut all_copies = Vec::new();
         for node in 0..3 {
@@ -52,6 +60,7 @@ impl Chain {
             tickers: [job("ticker0.pid"), job("ticker1.pid")],
             copies: all_copies,
             nodes,
+            networks,
             dir,
         };
         for (node, provider) in [(0, 1), (1, 0), (LEAF, 1)] {
@@ -117,7 +126,13 @@ impl Chain {
         Ok(())
     }
 
-    pub(super) fn dsn(&self, node: usize) -> String {
+    /// How our programs reach a node: through a network that can fail.
+    fn dsn(&self, node: usize) -> String {
+        self.networks[node].conninfo("shop")
+    }
+
+    /// How writers reach it.
+    pub(super) fn direct(&self, node: usize) -> String {
         self.nodes[node].conninfo("shop")
     }
 
