@@ -4110,10 +4110,10 @@ as $$
 -- Parameters:
 --      i_format      sql, urlenc or json: queue and named options; kinds: queue, a letter per column,
 --                    and a table name that is not used
---      i_generated   whether the trigger was generated: only those have key_updates=, changes=, settings=
---                    and encoding=
+--      i_generated   whether the trigger was generated: only those have backup=changes, key_updates=,
+--                    changes=, settings= and encoding=
 --      i_when, i_args      tg_when, tg_argv
--- Returns:  format: sql, urlenc or json; queue_name; skip and backup as given; ignored and keys: column
+-- Returns:  format: sql, urlenc or json; queue_name; skip and backup as given, whatever is backed up; ignored and keys: column
 --           lists, null if not given; kinds: the letters; expressions: of ev_type, ev_data,
 --           ev_extra1 to ev_extra4 and when; deny: refuse every change; key_updates: a change of the key
 --           is an event, not an error; by_text: a value that equals the old one and reads differently
@@ -4162,7 +4162,7 @@ begin
         case
             when v_arg = 'SKIP' then
                 skip := true;
-            when v_arg = 'backup' then
+            when v_arg = 'backup' or i_generated and v_arg = 'backup=changes' then
                 backup := true;
             when v_arg = 'deny' then
                 deny := true;
@@ -4764,7 +4764,8 @@ begin
             v_json);
     end if;
     v_fields[3] := pg_catalog.concat(i_schema, '.', i_name);
-    if v_options.backup and i_op operator(pg_catalog.=) 'UPDATE' then
+    if v_options.backup and i_op operator(pg_catalog.=) 'UPDATE'
+       or i_op operator(pg_catalog.=) 'DELETE' and 'backup=changes' operator(pg_catalog.=) any (i_args) then
         if v_options.format operator(pg_catalog.=) 'json' then
             execute v_query into v_json using i_old;
         end if;
@@ -5911,7 +5912,7 @@ create or replace function pgq_gen._row_code(
 returns text as $$
 -- pgq_gen._row_code(5): writes the statements that turn a changed row into the fields of an event.
 -- Parameters:
---      i_options      of pgq._capture_options
+--      i_options      of pgq._capture_options, and backup_deletes: deletions get the old row, too
 --      i_columns      of pgq._capture_columns
 --      i_schema, i_name      the table; null if a partition's own name is to be used
 --      i_skip         statement that leaves without an event
@@ -5928,6 +5929,7 @@ declare
     v_insert    text;
     v_update    text;
     v_delete    text;
+    v_backup    text;
 begin
     if v_keyless then
         v_key_check := E'        raise exception ''Update/Delete on table without pkey'';\n';
@@ -6004,11 +6006,15 @@ begin
         v_update := v_update || v_insert;
     end if;
     if i_options.backup then
-        v_update := v_update || format(
+        v_backup := format(
             E'        v_extra2 := %s;\n',
             pgq_gen._row_data(case when v_is_sql then 'urlenc' else i_options.format end, 'OLD', i_columns.names,
                               i_columns.types, i_columns.is_hidden, i_options.minimal,
                               v_is_sql and i_options.pinned));
+        v_update := v_update || v_backup;
+        if i_options.backup_deletes then
+            v_delete := v_delete || v_backup;
+        end if;
     end if;
 
     return format(
@@ -6172,7 +6178,8 @@ create or replace function pgq_gen._statement_code(
 returns text as $$
 -- pgq_gen._statement_code(6): writes the statements that turn the rows of a statement into events.
 -- Parameters:
---      i_options, i_columns      of pgq._capture_options and pgq._capture_columns
+--      i_options, i_columns      of pgq._capture_options and pgq._capture_columns, and backup_deletes: deletions
+--                                get the old row, too
 --      i_queue                   row of pgq.queue
 --      i_schema, i_name          the table
 --      i_is_split                a change of the key is a deletion and an insertion, as triggers of rows see
@@ -6272,12 +6279,13 @@ begin
         v_source := format(
             '(select e.type, e.data, e.backup from %s'
             ' cross join lateral (select 1, %s::text, %s, %s where not (%s)'
-            ' union all select 2, %6$s, %7$s, null where %5$s'
+            ' union all select 2, %6$s, %7$s, %10$s where %5$s'
             ' union all select 3, %8$s, %9$s, null where %5$s) e (place, type, data, backup)'
             ' where e.data is not null order by o._pgq_row, e.place offset 0) z',
             v_pairs, pgq_gen._type('UPDATE', i_options, i_columns, i_schema, i_name), v_update, coalesce(v_backup, 'null'), v_moved,
             pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete,
-            pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert);
+            pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert,
+            case when i_options.backup_deletes then v_backup else 'null' end);
     else
         if not i_options.key_updates then
             v_update := format('case when %s then pgq_gen.refuse_key_update() else %s end', v_moved, v_update);
@@ -6312,7 +6320,7 @@ begin
                  '        end if;\n'
              else pgq_gen._insert_code(i_queue,
                       array[pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete, v_extra1,
-                            null, null, null],
+                            case when i_options.backup_deletes then v_backup end, null, null],
                       'pgq_old o') end,
         E'    end if;\n');
 end;
@@ -6353,9 +6361,10 @@ declare
     v_invoker   boolean;
     v_is_builder    boolean := i_kind = 'builder';
 begin
-    v_options := pgq._capture_options(
-        i_format, not v_is_builder, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end,
-        pgq_gen._argv(i_args));
+    select o.*, 'backup=changes' = any (i_args[2:]) as backup_deletes into v_options
+      from pgq._capture_options(
+               i_format, not v_is_builder, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end,
+               pgq_gen._argv(i_args)) o;
     v_columns := pgq._capture_columns(pgq._table_columns(i_table), v_options.ignored, v_options.keys, v_options.kinds);
     select * into v_queue from pgq.queue where queue_name = v_options.queue_name;
     if not found then
@@ -7006,7 +7015,8 @@ returns integer as $$
 --                          rows, with the limits of docs/pgq.md; generic: the trigger function of the format,
 --                          helped by a generated one
 --      i_args              name of the queue, then the arguments of pgq.sqltriga and, for generated triggers,
---                          key_updates=log, changes=text, settings=pinned, encoding=minimal
+--                          key_updates=log, changes=text, settings=pinned, encoding=minimal,
+--                          backup=changes
 -- Returns:  1 if created, or changed from another capture of that name; 0 if it was there and up to date
 -- Raises:   "No such queue"; "bad param to pgq trigger"; duplicate_object if a trigger of the name is no
 --           capture; feature_not_supported if statements of the table cannot be captured;

@@ -8,7 +8,7 @@ returns text[] as $$
 -- Returns:  arguments for pgq.create_capture. Generated columns are ignored, whatever their letter: they
 --           stand in no INSERT. The key is named only if it is not the primary key; an empty list makes
 --           updates and deletes errors. Where rows can have the same key for a while, because it is
---           deferrable, updates carry the old row. Generic triggers have no options.
+--           deferrable, updates and deletes carry the old row. Generic triggers have no options.
 -- Raises:   "table not found"; invalid_name if a column list, which knows no quotes, would be ambiguous
 -- Reads:    londiste.provider_table
 -- Used by:  londiste.provider_create_trigger
@@ -75,7 +75,7 @@ begin
                               where i.indrelid = londiste.find_table_oid(i_table_name)
                                 and i.indisprimary
                                 and not i.indimmediate) then
-        v_args := v_args || 'backup'::text;
+        v_args := v_args || 'backup=changes'::text;
     end if;
     return v_args;
 end;

@@ -82,7 +82,8 @@ begin
             v_json);
     end if;
     v_fields[3] := pg_catalog.concat(i_schema, '.', i_name);
-    if v_options.backup and i_op operator(pg_catalog.=) 'UPDATE' then
+    if v_options.backup and i_op operator(pg_catalog.=) 'UPDATE'
+       or i_op operator(pg_catalog.=) 'DELETE' and 'backup=changes' operator(pg_catalog.=) any (i_args) then
         if v_options.format operator(pg_catalog.=) 'json' then
             execute v_query into v_json using i_old;
         end if;

@@ -9,10 +9,10 @@ as $$
 -- Parameters:
 --      i_format      sql, urlenc or json: queue and named options; kinds: queue, a letter per column,
 --                    and a table name that is not used
---      i_generated   whether the trigger was generated: only those have key_updates=, changes=, settings=
---                    and encoding=
+--      i_generated   whether the trigger was generated: only those have backup=changes, key_updates=,
+--                    changes=, settings= and encoding=
 --      i_when, i_args      tg_when, tg_argv
--- Returns:  format: sql, urlenc or json; queue_name; skip and backup as given; ignored and keys: column
+-- Returns:  format: sql, urlenc or json; queue_name; skip and backup as given, whatever is backed up; ignored and keys: column
 --           lists, null if not given; kinds: the letters; expressions: of ev_type, ev_data,
 --           ev_extra1 to ev_extra4 and when; deny: refuse every change; key_updates: a change of the key
 --           is an event, not an error; by_text: a value that equals the old one and reads differently
@@ -61,7 +61,7 @@ begin
         case
             when v_arg = 'SKIP' then
                 skip := true;
-            when v_arg = 'backup' then
+            when v_arg = 'backup' or i_generated and v_arg = 'backup=changes' then
                 backup := true;
             when v_arg = 'deny' then
                 deny := true;

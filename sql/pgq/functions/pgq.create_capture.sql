@@ -13,7 +13,8 @@ returns integer as $$
 --                          rows, with the limits of docs/pgq.md; generic: the trigger function of the format,
 --                          helped by a generated one
 --      i_args              name of the queue, then the arguments of pgq.sqltriga and, for generated triggers,
---                          key_updates=log, changes=text, settings=pinned, encoding=minimal
+--                          key_updates=log, changes=text, settings=pinned, encoding=minimal,
+--                          backup=changes
 -- Returns:  1 if created, or changed from another capture of that name; 0 if it was there and up to date
 -- Raises:   "No such queue"; "bad param to pgq trigger"; duplicate_object if a trigger of the name is no
 --           capture; feature_not_supported if statements of the table cannot be captured;

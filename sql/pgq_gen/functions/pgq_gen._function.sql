@@ -32,9 +32,10 @@ declare
     v_invoker   boolean;
     v_is_builder    boolean := i_kind = 'builder';
 begin
-    v_options := pgq._capture_options(
-        i_format, not v_is_builder, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end,
-        pgq_gen._argv(i_args));
+    select o.*, 'backup=changes' = any (i_args[2:]) as backup_deletes into v_options
+      from pgq._capture_options(
+               i_format, not v_is_builder, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end,
+               pgq_gen._argv(i_args)) o;
     v_columns := pgq._capture_columns(pgq._table_columns(i_table), v_options.ignored, v_options.keys, v_options.kinds);
     select * into v_queue from pgq.queue where queue_name = v_options.queue_name;
     if not found then

@@ -3,7 +3,7 @@ create or replace function pgq_gen._row_code(
 returns text as $$
 -- pgq_gen._row_code(5): writes the statements that turn a changed row into the fields of an event.
 -- Parameters:
---      i_options      of pgq._capture_options
+--      i_options      of pgq._capture_options, and backup_deletes: deletions get the old row, too
 --      i_columns      of pgq._capture_columns
 --      i_schema, i_name      the table; null if a partition's own name is to be used
 --      i_skip         statement that leaves without an event
@@ -20,6 +20,7 @@ declare
     v_insert    text;
     v_update    text;
     v_delete    text;
+    v_backup    text;
 begin
     if v_keyless then
         v_key_check := E'        raise exception ''Update/Delete on table without pkey'';\n';
@@ -96,11 +97,15 @@ begin
         v_update := v_update || v_insert;
     end if;
     if i_options.backup then
-        v_update := v_update || format(
+        v_backup := format(
             E'        v_extra2 := %s;\n',
             pgq_gen._row_data(case when v_is_sql then 'urlenc' else i_options.format end, 'OLD', i_columns.names,
                               i_columns.types, i_columns.is_hidden, i_options.minimal,
                               v_is_sql and i_options.pinned));
+        v_update := v_update || v_backup;
+        if i_options.backup_deletes then
+            v_delete := v_delete || v_backup;
+        end if;
     end if;
 
     return format(

@@ -3,7 +3,8 @@ create or replace function pgq_gen._statement_code(
 returns text as $$
 -- pgq_gen._statement_code(6): writes the statements that turn the rows of a statement into events.
 -- Parameters:
---      i_options, i_columns      of pgq._capture_options and pgq._capture_columns
+--      i_options, i_columns      of pgq._capture_options and pgq._capture_columns, and backup_deletes: deletions
+--                                get the old row, too
 --      i_queue                   row of pgq.queue
 --      i_schema, i_name          the table
 --      i_is_split                a change of the key is a deletion and an insertion, as triggers of rows see
@@ -103,12 +104,13 @@ begin
         v_source := format(
             '(select e.type, e.data, e.backup from %s'
             ' cross join lateral (select 1, %s::text, %s, %s where not (%s)'
-            ' union all select 2, %6$s, %7$s, null where %5$s'
+            ' union all select 2, %6$s, %7$s, %10$s where %5$s'
             ' union all select 3, %8$s, %9$s, null where %5$s) e (place, type, data, backup)'
             ' where e.data is not null order by o._pgq_row, e.place offset 0) z',
             v_pairs, pgq_gen._type('UPDATE', i_options, i_columns, i_schema, i_name), v_update, coalesce(v_backup, 'null'), v_moved,
             pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete,
-            pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert);
+            pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert,
+            case when i_options.backup_deletes then v_backup else 'null' end);
     else
         if not i_options.key_updates then
             v_update := format('case when %s then pgq_gen.refuse_key_update() else %s end', v_moved, v_update);
@@ -143,7 +145,7 @@ begin
                  '        end if;\n'
              else pgq_gen._insert_code(i_queue,
                       array[pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete, v_extra1,
-                            null, null, null],
+                            case when i_options.backup_deletes then v_backup end, null, null],
                       'pgq_old o') end,
         E'    end if;\n');
 end;

@@ -1,6 +1,7 @@
 //! Keys that are checked late: rows that have the same one for a while keep apart, or replay stops.
 
-use testkit::TestResult;
+use postgres::Client;
+use testkit::{Running, TestResult};
 
 use crate::support::{Pair, Setting};
 
@@ -100,13 +101,19 @@ fn assert_stops(pair: &Pair, rows: i64) -> TestResult {
     Ok(())
 }
 
-#[test]
-fn a_delete_of_one_of_two_rows_with_a_key_stops_replay() -> TestResult {
+/// A replay that has caught up, of a table with 50 old rows.
+fn delete_while_another_inserts(captured_before: bool) -> TestResult<(Pair, Running)> {
     let mut pair = Pair::start(KEYS)?;
     let mut provider = pair.provider()?;
     provider.batch_execute("insert into late select i, 'old' from generate_series(1, 50) i")?;
     pair.add(&["late"])?;
-    let _replay = pair.replay()?;
+    if captured_before {
+        capture_again(
+            &mut provider,
+            "array_replace(c.cap_args, 'backup=changes', 'backup')",
+        )?;
+    }
+    let replay = pair.replay()?;
     pair.wait_ok(&["public.late"])?;
     pair.catch_up()?;
     // One that inserts the key of a row that another deletes meanwhile, in one batch that is long enough to
@@ -118,6 +125,28 @@ fn a_delete_of_one_of_two_rows_with_a_key_stops_replay() -> TestResult {
     provider.batch_execute("delete from late where id >= 50")?;
     other.batch_execute("commit")?;
     pair.start_ticker()?;
+    Ok((pair, replay))
+}
+
+/// Captures the table as an older version did.
+fn capture_again(provider: &mut Client, arguments: &str) -> TestResult {
+    Ok(provider.batch_execute(&format!(
+        "select pgq.create_capture('late', c.cap_trigger, 'sql', 'row', {arguments})
+           from pgq.capture c where c.cap_relid = 'late'::regclass"
+    ))?)
+}
+
+#[test]
+fn a_delete_of_one_of_two_rows_with_a_key_takes_that_row() -> TestResult {
+    let (pair, _replay) = delete_while_another_inserts(false)?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 100);
+    assert_no_errors(&pair)
+}
+
+#[test]
+fn a_delete_that_does_not_tell_the_old_row_stops_replay() -> TestResult {
+    let (pair, _replay) = delete_while_another_inserts(true)?;
     assert_stops(&pair, 50)
 }
 
@@ -128,11 +157,7 @@ fn an_update_that_does_not_tell_the_old_row_stops_replay() -> TestResult {
     provider
         .batch_execute("insert into late select i, 'old ' || i from generate_series(1, 3) i")?;
     pair.add(&["late"])?;
-    // As an older version captured it.
-    provider.batch_execute(
-        "select pgq.create_capture('late', c.cap_trigger, 'sql', 'row', array_remove(c.cap_args, 'backup'))
-           from pgq.capture c where c.cap_relid = 'late'::regclass",
-    )?;
+    capture_again(&mut provider, "array_remove(c.cap_args, 'backup=changes')")?;
     let check = pair.londiste(&["provider", "check"]);
     assert!(check.is_err_and(|error| error.to_string().contains("public.late")));
     let _replay = pair.replay()?;

@@ -1,7 +1,7 @@
 //! Rows that have one key for a while, because it is deferrable, and which of them an event is about.
 //!
 //! What a statement did at once, `set id = id + 1`, comes row by row, and between two of the events two rows
-//! have one key. Capture sends the old row along with an update of such a table: rows with the same key
+//! have one key. Capture sends the old row along with changes of such a table: rows with the same key
 //! differ in it, or it is all the same which of them changes. What is found so is exact; what cannot be
 //! found stops replay.
 
@@ -33,7 +33,9 @@ impl Place {
 /// The row before the event, as far as the event says; `extra2` is its `ev_extra2`.
 pub(super) fn old_row<'a>(row: &'a RowEvent<'_>, extra2: Option<&'a [u8]>) -> Option<Record<'a>> {
     let old = match (row.op, row.format) {
-        (Op::Update, Format::Partial | Format::UrlEncoded) => urlencode::decode(extra2?).ok()?,
+        (Op::Update, Format::Partial | Format::UrlEncoded) | (Op::Delete, Format::Partial) => {
+            urlencode::decode(extra2?).ok()?
+        }
         (Op::Delete, Format::UrlEncoded | Format::Json) => {
             let columns = row.keys.iter().chain(row.values.iter());
             let columns = columns.map(|(name, value)| (name.into(), value.map(Into::into)));
