@@ -8,7 +8,7 @@ use skytools::conninfo::ConnInfo;
 use skytools::db::Database;
 
 use crate::replay::apply::Manner;
-use crate::{Error, node};
+use crate::{CascadeError, Error, node};
 
 /// Events that are read at a time when the configuration leaves it to us; large ones are fewer.
 const CHUNK: usize = 50_000;
@@ -153,10 +153,11 @@ impl Config {
             _ => return Err(Error::UnknownMethod),
         }
         if self.is_relay() && self.mirror_queue != self.pgq_queue_name.as_str() {
-            return Err(Error::MirrorQueue {
+            return Err(CascadeError::MirrorQueue {
                 mirror: self.mirror_queue.clone(),
                 queue: self.pgq_queue_name.clone(),
-            });
+            }
+            .into());
         }
         if self.parallel_copies == 0 {
             return Err(Error::NoCopies);

@@ -1,5 +1,7 @@
+mod cascade;
+mod verify;
+
 use std::path::PathBuf;
-use std::time::Duration;
 
 use pgq::{ConsumerName, EventId, QueueName, TickId};
 use postgres::error::SqlState;
@@ -15,6 +17,9 @@ use skytools::table::{NameError, TableError};
 
 use crate::execute::ScriptError;
 
+pub use self::cascade::CascadeError;
+pub use self::verify::VerifyError;
+
 /// What can end or interrupt a run of the program.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -22,6 +27,12 @@ pub enum Error {
     /// The job cannot start, or its work failed.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// The place in a cascade, or that of another node, does not allow it.
+    #[error(transparent)]
+    Cascade(#[from] CascadeError),
+    /// Tables cannot be compared or repaired.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     /// A key that the command needs is missing.
     #[error("Config value not set: {0}")]
     NotSet(&'static str),
@@ -39,123 +50,6 @@ pub enum Error {
     /// `method` names one of the unfinished file methods.
     #[error("method = {0} is not supported; use method = direct")]
     FileMethod(String),
-    /// `mirror_queue` is another queue.
-    #[error(
-        "mirror_queue = {mirror}: a relay has the queue of its provider under the same name; set \
-         mirror_queue = {queue}, or remove the key"
-    )]
-    MirrorQueue {
-        /// `mirror_queue`.
-        mirror: String,
-        /// `pgq_queue_name`.
-        queue: QueueName,
-    },
-    /// The configuration says relay, the database does not.
-    #[error(
-        "mirror_queue is set, and subscriber_db is no relay of queue {0}; run: londiste INI \
-         subscriber relay-init"
-    )]
-    NotRelay(QueueName),
-    /// The database says relay, the configuration does not.
-    #[error(
-        "subscriber_db is a relay of queue {0}, whose events would be missing there; set \
-         mirror_queue = {0}"
-    )]
-    MirrorMissing(QueueName),
-    /// The queue of a relay does not end where it should.
-    #[error("mirror top tick {top}, expected {expected}")]
-    MirrorTick {
-        /// Its newest tick.
-        top: TickId,
-        /// What was expected.
-        expected: String,
-    },
-    /// The provider's queue has another history.
-    #[error(
-        "queue {queue} on the provider is of lineage {theirs}, this subscriber follows lineage {ours}: \
-         positions mean nothing there. Correct provider_db; or run \"londiste INI subscriber \
-         unregister\" and start replay, which then copies every table"
-    )]
-    OtherLineage {
-        /// The queue.
-        queue: QueueName,
-        /// Lineage of the provider.
-        theirs: String,
-        /// Lineage of the subscriber.
-        ours: String,
-    },
-    /// The provider says nothing about its history, though this subscriber knows one.
-    #[error(
-        "queue {queue} on the provider has no lineage, this subscriber follows lineage {ours}: \
-         provider_db is another database, or was restored from one. Correct provider_db; or run \
-         \"londiste INI subscriber unregister\" and start replay, which then copies every table"
-    )]
-    NoLineage {
-        /// The queue.
-        queue: QueueName,
-        /// Lineage of the subscriber.
-        ours: String,
-    },
-    /// The provider is a former root, or follows one.
-    #[error(
-        "the provider is of generation {theirs}, this subscriber of generation {ours}: another node \
-         became the root meanwhile. Use that one: londiste INI subscriber change-provider DSN"
-    )]
-    OlderGeneration {
-        /// Generation of the provider.
-        theirs: i32,
-        /// Generation of the subscriber.
-        ours: i32,
-    },
-    /// Two nodes were promoted apart, and the sides have followed different ones.
-    #[error(
-        "{theirs} is the root of generation {generation} to the provider, and {ours} is to this \
-         subscriber: both were promoted, and what their ticks hold is not the same. Use a provider that \
-         follows {ours}; or run \"londiste INI subscriber unregister\" and start replay, which then copies \
-         every table"
-    )]
-    RivalRoot {
-        /// Generation of which there are two.
-        generation: i32,
-        /// The provider's root.
-        theirs: String,
-        /// The subscriber's.
-        ours: String,
-    },
-    /// The subscriber has changes that the new root never had.
-    #[error(
-        "this subscriber has applied tick {applied}, and when {node} became the root it had the \
-         changes up to tick {last} only: what came between exists here alone. Run \"londiste INI \
-         subscriber unregister\", name the new root in provider_db, and start replay, which then copies every \
-         table; on a relay run \"londiste INI provider resurrect\""
-    )]
-    LostChanges {
-        /// Position of the subscriber.
-        applied: TickId,
-        /// The new root.
-        node: String,
-        /// Last tick that it has of the old one.
-        last: TickId,
-    },
-    /// A copy was taken from another node.
-    #[error(
-        "{table} is not settled yet ({state}), and its copy comes from another node than the \
-         provider now given: transaction ids of one mean nothing on the other. Wait until replay has \
-         settled it there; if that provider is gone, use --force (before replay starts: londiste INI \
-         --rewind), which copies it again"
-    )]
-    CopyOfOther {
-        /// The table.
-        table: String,
-        /// Its state.
-        state: String,
-    },
-    /// The node that a table is to be copied from is not fit for it.
-    #[error("tables cannot be copied from the node of --copy-from: {reason}")]
-    CopySource {
-        /// What is wrong with it.
-        reason: String,
-    },
     /// The schema lacks what a newer version has.
     #[error("londiste in {side}_db is of an older version; run: londiste INI upgrade {side}")]
     NeedsUpgrade {
@@ -165,107 +59,6 @@ pub enum Error {
     /// `parallel_copies` is zero.
     #[error("parallel_copies is 0; it must be at least 1")]
     NoCopies,
-    /// A command on a relay, with the configuration of something else.
-    #[error(
-        "this command works on the relay that a configuration belongs to: subscriber_db, with \
-         mirror_queue = {0}"
-    )]
-    NeedMirrorQueue(QueueName),
-    /// The subscriber database makes the ticks of the queue itself.
-    #[error("subscriber_db is the root of queue {0}: there is nothing to replay")]
-    IsRoot(QueueName),
-    /// The provider database does not make the ticks of the queue.
-    #[error("provider_db is not the root of queue {0}; only a root can be demoted")]
-    NotRoot(QueueName),
-    /// A relay does not publish tables that it is subscribed to.
-    #[error(
-        "not whole on subscriber_db: {0}. As the root it would not publish them: wait until they are ok and \
-         settled, or choose another relay. With --force they are left out; then add them on the new root, \
-         and copy them again on its subscribers"
-    )]
-    NotWhole(String),
-    /// The provider is a relay that copies the table itself.
-    #[error(
-        "{0} is not whole on the relay that it is to be copied from; the copy begins when it is"
-    )]
-    PartialThere(String),
-    /// Replay holds the lock of its consumer.
-    #[error("replay of consumer {0} is running; stop it first")]
-    NodeBusy(ConsumerName),
-    /// Replay did not come to the end of its batch, or is of a version that does not make way.
-    #[error(
-        "replay of consumer {consumer} has not made way in {} seconds; nothing has changed. Try again \
-         when it is not in a large batch, or stop it first",
-        limit.as_secs_f64()
-    )]
-    ReplayStays {
-        /// The consumer.
-        consumer: ConsumerName,
-        /// How long it was waited for.
-        limit: Duration,
-    },
-    /// Nothing has been applied, so there is nothing to go on from.
-    #[error("consumer {0} has no position on the subscriber; has replay been started?")]
-    NoPosition(ConsumerName),
-    /// The new provider lacks the tick of the position.
-    #[error(
-        "the new provider does not have tick {tick}, up to which the subscriber has applied; its ticks: \
-         {range}. If it is behind, use --wait; if it is past that, choose another node"
-    )]
-    TickNotThere {
-        /// The position.
-        tick: TickId,
-        /// First and last tick there.
-        range: String,
-    },
-    /// The subscriber has no place in a cascade, so the provider cannot be stored with it.
-    #[error(
-        "cannot store the provider: queue {0} has no lineage there, or schema londiste is of an older \
-         version on one side, and this role may not change that; use --no-store and set provider_db"
-    )]
-    CannotStore(QueueName),
-    /// Transactions that may write into the queue do not end.
-    #[error(
-        "transactions that were open already are not over after {0:?} (lock_timeout); nothing has changed"
-    )]
-    WritersStay(Duration),
-    /// The subscriber is behind a demoted root.
-    #[error(
-        "the root is demoted, and subscriber_db has applied {applied} of its last tick {last}; run the \
-         command again to wait on, or with --cancel"
-    )]
-    NotApplied {
-        /// Last tick of the root.
-        last: TickId,
-        /// What is applied.
-        applied: String,
-    },
-    /// The databases are no former and new root.
-    #[error("subscriber_db is no former root of queue {0}: provider_db knows no newer generation")]
-    NothingToResurrect(QueueName),
-    /// A common tick is gone.
-    #[error(
-        "tick {tick}, where old and new root part, is gone from the queue; make the node anew: drop the \
-         queue, then subscriber register, add, relay-init"
-    )]
-    TooOld {
-        /// The tick.
-        tick: TickId,
-    },
-    /// Events cannot be written to a file.
-    #[error("cannot write the events that are lost to {}; nothing has changed", file.display())]
-    Dump {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// A relay may have subscribers.
-    #[error(
-        "subscriber_db is a relay of queue {0}: its subscribers have to change to another provider \
-         first; then use --force, which drops its queue"
-    )]
-    RelayStays(QueueName),
     /// The command line asks for nothing that can be done.
     #[error(transparent)]
     Usage(#[from] UsageError),
@@ -414,81 +207,9 @@ pub enum Error {
     /// The job's consumer is not registered.
     #[error("No such consumer: {0}; has replay been started?")]
     NoConsumer(ConsumerName),
-    /// The consumer is too far behind for a comparison.
-    #[error(
-        "Consumer lagging too much, cannot proceed; wait until replay has caught up, or use --force"
-    )]
-    ConsumerLags,
-    /// The consumer did not reach the common state while the table was locked.
-    #[error("Consumer lagging too much, exiting")]
-    ConsumerLagsBehindLock,
     /// No tick came.
     #[error("Ticker seems dead; is pgqadm ticker running on provider_db?")]
     TickerDead,
-    /// No tick of the own can be made.
-    #[error(
-        "cannot make a tick of queue {queue} at which both sides meet; the role of provider_db needs \
-         the role pgq_admin for that; with --lock, writers wait instead"
-    )]
-    NoFence {
-        /// The queue.
-        queue: QueueName,
-        /// What the server says.
-        source: DbError,
-    },
-    /// The ticker was faster each time.
-    #[error("cannot make a tick of queue {0}: others make ticks all the time; use --lock")]
-    TickerInTheWay(QueueName),
-    /// The replay of a relay is never where its queue is.
-    #[error("the relay of queue {0} never stands at its newest tick; does its replay run?")]
-    NoLevelRelay(QueueName),
-    /// Replay never stood at the tick.
-    #[error("replay went past the tick at which both sides meet, {0} times; use --lock")]
-    FenceMissed(u32),
-    /// The schema lacks a function.
-    #[error(
-        "schema londiste in subscriber_db is of an older version, and lacks what holds replay at its \
-         position; upgrade it, or use --lock"
-    )]
-    OldSchema(#[source] DbError),
-    /// The table left the state `ok` meanwhile.
-    #[error("Table {0} not synced yet, no point")]
-    NotOk(String),
-    /// The primary key changed while a comparison was interrupted.
-    #[error(
-        "the primary key of {0} has changed since the file of --resume was written; remove the file"
-    )]
-    KeyChanged(String),
-    /// The file of `--resume` cannot be used.
-    #[error("cannot use {} for --resume: {reason}", path.display())]
-    Resume {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        reason: String,
-    },
-    /// A fix file cannot be written.
-    #[error("cannot write {}", path.display())]
-    FixFile {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// A value cannot be part of a statement.
-    #[error("cannot write a value as SQL")]
-    Quote(#[source] skytools::quote::Error),
-    /// A value is in no known encoding.
-    #[error("a row of {0} holds bytes that are not UTF-8; repair it with a fix file")]
-    NotUtf8(String),
-    /// A table could not be locked in time.
-    #[error("cannot lock {table} within {limit:?}: other transactions hold it")]
-    Locked {
-        /// The table.
-        table: String,
-        /// `lock_timeout`.
-        limit: Duration,
-    },
     /// A signal ended the command.
     #[error("interrupted")]
     Interrupted,
@@ -628,7 +349,7 @@ pub enum Error {
     #[error(
         "cannot apply event {event}: {rows} rows of {table} have its key, which is deferrable, and \
          nothing says which of them it is about; \"subscriber resync {table}\" goes on with a new copy. \
-         Against the next time, run \"provider refresh {table}\", which has updates carry the old row, or \
+         Against the next time, run \"provider refresh {table}\", which has changes carry the old row, or \
          take a key that is not deferrable"
     )]
     SeveralRows {

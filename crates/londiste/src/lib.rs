@@ -34,7 +34,7 @@ use tracing::info;
 
 pub use args::Args;
 pub use config::Config;
-pub use error::Error;
+pub use error::{CascadeError, Error, VerifyError};
 
 /// Runs the program; the exit code is 1 if a part failed and 3 if a difference was found.
 ///

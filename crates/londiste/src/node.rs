@@ -10,7 +10,7 @@ use skytools::conninfo::ConnInfo;
 use skytools::db::{Connection, During, Session};
 use tracing::{info, warn};
 
-use crate::{Error, schema};
+use crate::{CascadeError, Error, schema};
 
 /// Name of the node on which a lineage begins.
 pub(crate) const ROOT: &str = "root";
@@ -171,10 +171,11 @@ pub(crate) fn meet(
         return Ok(Meeting { moved: false });
     };
     let Some(theirs) = theirs else {
-        return Err(Error::NoLineage {
+        return Err(CascadeError::NoLineage {
             queue: queue.clone(),
             ours: ours.lineage,
-        });
+        }
+        .into());
     };
     let applied = position::last_tick(&mut **subscriber, "londiste", consumer)?;
     let (known_there, known_here) = (promotions(provider, queue)?, promotions(subscriber, queue)?);
@@ -266,17 +267,19 @@ fn check(
     applied: Option<TickId>,
 ) -> Result<(), Error> {
     if theirs.lineage != ours.lineage {
-        return Err(Error::OtherLineage {
+        return Err(CascadeError::OtherLineage {
             queue: queue.clone(),
             theirs: theirs.lineage.clone(),
             ours: ours.lineage.clone(),
-        });
+        }
+        .into());
     }
     if theirs.generation < ours.generation {
-        return Err(Error::OlderGeneration {
+        return Err(CascadeError::OlderGeneration {
             theirs: theirs.generation,
             ours: ours.generation,
-        });
+        }
+        .into());
     }
     let missed = promotions
         .iter()
@@ -284,11 +287,12 @@ fn check(
         .min_by_key(|promotion| promotion.last_tick);
     match (missed, applied) {
         (Some(promotion), Some(applied)) if applied > promotion.last_tick => {
-            Err(Error::LostChanges {
+            Err(CascadeError::LostChanges {
                 applied,
                 node: promotion.node.clone(),
                 last: promotion.last_tick,
-            })
+            }
+            .into())
         }
         _ => Ok(()),
     }
@@ -302,11 +306,12 @@ fn check_rivals(theirs: &[Promotion], ours: &[Promotion]) -> Result<(), Error> {
             .iter()
             .find(|their| their.generation == our.generation);
         if let Some(their) = their.filter(|their| *their != our) {
-            return Err(Error::RivalRoot {
+            return Err(CascadeError::RivalRoot {
                 generation: our.generation,
                 theirs: their.node.clone(),
                 ours: our.node.clone(),
-            });
+            }
+            .into());
         }
     }
     Ok(())
@@ -345,13 +350,19 @@ mod tests {
     fn only_nodes_of_one_lineage_meet() {
         assert!(meet(&node("a", 1), &node("a", 1), 7).is_ok());
         let error = meet(&node("b", 1), &node("a", 1), 7).unwrap_err();
-        assert!(matches!(error, Error::OtherLineage { .. }), "{error}");
+        assert!(
+            matches!(error, Error::Cascade(CascadeError::OtherLineage { .. })),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_former_root_is_no_provider_of_a_newer_generation() {
         let error = meet(&node("a", 1), &node("a", 2), 7).unwrap_err();
-        assert!(matches!(error, Error::OlderGeneration { .. }), "{error}");
+        assert!(
+            matches!(error, Error::Cascade(CascadeError::OlderGeneration { .. })),
+            "{error}"
+        );
     }
 
     #[test]
@@ -383,7 +394,10 @@ mod tests {
         assert!(check_rivals(&[], &ours).is_ok());
         for theirs in [promotion(2, "z", 50), promotion(3, "y", 61)] {
             let error = check_rivals(&[theirs], &ours).unwrap_err();
-            assert!(matches!(error, Error::RivalRoot { .. }), "{error}");
+            assert!(
+                matches!(error, Error::Cascade(CascadeError::RivalRoot { .. })),
+                "{error}"
+            );
         }
     }
 }

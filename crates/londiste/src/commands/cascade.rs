@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use super::setup::{Setup, step};
 use crate::replay::state::{self, MergeState, Table};
-use crate::{Error, registry};
+use crate::{CascadeError, Error, registry};
 
 /// How often a wait looks again.
 const POLL: Duration = Duration::from_millis(200);
@@ -34,7 +34,7 @@ fn lock_replay(db: &mut Connection, consumer: &ConsumerName, stop: &Stop) -> Res
     let start = std::time::Instant::now();
     while !pgq::lock::try_consumer(&mut **db, "londiste", consumer)? {
         if start.elapsed() > LEAVE || stop.sleep(POLL) {
-            return Err(Error::NodeBusy(consumer.clone()));
+            return Err(CascadeError::NodeBusy(consumer.clone()).into());
         }
     }
     Ok(())
@@ -80,7 +80,7 @@ fn stop_writers(
         if late || stop.sleep(POLL) {
             admin::set_queue_config(&mut **db, queue, "disable_insert", Some("false"))?;
             return Err(match late {
-                true => Error::WritersStay(setup_limit),
+                true => Error::Cascade(CascadeError::WritersStay(setup_limit)),
                 false => Error::Interrupted,
             });
         }
@@ -107,7 +107,7 @@ fn need_whole(db: &mut Connection, queue: &QueueName, force: bool) -> Result<(),
         }
     } else if !partial.is_empty() {
         let tables: Vec<String> = partial.iter().map(describe).collect();
-        return Err(Error::NotWhole(tables.join(", ")));
+        return Err(CascadeError::NotWhole(tables.join(", ")).into());
     }
     Ok(())
 }
@@ -166,6 +166,6 @@ fn need_relay_config(setup: &Setup<'_>) -> Result<(), Error> {
     if setup.config.is_relay() {
         Ok(())
     } else {
-        Err(Error::NeedMirrorQueue(setup.queue.clone()))
+        Err(CascadeError::NeedMirrorQueue(setup.queue.clone()).into())
     }
 }

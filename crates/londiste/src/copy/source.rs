@@ -13,7 +13,7 @@ use skytools::db::{Connection, During, Session};
 use tracing::{info, warn};
 
 use crate::replay::state::{MergeState, Table};
-use crate::{Error, node, registry, schema};
+use crate::{CascadeError, Error, node, registry, schema};
 
 /// Where a table is copied from.
 #[derive(Debug, Clone)]
@@ -171,7 +171,7 @@ pub(crate) fn check(
     other: &mut Session<'_>,
     tables: &[String],
 ) -> Result<(), Error> {
-    let refuse = |reason: String| Err(Error::CopySource { reason });
+    let refuse = |reason: String| Err(CascadeError::CopySource { reason }.into());
     schema::require(source, schema::Side::Provider)?;
     let (Some(theirs), Some(ours)) = (node::find(source, queue)?, node::find(other, queue)?) else {
         return refuse(format!(

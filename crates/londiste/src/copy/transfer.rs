@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::structure;
 use crate::replay::mirror;
 use crate::replay::state::{self, Actor, MergeState, Table};
-use crate::{Error, failpoint, registry};
+use crate::{CascadeError, Error, failpoint, registry};
 
 /// From so many rows on, indexes are built when the rows are there.
 const SMALL: i64 = 1000;
@@ -166,7 +166,7 @@ fn transfer(
     if mirror::is_relay(&mut source, queue)?
         && !registry::provider_tables(&mut source, queue)?.contains(&name.to_string())
     {
-        return Err(Error::PartialThere(name.to_string()));
+        return Err(CascadeError::PartialThere(name.to_string()).into());
     }
     let columns = common_columns(&mut source, target, name)?;
     let mut copy = FullCopy::new(name).columns(&columns);

@@ -3,7 +3,7 @@
 use super::job::Settings;
 use super::session::Session;
 use super::state;
-use crate::{Error, node};
+use crate::{CascadeError, Error, node};
 
 /// Turns to the provider that was stored on the subscriber, if there is one.
 pub(crate) fn redirect(
@@ -32,10 +32,11 @@ pub(crate) fn join(
     if node::meet(queue, consumer, provider, subscriber)?.moved
         && let Some(table) = state::unsettled(subscriber, queue)?.into_iter().next()
     {
-        return Err(Error::CopyOfOther {
+        return Err(CascadeError::CopyOfOther {
             table: table.name,
             state: table.state.to_string(),
-        });
+        }
+        .into());
     }
     node::join(queue, consumer, provider, subscriber)
 }

@@ -16,7 +16,7 @@ use skytools::table::{self, TableName};
 use tracing::{debug, info};
 
 use super::job::{RelaySettings, Settings};
-use crate::{Error, failpoint};
+use crate::{CascadeError, Error, failpoint};
 
 /// Consumer that keeps a relay's events until every node has applied them.
 pub(crate) const GLOBAL_WATERMARK: &str = ".global_watermark";
@@ -97,7 +97,7 @@ impl Mirror {
                 true => format!("{} or {}", batch.prev_tick, batch.tick),
                 false => batch.prev_tick.to_string(),
             };
-            return Err(Error::MirrorTick { top, expected });
+            return Err(CascadeError::MirrorTick { top, expected }.into());
         }
         if applied {
             self.tick(batch.tick, provider, subscriber)?;
@@ -274,9 +274,11 @@ pub(crate) fn check_role(
     queue: &QueueName,
 ) -> Result<(), Error> {
     match (configured, is_relay(subscriber, queue)?) {
-        (true, false) if is_root(subscriber, queue)? => Err(Error::IsRoot(queue.clone())),
-        (true, false) => Err(Error::NotRelay(queue.clone())),
-        (false, true) => Err(Error::MirrorMissing(queue.clone())),
+        (true, false) if is_root(subscriber, queue)? => {
+            Err(CascadeError::IsRoot(queue.clone()).into())
+        }
+        (true, false) => Err(CascadeError::NotRelay(queue.clone()).into()),
+        (false, true) => Err(CascadeError::MirrorMissing(queue.clone()).into()),
         _ => Ok(()),
     }
 }
@@ -391,10 +393,11 @@ pub(crate) fn complete(
         return Ok(());
     }
     if top > stored {
-        return Err(Error::MirrorTick {
+        return Err(CascadeError::MirrorTick {
             top,
             expected: stored.to_string(),
-        });
+        }
+        .into());
     }
     info!("storing tick {stored}, whose events are here");
     subscriber

@@ -32,7 +32,7 @@ use super::stream::{self, Counts};
 use super::supervisor::Supervisor;
 use super::trouble::Trouble;
 use crate::failpoint;
-use crate::{Config, Error, node};
+use crate::{CascadeError, Config, Error, node};
 
 /// How often replay says whom it waits for.
 const WAIT_REMINDER: Duration = Duration::from_secs(30);
@@ -563,16 +563,19 @@ impl Worker for Replay {
     fn is_fatal(&self, error: &Error) -> bool {
         match error {
             Error::Busy { .. } => !self.attached,
-            Error::LostRegistration { .. }
-            | Error::OtherLineage { .. }
-            | Error::NoLineage { .. }
-            | Error::OlderGeneration { .. }
-            | Error::RivalRoot { .. }
-            | Error::LostChanges { .. }
-            | Error::CopyOfOther { .. }
-            | Error::NotRelay(_)
-            | Error::IsRoot(_)
-            | Error::MirrorMissing(_) => true,
+            Error::LostRegistration { .. } => true,
+            Error::Cascade(error) => matches!(
+                error,
+                CascadeError::OtherLineage { .. }
+                    | CascadeError::NoLineage { .. }
+                    | CascadeError::OlderGeneration { .. }
+                    | CascadeError::RivalRoot { .. }
+                    | CascadeError::LostChanges { .. }
+                    | CascadeError::CopyOfOther { .. }
+                    | CascadeError::NotRelay(_)
+                    | CascadeError::IsRoot(_)
+                    | CascadeError::MirrorMissing(_)
+            ),
             _ => false,
         }
     }

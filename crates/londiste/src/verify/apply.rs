@@ -16,7 +16,7 @@ use super::layout::Layout;
 use super::read::{Key, Values};
 use super::session;
 use super::statement::{self, Kind};
-use crate::{Config, Error};
+use crate::{Config, Error, VerifyError};
 
 /// Rows repaired while replay is held …
 const AT_ONCE: usize = 2000;
@@ -153,7 +153,7 @@ fn run(subscriber: &mut Session<'_>, layout: &Layout, found: Vec<Difference>) ->
                 continue;
             }
             let sql = String::from_utf8(std::mem::take(sql))
-                .map_err(|_| Error::NotUtf8(layout.table.to_string()))?;
+                .map_err(|_| Error::Verify(VerifyError::NotUtf8(layout.table.to_string())))?;
             subscriber
                 .batch_execute(&sql)
                 .during(format!("repair a row of {}", layout.table))?;

@@ -20,7 +20,7 @@ use super::resume::{Place, Resume, Totals};
 use super::session::begin_snapshot;
 use crate::registry::{self, SubscriberTable};
 use crate::schema::Side;
-use crate::{Config, Error};
+use crate::{Config, Error, VerifyError};
 
 /// How many ranges the provider may be ahead of the subscriber.
 const AHEAD: usize = 4;
@@ -180,7 +180,7 @@ impl Checker {
         let ok = |table: &SubscriberTable| table.name == name && table.is_ok();
         match tables.iter().any(ok) {
             true => Ok(()),
-            false => Err(Error::NotOk(name)),
+            false => Err(VerifyError::NotOk(name).into()),
         }
     }
 
@@ -255,7 +255,7 @@ impl Checker {
                 .as_ref()
                 .is_some_and(|key| key.len() != layout.key_length)
             {
-                return Err(Error::KeyChanged(name));
+                return Err(VerifyError::KeyChanged(name).into());
             }
             let progress = progress.get_or_insert_with(|| {
                 layout.warn();

@@ -44,7 +44,7 @@ use tracing::{debug, error, info};
 
 use super::lock;
 use super::session::begin_snapshot;
-use crate::{Config, Error};
+use crate::{Config, Error, VerifyError};
 
 /// How long the subscriber's position is held at a time while it is not the one waited for.
 const HELD: Duration = Duration::from_millis(3);
@@ -130,7 +130,7 @@ impl Fence {
         let lag = consumer.lag_seconds.unwrap_or_default();
         let ticker_lag = queue.ticker_lag_seconds.unwrap_or_default();
         if lag > ticker_lag + LAG_ALLOWED_SECONDS && !self.terms.force {
-            return Err(Error::ConsumerLags);
+            return Err(VerifyError::ConsumerLags.into());
         }
         Ok(())
     }
@@ -249,7 +249,7 @@ impl Fence {
                     .during("end a snapshot")?;
             }
         }
-        Err(Error::FenceMissed(ATTEMPTS))
+        Err(VerifyError::FenceMissed(ATTEMPTS).into())
     }
 
     /// Whether the provider makes the ticks of the queue; a relay does not.
@@ -284,7 +284,7 @@ impl Fence {
             }
             db.batch_execute("rollback").during("end a snapshot")?;
             if start.elapsed() > TICK_PATIENCE {
-                return Err(Error::NoLevelRelay(self.queue.clone()));
+                return Err(VerifyError::NoLevelRelay(self.queue.clone()).into());
             }
             pause(&self.terms.stop, HELD)?;
         }
@@ -312,16 +312,17 @@ impl Fence {
                 }
                 Ok(None) => {}
                 Err(pgq::Error::Db(source)) => {
-                    return Err(Error::NoFence {
+                    return Err(VerifyError::NoFence {
                         queue: self.queue.clone(),
                         source,
-                    });
+                    }
+                    .into());
                 }
                 Err(error) => return Err(error.into()),
             }
             db.batch_execute("rollback").during("end a transaction")?;
             if start.elapsed() > TICK_PATIENCE {
-                return Err(Error::TickerInTheWay(self.queue.clone()));
+                return Err(VerifyError::TickerInTheWay(self.queue.clone()).into());
             }
             pause(&self.terms.stop, TICK_EVERY)?;
         }
@@ -336,7 +337,7 @@ impl Fence {
             .is_none_or(|position| tick.get() - position.get() > NEAR)
         {
             if late() {
-                return Err(Error::ConsumerLagsBehindLock);
+                return Err(VerifyError::ConsumerLagsBehindLock.into());
             }
             pause(&self.terms.stop, HELD)?;
         }
@@ -367,7 +368,7 @@ impl Fence {
                 again = true;
             }
             if late() {
-                return Err(Error::ConsumerLagsBehindLock);
+                return Err(VerifyError::ConsumerLagsBehindLock.into());
             }
             pause(&self.terms.stop, HELD)?;
         }
@@ -395,7 +396,7 @@ impl Fence {
             }
             let expired = !self.limit.is_zero() && since.elapsed() > self.limit;
             if expired && !self.terms.force {
-                return Err(Error::ConsumerLagsBehindLock);
+                return Err(VerifyError::ConsumerLagsBehindLock.into());
             }
             pause(&self.terms.stop, POLL)?;
         }
@@ -452,7 +453,7 @@ fn hold(db: &mut Connection, sql: &str) -> Result<Option<TickId>, Error> {
         Ok(messages) => messages,
         Err(error) if error.sql_state() == Some(&SqlState::LOCK_NOT_AVAILABLE) => return Ok(None),
         Err(error) if error.sql_state() == Some(&SqlState::UNDEFINED_FUNCTION) => {
-            return Err(Error::OldSchema(error));
+            return Err(VerifyError::OldSchema(error).into());
         }
         Err(error) => return Err(error.into()),
     };

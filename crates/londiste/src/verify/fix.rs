@@ -14,7 +14,7 @@ use super::layout::Layout;
 use super::resume::Place;
 use super::session;
 use super::statement::{self, Kind};
-use crate::Error;
+use crate::{Error, VerifyError};
 
 /// A fix file while it grows.
 pub(crate) struct FixFile {
@@ -94,10 +94,10 @@ impl FixFile {
     }
 
     fn error(&self, source: io::Error) -> Error {
-        Error::FixFile {
+        Error::Verify(VerifyError::FixFile {
             path: self.target.clone(),
             source,
-        }
+        })
     }
 
     fn add(&mut self, kind: Kind, sql: &[u8]) -> io::Result<()> {

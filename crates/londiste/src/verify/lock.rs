@@ -8,7 +8,7 @@ use skytools::db::{Connection, During};
 use skytools::table::{self, RelationKind, TableName};
 
 use super::fence::pause;
-use crate::Error;
+use crate::{Error, VerifyError};
 
 /// A lock request waits this long at most, because all writers queue up behind it.
 const ATTEMPT: Duration = Duration::from_millis(500);
@@ -50,10 +50,11 @@ pub(super) fn take(
         }
         db.batch_execute("rollback").during("end a transaction")?;
         if !limit.is_zero() && start.elapsed() > limit {
-            return Err(Error::Locked {
+            return Err(VerifyError::Locked {
                 table: name.to_string(),
                 limit,
-            });
+            }
+            .into());
         }
         pause(stop, BREAK)?;
     }

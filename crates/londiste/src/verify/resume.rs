@@ -14,7 +14,7 @@ use skytools::db::Text;
 
 use super::Report;
 use super::read::Key;
-use crate::Error;
+use crate::{Error, VerifyError};
 
 /// Time between two writes.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -103,9 +103,11 @@ impl Resume {
     pub(crate) fn open(path: Option<&Path>, of: String) -> Result<Resume, Error> {
         let mut state = State::default();
         if let Some(path) = path {
-            let problem = |reason: String| Error::Resume {
-                path: path.to_owned(),
-                reason,
+            let problem = |reason: String| {
+                Error::Verify(VerifyError::Resume {
+                    path: path.to_owned(),
+                    reason,
+                })
             };
             match fs::read(path) {
                 Ok(text) => {
@@ -152,9 +154,11 @@ impl Resume {
             file.sync_all()?;
             fs::rename(&new, path)
         };
-        write().map_err(|error| Error::Resume {
-            path: path.clone(),
-            reason: error.to_string(),
+        write().map_err(|error| {
+            Error::Verify(VerifyError::Resume {
+                path: path.clone(),
+                reason: error.to_string(),
+            })
         })?;
         self.saved = Instant::now();
         Ok(())

@@ -6,7 +6,7 @@ use skytools::quote;
 use super::difference::{self, Difference};
 use super::layout::{self, Column, Layout};
 use super::read::Values;
-use crate::Error;
+use crate::{Error, VerifyError};
 
 /// What a statement does; they are run in this order, so that values are free when they are needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,5 +153,5 @@ fn condition(
 
 fn literal(value: &Option<Text>, sql: &mut Vec<u8>) -> Result<(), Error> {
     let value = value.as_ref().map(Text::as_bytes);
-    quote::push_literal(value, sql).map_err(Error::Quote)
+    quote::push_literal(value, sql).map_err(|error| VerifyError::Quote(error).into())
 }

@@ -13,7 +13,7 @@ use crate::replay::job::watermark_consumer;
 use crate::replay::mirror::{self, has_tick, top_tick};
 use crate::replay::state::{self, Actor, MergeState};
 use crate::schema::Side;
-use crate::{Error, node, schema};
+use crate::{CascadeError, Error, node, schema};
 
 /// How many times `lock_timeout` replay may take to come to the end of its batch.
 const PATIENCE: u32 = 6;
@@ -51,7 +51,7 @@ pub(in super::super) fn run(
     let patience = setup.config.lock_timeout * PATIENCE;
     let subscriber = setup.subscriber()?;
     let Some(tick) = position::last_tick(&mut **subscriber, "londiste", &consumer)? else {
-        return Err(Error::NoPosition(consumer));
+        return Err(CascadeError::NoPosition(consumer).into());
     };
     let provider = new.connection()?;
     schema::require(provider, Side::Provider)?;
@@ -61,7 +61,7 @@ pub(in super::super) fn run(
     // What is wrong is said before replay is disturbed.
     node::meet(queue, &consumer, provider, subscriber)?;
     if !args.no_store && !node::can_join(queue, provider, subscriber)? {
-        return Err(Error::CannotStore(queue.clone()));
+        return Err(CascadeError::CannotStore(queue.clone()).into());
     }
     await_settled(args.wait, subscriber, queue, &consumer, force, stop)?;
     await_tick(args.wait, provider, queue, tick, stop)?;
@@ -71,7 +71,7 @@ pub(in super::super) fn run(
     }
     // Replay may have come further.
     let Some(tick) = position::last_tick(&mut **subscriber, "londiste", &consumer)? else {
-        return Err(Error::NoPosition(consumer));
+        return Err(CascadeError::NoPosition(consumer).into());
     };
     node::meet(queue, &consumer, provider, subscriber)?;
     await_tick(args.wait, provider, queue, tick, stop)?;
@@ -125,10 +125,11 @@ fn ask_replay(
             return Err(Error::Interrupted);
         }
         if !patience.is_zero() && start.elapsed() > patience {
-            return Err(Error::ReplayStays {
+            return Err(CascadeError::ReplayStays {
                 consumer: consumer.clone(),
                 limit: patience,
-            });
+            }
+            .into());
         }
     }
     Ok(())
@@ -160,10 +161,11 @@ fn await_tick(
                     &[(queue, Type::TEXT)],
                 )
                 .during("look for ticks")?;
-            return Err(Error::TickNotThere {
+            return Err(CascadeError::TickNotThere {
                 tick,
                 range: row.get(0),
-            });
+            }
+            .into());
         }
         if stop.sleep(super::POLL) {
             return Err(Error::Interrupted);
@@ -174,13 +176,14 @@ fn await_tick(
 /// Refuses while copies depend on the old provider, unless they may begin again.
 fn need_settled(subscriber: &mut Connection, queue: &QueueName, force: bool) -> Result<(), Error> {
     match state::unsettled(subscriber, queue)?.first() {
-        Some(table) if !force => Err(Error::CopyOfOther {
+        Some(table) if !force => Err(CascadeError::CopyOfOther {
             table: table.name.clone(),
             state: match table.state {
                 MergeState::Ok => "copied a moment ago".to_owned(),
                 state => state.to_string(),
             },
-        }),
+        }
+        .into()),
         _ => Ok(()),
     }
 }
@@ -199,7 +202,8 @@ fn await_settled(
     loop {
         let runs = lock::is_consumer_locked(&mut **subscriber, "londiste", consumer)?;
         match need_settled(subscriber, queue, force) {
-            Err(Error::CopyOfOther { .. }) if runs && start.elapsed() < wait => {}
+            Err(Error::Cascade(CascadeError::CopyOfOther { .. }))
+                if runs && start.elapsed() < wait => {}
             result => return result,
         }
         if stop.sleep(super::POLL) {

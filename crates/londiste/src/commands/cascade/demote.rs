@@ -9,7 +9,7 @@ use tracing::info;
 use super::super::Outcome;
 use super::super::setup::{Setup, step};
 use crate::replay::mirror::{self, top_tick};
-use crate::{Error, node};
+use crate::{CascadeError, Error, node};
 
 /// End the writing on the root, so that a relay can take over
 ///
@@ -49,7 +49,7 @@ pub(in super::super) fn run(
     };
     let paused = node.is_some_and(|node| node.paused);
     if info.external_ticker && !paused {
-        return Err(Error::NotRoot(queue.clone()));
+        return Err(CascadeError::NotRoot(queue.clone()).into());
     }
     if args.cancel {
         // Also when it is not demoted yet: an attempt that died half-way has closed the queue.
@@ -89,7 +89,7 @@ pub(in super::super) fn run(
         if start.elapsed() >= wait {
             let applied =
                 applied.map_or_else(|| "nothing".to_owned(), |tick| format!("tick {tick}"));
-            return Err(Error::NotApplied { last, applied });
+            return Err(CascadeError::NotApplied { last, applied }.into());
         }
         if stop.sleep(super::POLL) {
             return Err(Error::Interrupted);

@@ -8,7 +8,7 @@ use tracing::{error, info, warn};
 use super::super::Outcome;
 use super::super::setup::{Setup, restore_pending, step};
 use crate::replay::mirror::{self, GLOBAL_WATERMARK};
-use crate::{Error, node, registry};
+use crate::{CascadeError, Error, node, registry};
 
 /// Makes the relay of this configuration, which is its `subscriber_db`, the root.
 pub(in super::super) fn run(setup: &mut Setup<'_>, stop: &Stop) -> Result<Outcome, Error> {
@@ -17,10 +17,10 @@ pub(in super::super) fn run(setup: &mut Setup<'_>, stop: &Stop) -> Result<Outcom
     let db = setup.subscriber()?;
     super::lock_replay(db, &consumer, stop)?;
     if !mirror::is_relay(db, queue)? {
-        return Err(Error::NotRelay(queue.clone()));
+        return Err(CascadeError::NotRelay(queue.clone()).into());
     }
     let Some(stored) = position::last_tick(&mut **db, "londiste", &consumer)? else {
-        return Err(Error::NoPosition(consumer));
+        return Err(CascadeError::NoPosition(consumer).into());
     };
     mirror::complete(queue, stored, db)?;
     let before = node::find(db, queue)?;

@@ -12,7 +12,7 @@ use super::super::Outcome;
 use super::super::setup::{Setup, step};
 use crate::replay::job::watermark_consumer;
 use crate::replay::mirror::{GLOBAL_WATERMARK, has_tick};
-use crate::{Error, node, registry, schema};
+use crate::{CascadeError, Error, node, registry, schema};
 
 /// Make a former root a relay of the new one
 ///
@@ -42,14 +42,15 @@ pub(in super::super) fn run(
     schema::migrate(db)?;
     let (ours, theirs) = (node::find(db, queue)?, node::find(provider, queue)?);
     let (Some(ours), Some(theirs)) = (ours, theirs) else {
-        return Err(Error::NothingToResurrect(queue.clone()));
+        return Err(CascadeError::NothingToResurrect(queue.clone()).into());
     };
     if ours.lineage != theirs.lineage {
-        return Err(Error::OtherLineage {
+        return Err(CascadeError::OtherLineage {
             queue: queue.clone(),
             theirs: theirs.lineage,
             ours: ours.lineage,
-        });
+        }
+        .into());
     }
     let last = node::promotions(provider, queue)?
         .into_iter()
@@ -57,11 +58,11 @@ pub(in super::super) fn run(
         .map(|promotion| promotion.last_tick)
         .min();
     let Some(last) = last else {
-        return Err(Error::NothingToResurrect(queue.clone()));
+        return Err(CascadeError::NothingToResurrect(queue.clone()).into());
     };
     for side in [&mut *db, &mut *provider] {
         if !has_tick(side, queue, last)? {
-            return Err(Error::TooOld { tick: last });
+            return Err(CascadeError::TooOld { tick: last }.into());
         }
     }
     super::stop_writers(limit, db, queue, stop)?;
@@ -118,9 +119,11 @@ fn dump(tx: &mut Tx<'_>, queue: &QueueName, last: TickId, args: &Args) -> Result
         }
         file.sync_all()
     };
-    write().map_err(|source| Error::Dump {
-        file: args.dump.clone(),
-        source,
+    write().map_err(|source| {
+        Error::Cascade(CascadeError::Dump {
+            file: args.dump.clone(),
+            source,
+        })
     })?;
     tx.execute_typed(
         &format!("delete from {parent} e where {AFTER}"),

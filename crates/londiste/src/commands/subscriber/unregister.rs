@@ -8,7 +8,7 @@ use super::super::Outcome;
 use super::super::cascade::{belongs_to, forget_positions};
 use super::super::setup::{Setup, step};
 use crate::replay::mirror;
-use crate::{Error, registry};
+use crate::{CascadeError, Error, registry};
 
 /// Sets every table to be copied again and forgets the positions, then removes the consumers from
 /// the provider. In this order: what the provider no longer keeps must not look replicated.
@@ -24,7 +24,7 @@ pub(super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
     crate::schema::migrate(db)?;
     let relay = mirror::is_relay(db, queue)?;
     if relay && !options.force {
-        return Err(Error::RelayStays(queue.clone()));
+        return Err(CascadeError::RelayStays(queue.clone()).into());
     }
     step(db, |tx| {
         for table in registry::subscriber_tables(tx, queue)? {
