@@ -17,6 +17,9 @@ const CHUNK_BYTES: usize = 2 * 1024 * 1024;
 /// Chunks that are read ahead.
 const AHEAD: usize = 2;
 
+/// Bytes of a chunk that is applied before the next one is read.
+const LARGE: usize = 16 * 1024 * 1024;
+
 /// What a batch held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -107,7 +110,15 @@ fn read(
     sender: &SyncSender<Chunk>,
 ) -> Result<(), Error> {
     let mut tx = provider.begin()?;
-    match read_events(&mut tx, batch.id, chunk, |chunk| sender.send(chunk).is_ok())? {
+    let send = |chunk: Chunk| {
+        // Large values are read when those before them are applied: nothing then fits behind them.
+        let fill = if chunk.size() > LARGE { AHEAD + 1 } else { 0 };
+        let filled = std::iter::repeat_with(Chunk::default).take(fill);
+        std::iter::once(chunk)
+            .chain(filled)
+            .all(|chunk| sender.send(chunk).is_ok())
+    };
+    match read_events(&mut tx, batch.id, chunk, send)? {
         true => Ok(tx.commit()?),
         false => Ok(()),
     }
