@@ -123,15 +123,27 @@ impl Session {
     /// # Errors
     /// Another process holds it.
     pub(crate) fn lock(&mut self, consumer: &ConsumerName, stop: &Stop) -> Result<(), Error> {
-        self.database.reset();
-        self.lock = Some(consumer.clone());
+        if self.lock.replace(consumer.clone()).is_some() {
+            // The lock of before goes with its connection.
+            self.database.reset();
+        }
         let start = Instant::now();
         loop {
-            match self.open() {
+            let taken = match self.database.is_open() {
+                true => take(self.database.connection()?, consumer),
+                false => self.open().map(|_| ()),
+            };
+            match taken {
                 Err(Error::Busy { .. })
                     if start.elapsed() < LOCK_PATIENCE
                         && !stop.sleep(Duration::from_millis(100)) => {}
-                other => return other.map(|_| ()),
+                other => {
+                    if other.is_err() {
+                        // An open connection is one that has the lock.
+                        self.database.reset();
+                    }
+                    return other;
+                }
             }
         }
     }
@@ -179,14 +191,10 @@ impl Session {
             debug!("client_connection_check_interval is not supported: {error}");
         }
         schema::require(connection, self.side)?;
-        if let Some(consumer) = &self.lock
-            && !lock::try_consumer(&mut **connection, SCHEMA, consumer)?
-        {
-            return Err(Error::Busy {
-                consumer: consumer.clone(),
-            });
+        match &self.lock {
+            Some(consumer) => take(connection, consumer),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Drops the connection; the server rolls back what was open.
@@ -243,5 +251,15 @@ impl Session {
             let _ = lock::release_consumer(&mut **connection, SCHEMA, consumer);
         }
         self.database.expire();
+    }
+}
+
+/// Takes the lock of a consumer for as long as the connection lasts.
+fn take(connection: &mut Connection, consumer: &ConsumerName) -> Result<(), Error> {
+    match lock::try_consumer(&mut **connection, SCHEMA, consumer)? {
+        true => Ok(()),
+        false => Err(Error::Busy {
+            consumer: consumer.clone(),
+        }),
     }
 }
