@@ -31,6 +31,8 @@ impl Site {
         let mut stand = Stand::with(&[
             ("archive_mode", "on"),
             ("wal_keep_size", "8GB"),
+            // Of the segments of the usual size.
+            ("min_wal_size", "80MB"),
             ("autovacuum", "off"),
         ])?;
         let owner = stand.cluster().owner();
