@@ -105,7 +105,7 @@ fn make(
     failpoint::step("backup.begun");
     let progress = Progress::new("copying", master.bytes);
     copy::data(config, slave, &target, &progress, stop)?;
-    info.tablespaces = copy::tablespaces(config, slave, &target, db, &progress, stop)?;
+    info.tablespaces = copy::tablespaces(config, slave, &target, Some(db), &progress, stop)?;
     drop(progress);
     copy::control_file(config, slave, &target, stop)?;
     failpoint::step("backup.copied");

@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Switch archiving off
     Stop(stop::Args),
     /// Take a base backup
-    Backup,
+    Backup(backup::Args),
     /// Show base backups
     Listbackups,
     /// Put a base backup into service as a standby
@@ -241,7 +241,7 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
     let done = match command {
         Command::Setup => setup::run(work),
         Command::Stop(args) => stop::run(work, args),
-        Command::Backup => backup::run(work),
+        Command::Backup(args) => backup::run(work, args),
         Command::Listbackups => listbackups::run(work),
         Command::Restore(args) => restore::run(work, args),
         // The second is no command that ends, except to show what it would do.

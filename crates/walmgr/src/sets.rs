@@ -215,6 +215,10 @@ fn read(path: &Path, number: Option<u32>) -> Result<Set, Suspect> {
         Ok(None) => None,
         Err(error) => return Err(suspect(skytools::app::chain(&error), start)),
     };
+    let label = label.or_else(|error| match info.as_ref().and_then(Label::of_cold_copy) {
+        Some(label) => Ok(label),
+        None => Err(error),
+    });
     match label {
         Ok(label) => Ok(Set {
             name: path

@@ -152,17 +152,21 @@ pub(super) fn tablespaces(
     config: &MasterConfig,
     slave: &Slave,
     target: &Place,
-    db: &mut Connection,
+    db: Option<&mut Connection>,
     progress: &Progress,
     stop: &Stop,
 ) -> Result<Vec<TablespaceInfo>, Error> {
-    let rows = db
-        .query(
-            "select oid, spcname::text, pg_tablespace_location(oid), pg_tablespace_size(oid) \
-               from pg_tablespace where spcname not in ('pg_default', 'pg_global')",
-            &[],
-        )
-        .during("list tablespaces")?;
+    let rows = match db {
+        Some(db) => db
+            .query(
+                "select oid, spcname::text, pg_tablespace_location(oid), pg_tablespace_size(oid) \
+                   from pg_tablespace where spcname not in ('pg_default', 'pg_global')",
+                &[],
+            )
+            .during("list tablespaces")?,
+        // Of a server that does not run, the links tell.
+        None => Vec::new(),
+    };
     let mut found = Vec::new();
     for (oid, to) in links(&config.data)? {
         let row = rows.iter().find(|row| row.get::<_, u32>(0) == oid);

@@ -171,9 +171,12 @@ fn complete(path: &Path, backup_label: &str, tablespace_map: &str) -> Result<u32
         let dir = path.join(name);
         files::create_private_dir(&dir).map_err(|error| Error::io("create", &dir, error))?;
     }
-    let label = path.join("backup_label");
-    durable::write(&label, backup_label.as_bytes())
-        .map_err(|error| Error::io("write", &label, error))?;
+    // The copy of a standby that was stopped has none: it goes on as the standby itself would.
+    if !backup_label.is_empty() {
+        let label = path.join("backup_label");
+        durable::write(&label, backup_label.as_bytes())
+            .map_err(|error| Error::io("write", &label, error))?;
+    }
     if !tablespace_map.trim().is_empty() {
         let map = path.join("tablespace_map");
         durable::write(&map, tablespace_map.as_bytes())

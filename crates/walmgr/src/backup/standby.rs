@@ -3,6 +3,8 @@
 //! The server tells where the backup begins, at its last restart point, and where it is consistent: at the
 //! minimum recovery point of the control file, which is copied last. It cannot end a segment of WAL itself.
 
+mod cold;
+
 use postgres::types::PgLsn;
 use skytools::app::chain;
 use skytools::daemon::Stop;
@@ -30,7 +32,12 @@ const LABEL: &str = "SlaveBackup";
 ///
 /// # Errors
 /// There is none then, and the older ones are as they were.
-pub(crate) fn run(config: &SlaveConfig, options: &Options, stop: &Stop) -> Result<(), Error> {
+pub(crate) fn run(
+    config: &SlaveConfig,
+    may_stop: bool,
+    options: &Options,
+    stop: &Stop,
+) -> Result<(), Error> {
     let data = DataDir::new(&config.data, config.bin.as_deref());
     if data.postmaster()?.is_none() {
         return Err(Error::Refused(format!(
@@ -39,9 +46,12 @@ pub(crate) fn run(config: &SlaveConfig, options: &Options, stop: &Stop) -> Resul
         )));
     }
     let Some(mut db) = standby::connect(config) else {
+        if may_stop {
+            return cold::run(config, options, stop);
+        }
         return Err(Error::Refused(format!(
-            "the standby in {} takes no connections, so it cannot be copied while it runs: set hot_standby = on \
-             there, wait until it is consistent, or run backup on the master",
+            "the standby in {} takes no connections, so it cannot be copied while it runs: wait until it \
+             is consistent, or use --stop-standby, or run backup on the master",
             data.path.display()
         )));
     };
@@ -97,7 +107,7 @@ fn make(
     failpoint::step("backup.begun");
     let progress = Progress::new("copying", server.bytes);
     copy::data(&from, &here, &target, &progress, stop)?;
-    info.tablespaces = copy::tablespaces(&from, &here, &target, db, &progress, stop)?;
+    info.tablespaces = copy::tablespaces(&from, &here, &target, Some(db), &progress, stop)?;
     copy::control_file(&from, &here, &target, stop)?;
     drop(progress);
     failpoint::step("backup.copied");

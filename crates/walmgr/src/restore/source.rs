@@ -9,7 +9,7 @@ use crate::config::{RestoreMode, SlaveConfig};
 use crate::files::with_suffix;
 use crate::names::Segment;
 use crate::progress::Progress;
-use crate::sets::{Label, Set, Sets};
+use crate::sets::{Set, Sets, retention};
 use crate::{Error, durable, files};
 
 /// What a data directory is made of.
@@ -76,7 +76,7 @@ impl Source {
             if is_gone && sign.exists() {
                 info!(path = %path.display(), "going on with a restore that was interrupted");
                 return Ok(Source {
-                    start: Label::read(&path)?.start_segment,
+                    start: retention::restart_point(config, &path)?,
                     stop: None,
                     segments,
                     way,

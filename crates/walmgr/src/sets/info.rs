@@ -74,6 +74,9 @@ pub(crate) struct Info {
 pub(crate) const FILE: &str = "walmgr_backup.json";
 
 impl Info {
+    /// Method of a copy of a standby that was stopped.
+    pub(crate) const COLD: &str = "slave-cold";
+
     pub(crate) fn path(set: &Path) -> PathBuf {
         set.join(FILE)
     }

@@ -2,6 +2,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use super::Info;
 use crate::Error;
 use crate::names::Segment;
 
@@ -28,6 +29,19 @@ impl Label {
             start_segment: rest.strip_suffix(')')?.parse().ok()?,
             start_time: value("START TIME").unwrap_or_default().to_owned(),
             label: value("LABEL").unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// What a label would say of the copy of a standby that was stopped, which has none.
+    pub(crate) fn of_cold_copy(info: &Info) -> Option<Label> {
+        if info.method != Info::COLD {
+            return None;
+        }
+        Some(Label {
+            start_lsn: info.start_lsn.clone(),
+            start_segment: info.start_wal.parse().ok()?,
+            start_time: info.start_time.replace('T', " ").replace('Z', " UTC"),
+            label: info.label.clone(),
         })
     }
 

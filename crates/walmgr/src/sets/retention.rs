@@ -62,7 +62,7 @@ pub(crate) fn earliest_needed(config: &SlaveConfig) -> Result<Option<Needed>, Er
 }
 
 /// First segment that the server in a data directory needs to start.
-fn restart_point(config: &SlaveConfig, data: &Path) -> Result<Segment, Error> {
+pub(crate) fn restart_point(config: &SlaveConfig, data: &Path) -> Result<Segment, Error> {
     // Until it is consistent for the first time, the label counts, and not the control file.
     if data.join("backup_label").exists() {
         return Ok(Label::read(data)?.start_segment);

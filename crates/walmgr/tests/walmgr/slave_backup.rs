@@ -116,3 +116,40 @@ fn a_slave_without_a_standby_has_nothing_to_back_up() -> TestResult {
     site.set_up()?;
     site.refused("slave.ini backup", "no server runs in")
 }
+
+#[test]
+fn a_standby_without_connections_is_stopped_for_its_backup_if_that_is_said() -> TestResult {
+    let site = site("")?;
+    let mut db = site.db()?;
+    let ini = fs::read_to_string(site.path("slave.ini"))?;
+    let closed = ini.replace("-c port=5432", "-c port=5432 -c hot_standby=off");
+    assert_ne!(closed, ini);
+    fs::write(site.path("slave.ini"), closed)?;
+    site.on_slave("restore data.master")?;
+    db.batch_execute("insert into t select generate_series(101, 200)")?;
+    site.switch(&mut db)?;
+    site.refused("slave.ini backup", "takes no connections")?;
+    let shown = site.on_slave("backup --stop-standby -n")?.stdout;
+    assert!(
+        shown.starts_with("would take the backup lock, run: "),
+        "{shown}"
+    );
+    let said = site.on_slave("backup --stop-standby")?.stderr;
+    assert!(said.contains("Backup of the standby successful"), "{said}");
+    assert!(site.path("slave/postmaster.pid").exists());
+    let list = site.on_slave("listbackups")?.stdout;
+    assert!(list.contains("UTC  SlaveBackup"), "{list}");
+    assert!(!site.shipped("data.master/backup_label").exists());
+    site.on_slave("verify")?;
+    db.batch_execute("insert into t select generate_series(201, 300)")?;
+    site.switch(&mut db)?;
+    fs::write(site.path("slave.ini"), ini)?;
+    site.on_slave("restore data.master")?;
+    let mut standby = site.standby()?;
+    wait_until("the standby to have all rows", PATIENCE, || {
+        let row = standby.query_one("select count(*) from t", &[])?;
+        Ok(row.get::<_, i64>(0) == 300)
+    })
+    .map_err(|error| format!("{error}\n{}", site.logs()))?;
+    Ok(())
+}
