@@ -119,6 +119,10 @@ impl Worker for Daemon {
             self.child = Some(Child::start(&self.config, receiver)?);
             info!(slot = receiver.slot, dir = %receiver.dir.display(), "streaming");
         }
+        if let Err(error) = files::check_newest(&self.config, receiver) {
+            self.child = None;
+            return Err(error);
+        }
         files::remove_archived(&self.config, receiver)?;
         Ok(Work::Idle)
     }

@@ -101,6 +101,14 @@ fn remove_unpadded(
         .map_err(|error| Error::io("remove", &path, error))
 }
 
+/// Makes sure that what comes is WAL of the archive's cluster.
+pub(super) fn check_newest(config: &SlaveConfig, receiver: &ReceiverConfig) -> Result<(), Error> {
+    match newest(&Listing::read(&receiver.dir)?) {
+        Some(name) => check_identity(config, receiver, name),
+        None => Ok(()),
+    }
+}
+
 /// Another cluster would be written over what is here.
 fn check_identity(
     config: &SlaveConfig,

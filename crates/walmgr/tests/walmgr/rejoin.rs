@@ -293,6 +293,13 @@ fn death_at_any_step_is_made_good_by_the_next_rejoin() -> TestResult {
             .env("FAILPOINTS", format!("{step}=return(kill)"))
             .output()?;
         assert_eq!(output.status.code(), None, "{step}: {}", output.stderr);
+        if *step == "rejoin.rewinding" {
+            let check = old.site.program("old.ini check").output()?.stdout;
+            assert!(
+                check.contains(".rejoining: a rejoin that was interrupted"),
+                "{check}"
+            );
+        }
         if id > 1000 {
             assert!(
                 output.stderr.contains("1 transaction was committed here"),

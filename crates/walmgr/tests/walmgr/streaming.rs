@@ -372,3 +372,30 @@ fn a_standby_streams_from_its_slot_and_follows_the_archive_without() -> TestResu
     );
     Ok(())
 }
+
+#[test]
+fn wal_of_another_cluster_ends_the_receiver() -> TestResult {
+    let Some(mut site) = Site::with_receiver()? else {
+        return Ok(());
+    };
+    site.set_up()?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t (id int)")?;
+    site.switch(&mut db)?;
+    // As if the archive were that of another one.
+    let path = site.archived("SYSTEMID");
+    let own = fs::read_to_string(&path)?;
+    fs::write(&path, own.replace("identifier\": \"", "identifier\": \"1"))?;
+    let _daemon = site.start_receiver()?;
+    db.batch_execute("insert into t values (1)")?;
+    let is_said = || {
+        let log = fs::read_to_string(site.path("slave.log"))?;
+        Ok(log.contains("does wal_conninfo lead to the master?"))
+    };
+    wait_until("the other cluster to be told", PATIENCE, is_said)
+        .map_err(|error| format!("{error}\n{}", site.logs()))?;
+    wait_until("the receiver to be gone", PATIENCE, || {
+        Ok(!site.streamed(".receiver.pid").exists())
+    })?;
+    Ok(())
+}

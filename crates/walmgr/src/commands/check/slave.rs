@@ -142,11 +142,16 @@ fn leftovers(config: &SlaveConfig) -> Result<(Level, String), Error> {
     if holder.is_none() && config.completed_wals.join("BACKUPLOCK").exists() {
         found.push("BACKUPLOCK: its holder is gone; the next backup takes it over".to_owned());
     }
-    for suffix in [".restoring", ".copying"] {
+    for (suffix, command) in [
+        (".restoring", "restore"),
+        (".copying", "restore"),
+        (".receiving", "rejoin"),
+        (".rejoining", "rejoin"),
+    ] {
         let path = files::with_suffix(&config.data, suffix);
         if path.exists() {
             found.push(format!(
-                "{}: a restore that was interrupted",
+                "{}: a {command} that was interrupted",
                 path.display()
             ));
         }
