@@ -78,7 +78,7 @@ pub(crate) fn upgrade(tx: &mut Tx<'_>, side: Side) -> Result<(), Error> {
     // What is there already is no news.
     tx.batch_execute("set local client_min_messages = warning")
         .during("silence notices")?;
-    SCRIPTS.run(tx, "londiste/install.sql")?;
+    SCRIPTS.run(&mut **tx, "londiste/install.sql")?;
     if old_stash {
         stash::qualify(tx)?;
     }
@@ -136,7 +136,7 @@ pub(crate) fn migrate(db: &mut Connection) -> Result<(), Error> {
         .during("look at the schema londiste")?;
     if row.get::<_, Option<bool>>(0) == Some(true) {
         let mut tx = db.begin()?;
-        SCRIPTS.run(&mut tx, "londiste/node.sql")?;
+        SCRIPTS.run(&mut *tx, "londiste/node.sql")?;
         tx.commit()?;
     }
     Ok(())

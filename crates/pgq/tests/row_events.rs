@@ -6,7 +6,8 @@ use postgres::Client;
 use postgres::types::Type;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
-use skytools::db::{Connection, Text};
+use skytools::conninfo::ConnInfo;
+use skytools::db::{Connection, GenericClient, Text};
 use skytools::quote::{self, Strings};
 use testkit::{Cluster, TestResult};
 
@@ -159,7 +160,11 @@ fn row() -> impl Strategy<Value = Row> {
 type Values = Vec<Option<Vec<u8>>>;
 
 /// Reads the events that this transaction has put into a queue, with the columns in the order of names.
-fn captured_rows(db: &mut Client, queue: &str, names: &[&str]) -> TestResult<Vec<(Op, Values)>> {
+fn captured_rows(
+    db: &mut impl GenericClient,
+    queue: &str,
+    names: &[&str],
+) -> TestResult<Vec<(Op, Values)>> {
     let sql = format!(
         "select ev_type, ev_data, ev_extra1, ev_extra2 from {} \
          where ev_txid = txid_current() order by ev_id",
@@ -188,9 +193,9 @@ fn captured_rows(db: &mut Client, queue: &str, names: &[&str]) -> TestResult<Vec
 }
 
 /// What the triggers say of a row that is put in and taken out again.
-fn put_in_and_out(db: &mut Client, row: &Row) -> TestResult {
+fn put_in_and_out(db: &mut Connection, row: &Row) -> TestResult {
     let (key, [first, second, third], bytes, number) = row;
-    let mut tx = skytools::db::Tx::begin(db, skytools::db::Isolation::ReadCommitted)?;
+    let mut tx = db.begin()?;
     let row = tx.query_typed_one(
         &format!(
             "insert into random values ($1, $2, $3, array[$4], $5, $6::float8::numeric) \
@@ -217,7 +222,7 @@ fn put_in_and_out(db: &mut Client, row: &Row) -> TestResult {
             deleted[1..].fill(None);
         }
         let expected = [(Insert, stored.clone()), (Delete, deleted)];
-        let seen = captured_rows(&mut tx, queue, &names)?;
+        let seen = captured_rows(&mut *tx, queue, &names)?;
         if seen != expected {
             return Err(format!("{queue}: {seen:?} instead of {expected:?}").into());
         }
@@ -240,7 +245,8 @@ fn random_rows_read_back_from_any_format_as_they_are_stored() -> TestResult {
         failure_persistence: None,
         ..Config::default()
     });
-    let db = std::cell::RefCell::new(db);
+    let own = Connection::open("db", &ConnInfo::parse(&cluster.conninfo("postgres"))?)?;
+    let db = std::cell::RefCell::new(own);
     runner.run(&row(), |row| {
         put_in_and_out(&mut db.borrow_mut(), &row)
             .map_err(|error| TestCaseError::fail(error.to_string()))

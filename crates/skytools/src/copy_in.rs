@@ -3,10 +3,8 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use postgres::CopyInWriter;
-
 use crate::copy;
-use crate::db::{DbError, During, Tx};
+use crate::db::{CopyInWriter, DbError, During, Tx};
 
 /// Rows are sent in pieces of so many bytes.
 const PIECE_BYTES: usize = 128 * 1024;

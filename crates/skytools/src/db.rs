@@ -5,6 +5,7 @@ mod cancel;
 mod connect;
 mod database;
 mod deadline;
+mod driver;
 mod error;
 mod kept;
 mod listen;
@@ -21,6 +22,7 @@ use postgres::Row;
 
 pub use self::cancel::Canceller;
 pub use self::database::Database;
+pub use self::driver::{CopyInWriter, CopyOutReader};
 pub(crate) use self::error::Reason;
 pub use self::error::{DbError, During, denied_on, sql_state_of};
 use self::kept::Kept;
@@ -37,8 +39,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 const IDLE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// An open connection. Use it as a [`Session`] for single statements (autocommit), and
-/// [`Connection::begin`] for transactions; `Client::transaction` commits silently after a failed
-/// statement and is never used.
+/// [`Connection::begin`] for transactions.
 ///
 /// Dropping it closes it, in bounded time whatever the server does; what it was running is cancelled.
 pub struct Connection {
@@ -137,7 +138,7 @@ impl Connection {
     /// The connection is gone.
     pub fn begin_with(&mut self, isolation: Isolation) -> Result<Tx<'_>, DbError> {
         let session = self.session.as_mut().expect(HELD).lend();
-        Tx::begin_on(session, Some(&self.state), isolation)
+        Tx::begin_on(session, &self.state, isolation)
     }
 }
 
@@ -169,7 +170,7 @@ impl Drop for Connection {
         // COPY, or one that never comes from a server that hangs.
         let canceller = self.state.canceller.clone();
         let close = move || {
-            if client.is_valid(IDLE_PATIENCE).is_err() && !client.is_closed() {
+            if !client.answers_within(IDLE_PATIENCE) && !client.is_closed() {
                 // Without success the server is likely gone.
                 let _ = canceller.cancel();
             }

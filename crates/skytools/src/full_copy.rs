@@ -8,9 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 
-use postgres::{CopyInWriter, CopyOutReader};
-
-use crate::db::{DbError, Failed, Tx};
+use crate::db::{CopyInWriter, CopyOutReader, DbError, Failed, Tx};
 use crate::quote;
 use crate::table::TableName;
 
@@ -184,13 +182,12 @@ impl FullCopy {
                 // Then nobody listens to the thread, and it ends; unless it waits for the source.
                 drop(source);
                 let broken_off = matches!(result, Err(CopyError::Target(_) | CopyError::Stopped));
-                let canceller = canceller.filter(|_| broken_off);
-                if let Some(canceller) = &canceller {
+                if broken_off {
                     // Unreachable for a cancel request, the server is likely gone; reading fails too.
                     let _ = canceller.cancel();
                 }
                 let reader = reading.join().expect("reading does not panic");
-                if canceller.is_some() {
+                if broken_off {
                     drain(reader);
                 }
                 result

@@ -129,10 +129,10 @@ impl Scripts {
     ///
     /// # Errors
     /// A file is missing, or a statement fails: the error names the file and the line.
-    pub fn run(&self, tx: &mut Tx<'_>, script: &str) -> Result<(), InstallError> {
+    pub fn run(&self, db: &mut impl GenericClient, script: &str) -> Result<(), InstallError> {
         for file in self.files(script)? {
             debug!(file = file.path, "running");
-            if let Err(error) = tx.batch_execute(&file.text) {
+            if let Err(error) = db.batch_execute(&file.text) {
                 let step = format!("run {}", place_of(&file, &error));
                 return Err(Err::<(), _>(error)
                     .during(step)
@@ -345,7 +345,7 @@ pub fn install(tx: &mut Tx<'_>, scripts: &Scripts, items: &[Item]) -> Result<(),
         }
         info!("Installing {name}");
         info!("  Reading from {}", item.script);
-        scripts.run(tx, item.script)?;
+        scripts.run(&mut **tx, item.script)?;
     }
     Ok(())
 }

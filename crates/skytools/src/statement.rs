@@ -6,7 +6,7 @@
 use std::io::Write;
 
 use crate::copy;
-use crate::db::{DbError, During, Failed, GenericClient};
+use crate::db::{DbError, During, Failed, GenericClient, Session};
 use crate::full_copy::driver_error;
 use crate::quote::{self, push_ident, push_literal};
 use crate::record::Record;
@@ -308,7 +308,7 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// The server refused a row, and has written none.
-    pub fn copy(&self, db: &mut impl GenericClient) -> Result<u64, Error> {
+    pub fn copy(&self, db: &mut Session<'_>) -> Result<u64, Error> {
         if self.rows.is_empty() {
             return Ok(0);
         }
@@ -331,7 +331,7 @@ impl<'a> Rows<'a> {
         Ok(self.rows.len() as u64)
     }
 
-    fn send(&self, db: &mut impl GenericClient, statement: &str) -> Result<u64, Failed> {
+    fn send(&self, db: &mut Session<'_>, statement: &str) -> Result<u64, Failed> {
         let mut writer = db.copy_in(statement)?;
         let mut chunk = Vec::new();
         for row in &self.rows {

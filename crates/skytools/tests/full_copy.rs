@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use postgres::error::SqlState;
 use skytools::conninfo::ConnInfo;
-use skytools::db::Connection;
+use skytools::db::{Connection, Session};
 use skytools::full_copy::{Copied, CopyError, FullCopy};
 use skytools::table::TableName;
 use testkit::{Cluster, TestResult};
@@ -35,7 +35,7 @@ fn pair(schema: &str) -> TestResult<Pair> {
     })
 }
 
-fn one<T: for<'a> postgres::types::FromSql<'a>>(db: &mut postgres::Client, sql: &str) -> T {
+fn one<T: for<'a> postgres::types::FromSql<'a>>(db: &mut Session<'_>, sql: &str) -> T {
     db.query_typed_one(sql, &[]).expect(sql).get(0)
 }
 

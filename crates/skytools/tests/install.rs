@@ -1,7 +1,8 @@
 //! Installing embedded scripts into a server.
 
 use include_dir::{Dir, DirEntry, File};
-use skytools::db::{Isolation, Tx};
+use skytools::conninfo::ConnInfo;
+use skytools::db::Connection;
 use skytools::install::{InstallError, Item, Object, Scripts, install};
 use testkit::{Cluster, TestResult};
 
@@ -58,8 +59,9 @@ fn what_is_missing_is_installed_and_what_exists_is_left_alone() -> TestResult {
     for object in objects {
         assert!(!object.exists(&mut db)?, "{object:?}");
     }
+    let mut own = open(&cluster)?;
     for _ in 0..2 {
-        let mut tx = Tx::begin(&mut db, Isolation::ReadCommitted)?;
+        let mut tx = own.begin()?;
         install(
             &mut tx,
             &SCRIPTS,
@@ -85,10 +87,18 @@ fn what_is_missing_is_installed_and_what_exists_is_left_alone() -> TestResult {
     Ok(())
 }
 
+fn open(cluster: &Cluster) -> TestResult<Connection> {
+    Ok(Connection::open(
+        "db",
+        &ConnInfo::parse(&cluster.conninfo("postgres"))?,
+    )?)
+}
+
 /// The chain of messages of an installation that fails and leaves nothing.
 fn failure(cluster: &Cluster, script: &'static str) -> TestResult<String> {
     let mut db = cluster.connect("postgres")?;
-    let mut tx = Tx::begin(&mut db, Isolation::ReadCommitted)?;
+    let mut own = open(cluster)?;
+    let mut tx = own.begin()?;
     let item = Item::new(Object::Schema("nowhere"), script);
     let error = install(&mut tx, &SCRIPTS, &[item]).expect_err("the script is broken");
     drop(tx);

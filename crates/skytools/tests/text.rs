@@ -11,7 +11,8 @@ use postgres::types::Type;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use skytools::db::Text;
+use skytools::conninfo::ConnInfo;
+use skytools::db::{Connection, Text};
 use skytools::partial::{self, Op};
 use skytools::quote::{self, Strings};
 use skytools::record::Record;
@@ -23,6 +24,12 @@ use testkit::{Cluster, TestResult};
 const MANY: usize = 500;
 
 type Bytes = Vec<u8>;
+
+/// A connection of ours.
+fn open(cluster: &Cluster, database: &str) -> TestResult<Connection> {
+    let conninfo = ConnInfo::parse(&cluster.conninfo(database))?;
+    Ok(Connection::open("db", &conninfo)?)
+}
 
 /// A database whose text is bytes, and functions to run statements that are not UTF-8.
 fn bytes_database(cluster: &Cluster) -> TestResult<Client> {
@@ -206,7 +213,10 @@ fn rows_go_through_copy_unchanged_both_ways() -> TestResult {
         .map(|(number, value)| [Some(number.as_bytes()), Some(&value[..])])
         .collect();
     let rows = Rows::positional("public.Copied", &["n", "Order"], &rows)?;
-    assert_eq!(rows.copy(&mut db)?, values.len() as u64);
+    assert_eq!(
+        rows.copy(&mut *open(&cluster, "bytes")?)?,
+        values.len() as u64
+    );
 
     assert_eq!(
         column(
@@ -235,7 +245,7 @@ fn rows_larger_than_a_chunk_are_copied_whole() -> TestResult {
     db.batch_execute("create table big (v text)")?;
     let value = vec![b'\\'; 700_000];
     let rows = Rows::positional("big", &["v"], &[[Some(&value[..])]; 4])?;
-    assert_eq!(rows.copy(&mut db)?, 4);
+    assert_eq!(rows.copy(&mut *open(&cluster, "postgres")?)?, 4);
     let sql = "select sum(length(v)) = 2800000 and min(v) = repeat(chr(92), 700000) from big";
     assert!(db.query_one(sql, &[])?.get::<_, bool>(0));
     Ok(())
@@ -249,7 +259,7 @@ fn rows_that_the_server_refuses_are_not_written() -> TestResult {
     let rows: &[[Option<&[u8]>; 1]] = &[[Some(b"1")], [Some(b"1")]];
     let rows = Rows::positional("checked", &["n"], rows)?;
     for error in [
-        rows.copy(&mut db).unwrap_err(),
+        rows.copy(&mut *open(&cluster, "postgres")?).unwrap_err(),
         rows.insert(&mut db).unwrap_err(),
     ] {
         let skytools::statement::Error::Db(error) = error else {
@@ -286,7 +296,13 @@ fn rows_are_inserted_unchanged_and_missing_columns_are_null() -> TestResult {
     let found: Vec<String> = db.query_one(sql, &[])?.get(0);
     assert_eq!(found, ["(\"it's \\\\ é\t\",,x)", "(,2,x)"]);
     let none = Rows::records("no.table", None, &[]);
-    assert_eq!((none.copy(&mut db)?, none.insert(&mut db)?), (0, 0));
+    assert_eq!(
+        (
+            none.copy(&mut *open(&cluster, "postgres")?)?,
+            none.insert(&mut db)?
+        ),
+        (0, 0)
+    );
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use postgres::error::SqlState;
 use skytools::conninfo::ConnInfo;
-use skytools::db::{Connection, DbError, During, Isolation, Text, Tx};
+use skytools::db::{Connection, DbError, During, Isolation, Session, Text, Tx};
 use testkit::{Cluster, Shutdown, TestResult, wait_until};
 
 fn open(cluster: &Cluster) -> TestResult<Connection> {
@@ -13,7 +13,7 @@ fn open(cluster: &Cluster) -> TestResult<Connection> {
     Ok(Connection::open("test_db", &conninfo)?)
 }
 
-fn count(db: &mut postgres::Client) -> i64 {
+fn count(db: &mut Session<'_>) -> i64 {
     db.query_typed_one("select count(*) from t", &[])
         .expect("counted")
         .get(0)

@@ -126,7 +126,7 @@ pub fn uninstall(tx: &mut Tx<'_>) -> Result<(), Error> {
         return Err(Error::NoSchema);
     }
     for schema in PARTS {
-        SCRIPTS.run(tx, &format!("{schema}/uninstall.sql"))?;
+        SCRIPTS.run(&mut **tx, &format!("{schema}/uninstall.sql"))?;
     }
     Ok(())
 }

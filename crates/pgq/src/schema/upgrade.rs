@@ -76,13 +76,13 @@ pub fn upgrade(tx: &mut Tx<'_>, how: &Upgrade) -> Result<(), Error> {
                 info!("Taking {schema} out of the extension {extension}");
             }
         }
-        SCRIPTS.run(tx, "pgq/adopt.sql")?;
+        SCRIPTS.run(&mut **tx, "pgq/adopt.sql")?;
     }
     for (schema, installed, bundled) in &parts {
         if installed.is_older_than(bundled) {
             let found = installed.version_text();
             info!("Upgrading {schema} from {found} to {bundled}");
-            SCRIPTS.run(tx, &format!("{schema}/install.sql"))?;
+            SCRIPTS.run(&mut **tx, &format!("{schema}/install.sql"))?;
         } else {
             info!("{schema} is up to date");
         }
@@ -94,7 +94,7 @@ pub fn upgrade(tx: &mut Tx<'_>, how: &Upgrade) -> Result<(), Error> {
                 Grants::New => ("newgrants", "its roles decide who may use it"),
             };
             info!("Granting {schema}: {says}");
-            SCRIPTS.run(tx, &format!("{schema}/{script}.sql"))?;
+            SCRIPTS.run(&mut **tx, &format!("{schema}/{script}.sql"))?;
         }
     }
     if parts[0].0 == "pgq" {

@@ -7,13 +7,12 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use postgres::Client;
-use skytools::db::{Isolation, Tx};
 use testkit::{Cluster, TestResult};
 
 use crate::catalogue;
 use crate::support::{
-    cluster, cluster_with_consumer, consume, has_program, insert, refusal, row, rows, run_scripts,
-    tick,
+    cluster, cluster_with_consumer, consume, has_program, insert, open, refusal, row, rows, run,
+    run_scripts, tick,
 };
 
 /// Everything about the schemas that installing decides.
@@ -166,7 +165,8 @@ fn the_installer_leaves_an_existing_schema_alone() -> TestResult {
     let cluster = Cluster::start()?;
     let mut db = cluster.connect("postgres")?;
     db.batch_execute("create schema pgq")?;
-    let mut tx = Tx::begin(&mut db, Isolation::ReadCommitted)?;
+    let mut own = open(&cluster.conninfo("postgres"))?;
+    let mut tx = own.begin()?;
     pgq::schema::install(&mut tx)?;
     tx.commit()?;
     assert_eq!(
@@ -187,8 +187,8 @@ fn two_installers_at_once_install_once() -> TestResult {
         let installers: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| -> TestResult {
-                    let mut db = cluster.connect("postgres")?;
-                    let mut tx = Tx::begin(&mut db, Isolation::ReadCommitted)?;
+                    let mut own = open(&cluster.conninfo("postgres"))?;
+                    let mut tx = own.begin()?;
                     pgq::schema::install(&mut tx)?;
                     tx.commit()?;
                     Ok(())
@@ -212,16 +212,15 @@ fn uninstalling_removes_everything_but_the_roles() -> TestResult {
         "create table t (id int primary key);
          create trigger capture after insert on t for each row execute function pgq.sqltriga('q')",
     )?;
-    let mut tx = Tx::begin(&mut db, Isolation::ReadCommitted)?;
-    for script in [
-        "pgq_coop/uninstall.sql",
-        "pgq_ext/uninstall.sql",
-        "pgq/uninstall.sql",
-        "txid/uninstall.sql",
-    ] {
-        pgq::schema::SCRIPTS.run(&mut tx, script)?;
-    }
-    tx.commit()?;
+    run(
+        &mut db,
+        &[
+            "pgq_coop/uninstall.sql",
+            "pgq_ext/uninstall.sql",
+            "pgq/uninstall.sql",
+            "txid/uninstall.sql",
+        ],
+    )?;
     db.batch_execute("insert into t values (1)")?;
     assert_eq!(
         row(

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use pgq::schema::SCRIPTS;
 use postgres::{Client, SimpleQueryMessage};
-use skytools::db::{Isolation, Tx};
+use skytools::conninfo::ConnInfo;
+use skytools::db::Connection;
 use testkit::{Cluster, TestResult, wait_until};
 
 /// Installs PgQ from the scripts, whatever is there already.
@@ -21,9 +22,14 @@ pub(crate) fn run_scripts(db: &mut Client) -> TestResult {
     )
 }
 
+/// A connection of ours.
+pub(crate) fn open(conninfo: &str) -> TestResult<Connection> {
+    Ok(Connection::open("db", &ConnInfo::parse(conninfo)?)?)
+}
+
 /// Runs scripts in one transaction.
 pub(crate) fn run(db: &mut Client, scripts: &[&str]) -> TestResult {
-    let mut tx = Tx::begin(db, Isolation::ReadCommitted)?;
+    let mut tx = db.transaction()?;
     for script in scripts {
         SCRIPTS.run(&mut tx, script)?;
     }

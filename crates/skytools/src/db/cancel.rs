@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use postgres::{CancelToken, Client, NoTls};
+use tokio_postgres::{CancelToken, NoTls};
 
 use super::connect::Transport;
-use super::deadline::within;
+use super::deadline::{Elapsed, within};
+use super::driver::{Client, runtime};
 use super::{DbError, During};
 
 /// Time for a cancel request to reach the server.
@@ -33,11 +34,15 @@ impl Canceller {
     pub fn cancel(&self) -> Result<(), DbError> {
         let step = "cancel a statement";
         let Canceller { token, transport } = self.clone();
-        within(Some(PATIENCE), move || match transport {
-            Transport::Plain => token.cancel_query(NoTls),
-            Transport::Tls(connector) => token.cancel_query(connector),
-        })
-        .map_err(|elapsed| DbError::elapsed(step, elapsed))?
-        .during(step)
+        let sent = within(Some(PATIENCE), move || {
+            let runtime = runtime().map_err(Elapsed::NoRuntime)?;
+            Ok(match transport {
+                Transport::Plain => runtime.block_on(token.cancel_query(NoTls)),
+                Transport::Tls(connector) => runtime.block_on(token.cancel_query(connector)),
+            })
+        });
+        sent.flatten()
+            .map_err(|elapsed| DbError::elapsed(step, elapsed))?
+            .during(step)
     }
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use postgres::config::SslNegotiation;
 use postgres::error::SqlState;
-use postgres::{Client, Config, NoTls};
+use tokio_postgres::{Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::deadline::{Elapsed, within};
+use super::driver::{Client, runtime};
 use super::error::describe;
 use crate::conninfo::{
     ChannelBinding, ConnInfo, ConnInfoError, Endpoint, Host, Settings, SslMode, Target,
@@ -239,8 +240,7 @@ fn attempt(
 ) -> Result<Session, Failure> {
     let config = driver_config(settings, endpoint, &transport);
     let session = within(settings.connect_timeout, move || set_up(&config, transport))
-        .map_err(Failure::Elapsed)?
-        .map_err(Failure::Driver)?;
+        .map_err(Failure::Elapsed)??;
     let unwanted = match target {
         Target::ReadWrite if session.read_only => "session is read-only",
         Target::ReadOnly if !session.read_only => "session is not read-only",
@@ -277,9 +277,6 @@ fn driver_config(settings: &Settings, endpoint: &Endpoint, transport: &Transport
             // The server may decline.
             (Transport::Tls(_), SslMode::Prefer) => postgres::config::SslMode::Prefer,
             (Transport::Tls(_), _) => postgres::config::SslMode::Require,
-        })
-        .notice_callback(|notice| {
-            tracing::debug!(severity = notice.severity(), "{}", notice.message());
         });
     if settings.tls.direct {
         config.ssl_negotiation(SslNegotiation::Direct);
@@ -311,11 +308,17 @@ fn driver_config(settings: &Settings, endpoint: &Endpoint, transport: &Transport
     config
 }
 
-fn set_up(config: &Config, transport: Transport) -> Result<Session, postgres::Error> {
-    let mut client = match &transport {
-        Transport::Plain => config.connect(NoTls),
-        Transport::Tls(connector) => config.connect(connector.clone()),
-    }?;
+fn set_up(config: &Config, transport: Transport) -> Result<Session, Failure> {
+    let runtime = runtime().map_err(|error| Failure::Elapsed(Elapsed::NoRuntime(error)))?;
+    let client = match &transport {
+        Transport::Plain => Client::connect(runtime, config, NoTls),
+        Transport::Tls(connector) => Client::connect(runtime, config, connector.clone()),
+    };
+    greet(client.map_err(Failure::Driver)?, transport).map_err(Failure::Driver)
+}
+
+/// Sets the session up.
+fn greet(mut client: Client, transport: Transport) -> Result<Session, postgres::Error> {
     // ISO dates, so that a timestamp passed on as text means the same everywhere. The driver asks
     // for UTF-8, and so a SQL_ASCII server would refuse the very bytes that it has sent.
     let row = client.query_typed_one(

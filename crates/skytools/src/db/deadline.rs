@@ -21,6 +21,8 @@ pub(super) enum Elapsed {
     TooManyLeftBehind,
     #[error("cannot start a thread: {0}")]
     NoThread(io::Error),
+    #[error("cannot wait for an answer: {0}")]
+    NoRuntime(io::Error),
     #[error("the attempt ended without a result")]
     Panicked,
 }

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use postgres::fallible_iterator::FallibleIterator;
-
 use super::Connection;
 
 /// How a wait for a notification ended.
@@ -26,16 +24,13 @@ impl Connection {
         is_wanted: impl Fn(&str) -> bool,
     ) -> Heard {
         let end = Instant::now() + delay;
-        let mut notifications = self.notifications();
         let failed = loop {
             let rest = end.saturating_duration_since(Instant::now());
-            let next = notifications.timeout_iter(rest).next();
-            match next {
+            match self.driver().notification(rest) {
                 Ok(Some(notification)) if is_wanted(notification.payload()) => {
                     tracing::trace!("notified on {}", notification.channel());
                     // Whether the connection is lost is for the next statement to find out.
-                    let mut more = notifications.iter();
-                    while let Ok(Some(_)) = more.next() {}
+                    while let Ok(Some(_)) = self.driver().notification(Duration::ZERO) {}
                     return Heard::Notification;
                 }
                 Ok(Some(_)) => {}
@@ -43,7 +38,6 @@ impl Connection {
                 Err(_) => break true,
             }
         };
-        drop(notifications);
         if failed || !self.is_open() {
             Heard::Lost
         } else {

@@ -1,19 +1,18 @@
 //! Statements whose failures tell which they were, and where they failed.
 
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::Deref;
 use std::sync::Arc;
 
-use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{ToSql, Type};
-use postgres::{
-    Client, CopyInWriter, CopyOutReader, Row, SimpleQueryMessage, Statement, ToStatement,
-};
+use postgres::{Row, SimpleQueryMessage, Statement, ToStatement};
 
-/// What statements are sent through: the driver's [`Client`] with the name of its connection.
+use super::driver::{Client, CopyInWriter, CopyOutReader};
+
+/// What statements are sent through: the driver's client with the name of its connection.
 ///
-/// Its methods are those of the driver; a failed one knows the statement and the connection, and
-/// [`During`](super::During) passes both on. What it does not have is the driver's own.
+/// Its methods have the driver's names; a failed one knows the statement and the connection, and
+/// [`During`](super::During) passes both on.
 pub struct Session<'c> {
     client: Handle<'c>,
     name: Option<Arc<str>>,
@@ -29,13 +28,6 @@ impl<'c> Session<'c> {
         Session {
             client: Handle::Owned(Box::new(client)),
             name: Some(name.into()),
-        }
-    }
-
-    pub(super) fn lent(client: &'c mut Client) -> Session<'c> {
-        Session {
-            client: Handle::Lent(client),
-            name: None,
         }
     }
 
@@ -60,10 +52,18 @@ impl<'c> Session<'c> {
         self.name.as_deref()
     }
 
-    fn driver(&mut self) -> &mut Client {
+    pub(super) fn driver(&mut self) -> &mut Client {
         match &mut self.client {
             Handle::Owned(client) => client,
             Handle::Lent(client) => client,
+        }
+    }
+
+    /// Whether the connection is known to have ended.
+    pub fn is_closed(&self) -> bool {
+        match &self.client {
+            Handle::Owned(client) => client.is_closed(),
+            Handle::Lent(client) => client.is_closed(),
         }
     }
 
@@ -84,39 +84,41 @@ impl<'c> Session<'c> {
         mut make: impl FnMut(&Row) -> Result<T, postgres::Error>,
     ) -> Result<Vec<T>, Failed> {
         let (client, connection) = self.parts();
-        let parameters = parameters.iter().map(|(value, ty)| (*value, ty.clone()));
-        let mut all = || {
-            let mut rows = client.query_typed_raw(sql, parameters.clone())?;
-            let mut made = Vec::new();
-            while let Some(row) = rows.next()? {
-                made.push(make(&row)?);
-            }
-            Ok(made)
-        };
-        all().map_err(|error| {
-            Failed(Box::new(Failure {
+        let mut made = Vec::new();
+        let queried = client.query_typed_each(sql, parameters, |row| {
+            made.push(make(row)?);
+            Ok(())
+        });
+        match queried {
+            Ok(()) => Ok(made),
+            Err(error) => Err(Failed(Box::new(Failure {
                 error,
                 connection,
                 query: Some(Query::Parameters(sql.to_owned())),
-            }))
-        })
-    }
-}
-
-impl Deref for Session<'_> {
-    type Target = Client;
-
-    fn deref(&self) -> &Client {
-        match &self.client {
-            Handle::Owned(client) => client,
-            Handle::Lent(client) => client,
+            }))),
         }
     }
-}
 
-impl DerefMut for Session<'_> {
-    fn deref_mut(&mut self) -> &mut Client {
-        self.driver()
+    /// Begins a COPY to the server.
+    ///
+    /// # Errors
+    /// The server refused the statement, or the connection is gone.
+    pub fn copy_in<S: Sql + ?Sized>(&mut self, sql: &S) -> Result<CopyInWriter<'_>, Failed> {
+        let (client, connection) = self.parts();
+        client
+            .copy_in(sql)
+            .map_err(|error| Failed::running(sql, error, connection))
+    }
+
+    /// Begins a COPY from the server.
+    ///
+    /// # Errors
+    /// The server refused the statement, or the connection is gone.
+    pub fn copy_out<S: Sql + ?Sized>(&mut self, sql: &S) -> Result<CopyOutReader<'_>, Failed> {
+        let (client, connection) = self.parts();
+        client
+            .copy_out(sql)
+            .map_err(|error| Failed::running(sql, error, connection))
     }
 }
 
@@ -143,6 +145,18 @@ pub(super) enum Query {
 }
 
 impl Failed {
+    fn running<S: Sql + ?Sized>(
+        sql: &S,
+        error: postgres::Error,
+        connection: Option<Arc<str>>,
+    ) -> Failed {
+        Failed(Box::new(Failure {
+            error,
+            connection,
+            query: sql.text().map(|text| Query::Parameters(text.to_owned())),
+        }))
+    }
+
     pub(super) fn into_parts(self) -> (postgres::Error, Option<Arc<str>>, Option<Query>) {
         let Failure {
             error,
@@ -312,10 +326,6 @@ methods! {
     Parameters fn prepare(sql: &str) -> Statement;
     /// Prepares a statement whose parameters have these types.
     Parameters fn prepare_typed(sql: &str, types: &[Type]) -> Statement;
-    /// Begins a COPY to the server.
-    Parameters fn copy_in<S>(sql: &S) -> CopyInWriter<'_>;
-    /// Begins a COPY from the server.
-    Parameters fn copy_out<S>(sql: &S) -> CopyOutReader<'_>;
     /// Runs one statement or several, and returns their rows as text.
     Values fn simple_query(sql: &str) -> Vec<SimpleQueryMessage>;
     /// Runs one statement or several, without their rows.

@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use postgres::{Client, Row, SimpleQueryMessage};
+use postgres::{Row, SimpleQueryMessage};
 
 use super::{Canceller, DbError, During, Failed, Session, SessionState, Typed};
 
@@ -32,23 +32,15 @@ pub enum Isolation {
 pub struct Tx<'a> {
     session: Session<'a>,
     /// Of the connection that it was begun on.
-    state: Option<&'a SessionState>,
+    state: &'a SessionState,
     open: bool,
     given_up: bool,
 }
 
 impl<'a> Tx<'a> {
-    /// Begins a transaction on a driver client.
-    ///
-    /// # Errors
-    /// The connection is gone.
-    pub fn begin(client: &'a mut Client, isolation: Isolation) -> Result<Tx<'a>, DbError> {
-        Tx::begin_on(Session::lent(client), None, isolation)
-    }
-
     pub(super) fn begin_on(
         mut session: Session<'a>,
-        state: Option<&'a SessionState>,
+        state: &'a SessionState,
         isolation: Isolation,
     ) -> Result<Tx<'a>, DbError> {
         let sql = match isolation {
@@ -96,8 +88,7 @@ impl<'a> Tx<'a> {
     /// and from then on takes each answer for that to the next statement.
     fn end(&mut self, sql: &str, step: &'static str) -> Result<(), DbError> {
         // What fails here is not this statement, but what it ends.
-        let client: &mut Client = &mut self.session;
-        let answer = client.simple_query(sql).during(step);
+        let answer = self.session.driver().simple_query(sql).during(step);
         let result = match answer {
             Ok(messages)
                 if !messages
@@ -122,9 +113,7 @@ impl<'a> Tx<'a> {
 
     /// Lets nothing more be run on the connection.
     fn disuse(&self) {
-        if let Some(state) = self.state {
-            state.unusable.store(true, Ordering::Relaxed);
-        }
+        self.state.unusable.store(true, Ordering::Relaxed);
     }
 
     /// Runs `body` inside a savepoint; rolls back to it when `body` fails, so that the transaction
@@ -156,8 +145,7 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Runs a statement that the server keeps, see [`super::Connection::query_kept`]. One that was begun
-    /// on a driver's client has nowhere to keep it, and sends it each time.
+    /// Runs a statement that the server keeps, see [`super::Connection::query_kept`].
     ///
     /// # Errors
     /// The server refused the statement, or the connection is gone.
@@ -166,17 +154,12 @@ impl<'a> Tx<'a> {
         sql: &'static str,
         parameters: &Typed<'_>,
     ) -> Result<Vec<Row>, Failed> {
-        match self.state {
-            Some(state) => state.kept.query(&mut self.session, sql, parameters),
-            None => self.session.query_typed(sql, parameters),
-        }
+        self.state.kept.query(&mut self.session, sql, parameters)
     }
 
     /// Has the server keep statements anew: somebody else may have told it to forget them.
     pub fn forget_kept(&mut self) {
-        if let Some(state) = self.state {
-            state.kept.forget();
-        }
+        self.state.kept.forget();
     }
 
     /// Makes the commit an error, though the server may not know of a failure.
@@ -184,22 +167,17 @@ impl<'a> Tx<'a> {
         self.given_up = true;
     }
 
-    /// What cancels a statement of this transaction, if it was begun on a [`super::Connection`].
-    pub(crate) fn canceller(&self) -> Option<Canceller> {
-        self.state.map(|state| state.canceller.clone())
+    /// What cancels a statement of this transaction.
+    pub(crate) fn canceller(&self) -> Canceller {
+        self.state.canceller.clone()
     }
 
     /// Waits until the connection has nothing more to do, and makes it so.
     fn quiesce(&mut self) -> bool {
-        if self.session.is_valid(IDLE_PATIENCE).is_ok() {
-            return true;
-        }
-        match self.canceller() {
-            Some(canceller) if !self.session.is_closed() => {
-                canceller.cancel().is_ok() && self.session.is_valid(CANCEL_PATIENCE).is_ok()
-            }
-            _ => false,
-        }
+        self.session.driver().answers_within(IDLE_PATIENCE)
+            || !self.session.is_closed()
+                && self.canceller().cancel().is_ok()
+                && self.session.driver().answers_within(CANCEL_PATIENCE)
     }
 }
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use postgres::Client;
-use skytools::db::{Isolation, Tx};
+use skytools::conninfo::ConnInfo;
+use skytools::db::Connection;
 use testkit::Cluster;
 
 use crate::Result;
@@ -88,8 +89,9 @@ impl Stand {
 
     /// Creates a database with our PgQ.
     pub(crate) fn ours(&self, database: &str) -> Result<Client> {
-        let mut db = self.empty(database)?;
-        let mut tx = Tx::begin(&mut db, Isolation::ReadCommitted)?;
+        let db = self.empty(database)?;
+        let mut own = Connection::open("db", &ConnInfo::parse(&self.conninfo(database))?)?;
+        let mut tx = own.begin()?;
         pgq::schema::install(&mut tx)?;
         tx.commit()?;
         Ok(db)

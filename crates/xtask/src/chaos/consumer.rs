@@ -178,11 +178,11 @@ impl Role {
                 Ok::<_, Error>(Disposition::Done)
             }),
             Role::Plain(consumer, target) => consumer.work(context, |_, event| {
-                note(&mut ***target.connection()?, Kind::Plain, event)?;
+                note(&mut **target.connection()?, Kind::Plain, event)?;
                 Ok::<_, Error>(Disposition::Done)
             }),
             Role::Local(consumer, target) => consumer.work(context, |events| {
-                note_all(&mut ***target.connection()?, Kind::Local, events)
+                note_all(&mut **target.connection()?, Kind::Local, events)
             }),
         }
     }

@@ -31,10 +31,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
 fn maintain(conninfo: &ConnInfo) -> Result<(), Error> {
     let mut db = Connection::open("db", conninfo)?;
     loop {
-        for operation in maintenance::operations(&mut **db)? {
-            while operation.run(&mut **db)? {}
+        for operation in maintenance::operations(&mut *db)? {
+            while operation.run(&mut *db)? {}
         }
-        while maintenance::retry_events(&mut **db)? > 0 {}
+        while maintenance::retry_events(&mut *db)? > 0 {}
         pause(Duration::from_millis(70));
     }
 }

@@ -12,8 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::ValueEnum;
 use pgq::Error;
 use pgq::producer::{self, BulkInsert, Field, NewEvent};
-use postgres::{Client, NoTls};
-use skytools::db::{During, Isolation, Tx};
+use skytools::conninfo::ConnInfo;
+use skytools::db::{Connection, During};
 
 use crate::Result;
 use crate::process::pause;
@@ -30,7 +30,8 @@ pub(super) struct Args {
     /// Number of this producer
     id: i32,
     /// Connect string of the database with the queue
-    db: String,
+    #[arg(value_parser = ConnInfo::parse)]
+    db: ConnInfo,
     /// File for the numbers of transactions whose commit was acknowledged
     #[arg(long)]
     acknowledged: PathBuf,
@@ -99,7 +100,7 @@ struct Producer {
     /// The ledger has something of the transaction.
     noted: bool,
     acknowledged: File,
-    db: Client,
+    db: Connection,
 }
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
@@ -131,7 +132,7 @@ impl Producer {
             .append(true)
             .open(&args.acknowledged)
             .map_err(Error::Copy)?;
-        let mut db = Client::connect(&args.db, NoTls).during("connect")?;
+        let mut db = Connection::open("db", &args.db)?;
         db.batch_execute(&format!("set application_name = 'producer {}'", args.id))
             .during("set the name")?;
         // The session of a killed predecessor may still be at work.
@@ -219,7 +220,7 @@ impl Producer {
                     .iter()
                     .map(|tag| NewEvent::new("event", tag.as_str()))
                     .collect();
-                producer::insert_events(&mut self.db, &QUEUE.into(), &events)?;
+                producer::insert_events(&mut *self.db, &QUEUE.into(), &events)?;
                 tags
             }
             Kind::Long => {
@@ -251,7 +252,7 @@ impl Producer {
         let tags = self.names(25);
         self.noted = true;
         let (id, number) = (self.id, self.number);
-        let mut tx = Tx::begin(&mut self.db, Isolation::ReadCommitted)?;
+        let mut tx = self.db.begin()?;
         let fields = [Field::Time, Field::Kind, Field::Data];
         let mut rows = BulkInsert::begin(&mut tx, &QUEUE.into(), &fields)?;
         for tag in &tags {
@@ -351,7 +352,7 @@ impl Producer {
     fn insert(&mut self, tags: &[String]) -> Result<(), Error> {
         for tag in tags {
             let event = NewEvent::new("event", tag.as_str());
-            producer::insert_event(&mut self.db, &QUEUE.into(), &event)?;
+            producer::insert_event(&mut *self.db, &QUEUE.into(), &event)?;
         }
         Ok(())
     }

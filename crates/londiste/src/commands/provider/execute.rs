@@ -119,7 +119,7 @@ fn one(setup: &mut Setup<'_>, script: &Script) -> Result<(), Error> {
 
 fn names_a_table(db: &mut skytools::db::Session<'_>, name: &str) -> Result<bool, Error> {
     let table = skytools::table::TableName::parse(name);
-    Ok(skytools::table::exists_table(&mut **db, &table)?)
+    Ok(skytools::table::exists_table(db, &table)?)
 }
 
 fn send(tx: &mut Tx<'_>, queue: &pgq::QueueName, script: &Script) -> Result<(), Error> {

@@ -5,7 +5,8 @@ use std::process::Command;
 use pgq::batch::EventCursor;
 use pgq::{BatchId, ConsumerName, QueueName};
 use postgres::Client;
-use skytools::db::{Isolation, Tx};
+use skytools::conninfo::ConnInfo;
+use skytools::db::Connection;
 
 use super::Run;
 use crate::Result;
@@ -71,11 +72,12 @@ pub(super) fn measure(run: &mut Run<'_>) -> Result {
     }
 
     let conninfo = run.stand.conninfo("consume");
+    let mut reader_db = Connection::open("db", &ConnInfo::parse(&conninfo)?)?;
     let file = run.stand.file("events");
     let rates = in_rounds(run.common.rounds, &readers, run.interrupt, |reader| {
         let taken = match reader {
             Reader::Ours => seconds(|| {
-                let read = ours(&mut db, batch)?;
+                let read = ours(&mut reader_db, batch)?;
                 expect(read, count)
             })?,
             Reader::Psql => {
@@ -123,8 +125,8 @@ fn prepare(db: &mut Client, count: i32) -> Result<BatchId> {
 }
 
 /// As our consumers do it: through a cursor, in a transaction.
-fn ours(db: &mut Client, batch: BatchId) -> Result<usize> {
-    let mut tx = Tx::begin(db, Isolation::ReadCommitted)?;
+fn ours(db: &mut Connection, batch: BatchId) -> Result<usize> {
+    let mut tx = db.begin()?;
     let mut cursor = EventCursor::open(&mut tx, batch, CHUNK, None)?;
     let mut read = 0;
     loop {
