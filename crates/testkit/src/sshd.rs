@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::owner::Owner;
@@ -110,6 +111,60 @@ impl Sshd {
         self.running = None;
     }
 
+    /// Cuts every connection, as when its host is gone; commands that run there find their input at its end.
+    ///
+    /// # Errors
+    /// A process cannot be killed.
+    pub fn cut(&self) -> TestResult {
+        for pid in self.processes().into_iter().skip(1) {
+            signal(pid, Signal::KILL)?;
+        }
+        Ok(())
+    }
+
+    /// Has it answer nobody any more, without closing a connection; new ones are taken, and wait.
+    ///
+    /// # Errors
+    /// A process cannot be stopped.
+    pub fn freeze(&self) -> TestResult {
+        let mut pids = self.processes();
+        for pid in &pids {
+            signal(*pid, Signal::STOP)?;
+        }
+        // One may have started another in between.
+        pids = self.processes();
+        for pid in pids {
+            signal(pid, Signal::STOP)?;
+        }
+        Ok(())
+    }
+
+    /// Ends what [`Sshd::freeze`] began.
+    ///
+    /// # Errors
+    /// A process cannot be continued.
+    pub fn thaw(&self) -> TestResult {
+        for pid in self.processes() {
+            signal(pid, Signal::CONT)?;
+        }
+        Ok(())
+    }
+
+    /// The one that listens, and then those that serve a connection; not the commands they run.
+    fn processes(&self) -> Vec<Pid> {
+        let Some(first) = self.running.as_ref() else {
+            return Vec::new();
+        };
+        let first = i32::try_from(first.pid()).ok().and_then(Pid::from_raw);
+        let mut found: Vec<Pid> = first.into_iter().collect();
+        let mut next = 0;
+        while let Some(parent) = found.get(next).copied() {
+            found.extend(children(parent, "sshd"));
+            next += 1;
+        }
+        found
+    }
+
     /// What ssh has to be called with: `ssh -F FILE`.
     pub fn command(&self) -> String {
         format!("ssh -F {}", self.path("ssh_config").display())
@@ -134,5 +189,33 @@ impl Sshd {
         let path = self.path(name);
         fs::write(&path, text)?;
         Ok(self.owner.give(&path)?)
+    }
+}
+
+/// Processes that a process has started, as far as their name begins so.
+fn children(parent: Pid, name: &str) -> Vec<Pid> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // `PID (NAME) STATE PARENT ...`, and the name may hold anything.
+        let Some((front, rest)) = stat.rsplit_once(") ") else {
+            continue;
+        };
+        let Some((pid, its_name)) = front.split_once(" (") else {
+            continue;
+        };
+        let its_parent = rest.split(' ').nth(1).and_then(|text| text.parse().ok());
+        if its_name.starts_with(name) && its_parent.and_then(Pid::from_raw) == Some(parent) {
+            found.extend(pid.parse().ok().and_then(Pid::from_raw));
+        }
+    }
+    found
+}
+
+/// Sends a signal to a process that may just have ended.
+fn signal(pid: Pid, signal: Signal) -> TestResult {
+    match kill_process(pid, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }

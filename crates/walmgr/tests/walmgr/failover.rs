@@ -1,5 +1,7 @@
 //! The runbook: setup, backup, restore; the master dies; boot.
 
+use std::fs;
+
 use testkit::{Shutdown, TestResult, wait_until};
 
 use crate::{PATIENCE, Site};
@@ -58,4 +60,74 @@ fn all_that_was_archived_is_there_after_boot() -> TestResult {
 #[test]
 fn all_that_was_archived_is_there_after_boot_behind_ssh() -> TestResult {
     fail_over(Site::behind_ssh()?)
+}
+
+#[test]
+fn a_standby_that_is_promoted_by_accident_archives_nowhere() -> TestResult {
+    let mut site = Site::new()?;
+    site.set_up()?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t (id int)")?;
+    site.on_master("backup")?;
+    site.on_slave("restore data.master")?;
+    let mut standby = site.standby()?;
+    standby.batch_execute("select pg_promote(true, 60)")?;
+    standby.batch_execute("create table own (id int); insert into own values (1)")?;
+    standby.batch_execute("select pg_switch_wal(); checkpoint")?;
+    wait_until("the new server to have archived", PATIENCE, || {
+        let archived = "select archived_count > 0 from pg_stat_archiver";
+        Ok(standby.query_one(archived, &[])?.get(0))
+    })?;
+    // The master has the archive to itself.
+    db.batch_execute("insert into t values (1)")?;
+    site.switch(&mut db)?;
+    let names = site.names_in(&site.shipped("logs.complete"))?;
+    assert!(
+        names.iter().all(|name| !name.starts_with("00000002")),
+        "{names:?}"
+    );
+    let found = site.program("slave.ini check").output()?.stdout;
+    let primary = "standby: FAILED (is a primary, and does not follow the master)";
+    assert!(found.contains(primary), "{found}");
+    // It can be made a standby again.
+    drop(standby);
+    site.on_slave("restore data.master --force")?;
+    let mut standby = site.standby()?;
+    wait_until("the standby to follow", PATIENCE, || {
+        Ok(standby
+            .query_one("select count(*) from t", &[])?
+            .get::<_, i64>(0)
+            == 1)
+    })?;
+    Ok(())
+}
+
+#[test]
+fn a_standby_whose_slot_is_lost_reads_the_archive() -> TestResult {
+    let mut site = Site::new()?;
+    site.write_slave(&format!(
+        "primary_conninfo = {}\nprimary_slot = lost",
+        site.master.conninfo("postgres")
+    ))?;
+    site.set_up()?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t (id int)")?;
+    site.on_master("backup")?;
+    site.on_slave("restore")?;
+    let mut standby = site.standby()?;
+    db.batch_execute("insert into t values (1)")?;
+    site.switch(&mut db)?;
+    wait_until("the standby to follow", PATIENCE, || {
+        Ok(standby
+            .query_one("select count(*) from t", &[])?
+            .get::<_, i64>(0)
+            == 1)
+    })
+    .map_err(|error| format!("{error}\n{}", site.logs()))?;
+    let log = fs::read_to_string(site.path("slave.server.log"))?;
+    assert!(
+        log.contains("replication slot \"lost\" does not exist"),
+        "{log}"
+    );
+    Ok(())
 }

@@ -146,3 +146,70 @@ fn sets_are_kept_for_days_and_room_is_made_before_or_after() -> TestResult {
     }
     Ok(())
 }
+
+/// Three sets, and WAL from the first on.
+fn three_sets() -> TestResult<(Site, postgres::Client)> {
+    let mut site = Site::with(false, "keep_backups = 3")?;
+    site.set_up()?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t (id int)")?;
+    for round in 1..=5 {
+        db.execute("insert into t values ($1)", &[&round])?;
+        site.switch(&mut db)?;
+        site.on_master("backup")?;
+    }
+    Ok((site, db))
+}
+
+#[test]
+fn every_set_that_is_kept_leads_to_the_newest_state() -> TestResult {
+    let (site, mut db) = three_sets()?;
+    let sets = ["data.master", "data.master.0", "data.master.1"];
+    let names = site.names_in(&site.path("ship"))?;
+    let found: Vec<&String> = names.iter().filter(|n| n.contains("data.master")).collect();
+    assert_eq!(found, sets);
+    db.batch_execute("insert into t values (6)")?;
+    site.switch(&mut db)?;
+    for set in sets {
+        site.on_slave(&format!("restore {set}"))?;
+        let mut standby = site.standby()?;
+        wait_until("the standby to have all rows", PATIENCE, || {
+            let row = standby.query_one("select count(*), max(id) from t", &[])?;
+            Ok((row.get(0), row.get(1)) == (6_i64, 6_i32))
+        })
+        .map_err(|error| format!("{set}: {error}\n{}", site.logs()))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn an_expire_that_dies_is_finished_by_the_next() -> TestResult {
+    let (site, _db) = three_sets()?;
+    let line = "slave.ini expire --set keep_backups=1 --set archive_command=true";
+    let wal = || -> TestResult<Vec<String>> {
+        let names = site.names_in(&site.shipped("logs.complete"))?;
+        Ok(names.into_iter().filter(|name| name.len() == 24).collect())
+    };
+    let last = wal()?;
+    for step in ["expire.archived", "expire.renamed", "purge.before"] {
+        let output = site
+            .program(line)
+            .env("FAILPOINTS", format!("{step}=return(kill)"))
+            .output()?;
+        assert_eq!(output.status.code(), None, "{step}: {}", output.stderr);
+        let sets = site.on_slave("listbackups")?.stdout;
+        assert!(sets.contains("data.master     2"), "{step}: {sets}");
+        // From the oldest on: what is left has no hole.
+        let left = wal()?;
+        assert!(last.ends_with(&left), "{step}: {left:?} of {last:?}");
+        site.program("slave.ini verify").succeed()?;
+    }
+    site.program(line).succeed()?;
+    let names = site.names_in(&site.path("ship"))?;
+    let found: Vec<&String> = names.iter().filter(|n| n.contains("data.master")).collect();
+    assert_eq!(found, ["data.master"]);
+    let label = fs::read_to_string(site.shipped("data.master/backup_label"))?;
+    assert!(label.contains(&wal()?[0]), "{label}");
+    site.program("slave.ini verify").succeed()?;
+    Ok(())
+}

@@ -29,9 +29,25 @@ impl Site {
 
     /// With more lines in the slave's file.
     pub(crate) fn with(is_remote: bool, slave_lines: &str) -> TestResult<Site> {
-        let master = Cluster::builder()
-            .setting("wal_keep_size", "64MB")
-            .start()?;
+        let site = Site::of(Site::cluster(None)?, is_remote)?;
+        site.write_slave(slave_lines)?;
+        Ok(site)
+    }
+
+    /// With the master's data in a directory of its own.
+    pub(crate) fn with_master_below(parent: &Path) -> TestResult<Site> {
+        Site::of(Site::cluster(Some(parent))?, false)
+    }
+
+    fn cluster(parent: Option<&Path>) -> TestResult<Cluster> {
+        let builder = Cluster::builder().setting("wal_keep_size", "64MB");
+        match parent {
+            Some(parent) => builder.below(parent).start(),
+            None => builder.start(),
+        }
+    }
+
+    fn of(master: Cluster, is_remote: bool) -> TestResult<Site> {
         let owner = master.owner();
         let sshd = match is_remote {
             true => Some(Sshd::start(owner)?),
@@ -53,7 +69,7 @@ impl Site {
         fs::create_dir(site.path("s"))?;
         owner.give(&site.path("s"))?;
         site.write_master("")?;
-        site.write_slave(slave_lines)?;
+        site.write_slave("")?;
         Ok(site)
     }
 
