@@ -65,9 +65,12 @@ impl Owner {
         self.host.as_deref() == Some(&host())
     }
 
+    /// Whether it may still be at work although it has no lock on the file, as older programs have none. Of ours,
+    /// which leave an id, the lock tells; its process id may be another program's by now.
     fn is_alive(&self) -> bool {
         let pid = self.pid.and_then(Pid::from_raw);
-        pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(Errno::SRCH)))
+        self.id.is_none()
+            && pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(Errno::SRCH)))
     }
 }
 
@@ -112,7 +115,9 @@ impl BackupLock {
                 .map_err(|error| failed("open", error))?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(Denied::Held(read(&path))),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Denied::Held(read(&path).unwrap_or_default()));
+                }
                 Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
             }
             // It may have been released, and removed, between the two.
@@ -120,8 +125,7 @@ impl BackupLock {
                 break file;
             }
         };
-        let owner = read(&path);
-        if owner != Owner::default() {
+        if let Some(owner) = read(&path) {
             may_take_over(&owner, &file, force).map_err(Denied::Held)?;
             warn!(
                 "taking over the backup lock of {}: its holder is gone",
@@ -193,10 +197,13 @@ fn age(file: &File) -> Duration {
         .unwrap_or_default()
 }
 
-fn read(path: &Path) -> Owner {
-    fs::read_to_string(path)
-        .map(|text| Owner::parse(&text))
-        .unwrap_or_default()
+/// What is in the file; `None` if that is nothing, as somebody has left it who died right after he had made it.
+fn read(path: &Path) -> Option<Owner> {
+    match fs::read(path) {
+        Ok(bytes) if bytes.trim_ascii().is_empty() => None,
+        Ok(bytes) => Some(Owner::parse(&String::from_utf8_lossy(&bytes))),
+        Err(_) => Some(Owner::default()),
+    }
 }
 
 /// Takes the lock in the older way: a file with the process id of the backup, wherever that runs.
@@ -226,11 +233,10 @@ pub(crate) fn holder(archive: &Path) -> Result<Option<Owner>, Error> {
     };
     let owner = read(&path);
     match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Ok(Some(owner)),
+        Err(TryLockError::WouldBlock) => Ok(Some(owner.unwrap_or_default())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
-        Ok(()) if owner.is_of_this_host() && !owner.is_alive() => Ok(None),
         // Without a lock on it, but perhaps of a process elsewhere.
-        Ok(()) => Ok(Some(owner)),
+        Ok(()) => Ok(owner.filter(|owner| !owner.is_of_this_host() || owner.is_alive())),
     }
 }
 
@@ -246,7 +252,7 @@ pub(crate) fn release(archive: &Path, force: bool) -> Result<(), Error> {
     match file.try_lock() {
         Err(TryLockError::WouldBlock) if !force => Err(Error::Refused(format!(
             "the backup lock is held by {}; --force removes it all the same",
-            read(&path).describe()
+            read(&path).unwrap_or_default().describe()
         ))),
         Err(TryLockError::Error(error)) => Err(failed(error)),
         _ => durable::remove(&path).map(|_| ()).map_err(failed),

@@ -13,6 +13,7 @@ mod disk;
 mod failover;
 mod health;
 mod init;
+mod lock;
 mod masters;
 mod network;
 mod rejoin;
