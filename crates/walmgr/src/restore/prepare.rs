@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
 use crate::backup::receive::DIRECTORIES;
 use crate::config::SlaveConfig;
+use crate::server::conf;
 use crate::{Error, durable, files};
 
 /// What must not be there: of the master, of an earlier life, or of the set.
@@ -24,6 +25,9 @@ const UNWANTED: [&str; 10] = [
     ".walshipping.periodic",
     ".walshipping.restoring",
 ];
+
+/// Directory of more of them, in Debian's layout.
+const INCLUDED: &str = "conf.d";
 
 /// Files of the server's configuration.
 const CONFIG_FILES: [&str; 3] = ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"];
@@ -90,7 +94,9 @@ pub(super) fn clean(ready: &Path) -> Result<(), Error> {
 /// The configuration of this server: that of its old data directory, else what the master's was.
 pub(super) fn config_files(ready: &Path, config: &SlaveConfig) -> Result<(), Error> {
     if let Some(dir) = &config.config_dir {
-        return outside(dir, config.config_backup.as_deref());
+        outside(dir, config.config_backup.as_deref())?;
+        warn_of_paths(dir, &config.data);
+        return Ok(());
     }
     for name in CONFIG_FILES {
         let own = config.data.join(name);
@@ -117,9 +123,16 @@ fn outside(dir: &Path, backup: Option<&Path>) -> Result<(), Error> {
     let Some(backup) = backup else {
         return Ok(());
     };
-    for name in CONFIG_FILES {
-        let (source, target) = (backup.join(name), dir.join(name));
+    let mut names: Vec<PathBuf> = CONFIG_FILES.iter().map(PathBuf::from).collect();
+    for entry in fs::read_dir(backup.join(INCLUDED)).into_iter().flatten() {
+        let entry = entry.map_err(|error| Error::io("list", backup, error))?;
+        names.push(Path::new(INCLUDED).join(entry.file_name()));
+    }
+    for name in names {
+        let (source, target) = (backup.join(&name), dir.join(&name));
         if source.exists() && !target.exists() {
+            let above = target.parent().unwrap_or(dir);
+            files::create_private_dir(above).map_err(|error| Error::io("create", above, error))?;
             copy(&source, &target)?;
             warn!(
                 path = %target.display(),
@@ -127,7 +140,57 @@ fn outside(dir: &Path, backup: Option<&Path>) -> Result<(), Error> {
             );
         }
     }
+    include_directories(dir)
+}
+
+/// Directories without which the server does not start, although they may be empty.
+fn include_directories(dir: &Path) -> Result<(), Error> {
+    let text = fs::read_to_string(dir.join("postgresql.conf")).unwrap_or_default();
+    for line in conf::lines(&text).filter(|line| line.name == "include_dir") {
+        let path = dir.join(line.value);
+        if !path.exists() {
+            files::create_private_dir(&path).map_err(|error| Error::io("create", &path, error))?;
+            info!(path = %path.display(), "created, as postgresql.conf includes it");
+        }
+    }
     Ok(())
+}
+
+/// Says which paths of a configuration outside of the data directory are those of another server: the master's,
+/// where it came from there. They are left as they are.
+fn warn_of_paths(dir: &Path, data: &Path) {
+    let path = dir.join("postgresql.conf");
+    let Ok(text) = fs::read_to_string(&path) else {
+        return;
+    };
+    let warn = |name: &str, value: &str, problem: &str| {
+        warn!(file = %path.display(), "{name} = '{value}': {problem}");
+    };
+    for name in [
+        "data_directory",
+        "hba_file",
+        "ident_file",
+        "external_pid_file",
+    ] {
+        let Some(value) = conf::find(&text, name).map(|line| line.value) else {
+            continue;
+        };
+        let wanted = dir.join(&value);
+        match name {
+            "data_directory" if wanted != data => {
+                warn(name, &value, "slave_data is another directory");
+            }
+            "data_directory" => {}
+            // The server makes it.
+            "external_pid_file" => {
+                if !wanted.parent().is_some_and(Path::is_dir) {
+                    warn(name, &value, "there is no such directory here");
+                }
+            }
+            _ if !wanted.exists() => warn(name, &value, "there is no such file here"),
+            _ => {}
+        }
+    }
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Error> {

@@ -13,6 +13,7 @@ mod disk;
 mod failover;
 mod health;
 mod init;
+mod layout;
 mod lock;
 mod masters;
 mod network;
