@@ -54,9 +54,9 @@ pub(crate) fn run(config: &MasterConfig, options: &Options, stop: &Stop) -> Resu
     if options.not_really {
         return show(config, &slave, &master);
     }
-    let lock = Lock::take(&slave, options.force)?;
+    let mut lock = Lock::take(&slave, options.force)?;
     info!("Backup lock obtained.");
-    let made = make(config, &slave, &lock, &mut db, &master, stop);
+    let made = make(config, &slave, &mut lock, &mut db, &master, stop);
     // Ends the server's side, if it has not ended.
     drop(db);
     lock.release();
@@ -91,7 +91,7 @@ fn show(config: &MasterConfig, slave: &Slave, master: &Master) -> Result<(), Err
 fn make(
     config: &MasterConfig,
     slave: &Slave,
-    lock: &Lock,
+    lock: &mut Lock,
     db: &mut Connection,
     master: &Master,
     stop: &Stop,
@@ -105,8 +105,10 @@ fn make(
     failpoint::step("backup.begun");
     let progress = Progress::new("copying", master.bytes);
     copy::data(config, slave, &target, &progress, stop)?;
+    lock.check()?;
     info.tablespaces = copy::tablespaces(config, slave, &target, Some(db), &progress, stop)?;
     drop(progress);
+    lock.check()?;
     copy::control_file(config, slave, &target, stop)?;
     failpoint::step("backup.copied");
     let (stop_lsn, backup_label, tablespace_map) = finish(db)?;
@@ -253,6 +255,19 @@ impl Lock {
                     problem: slave.ending(status, &line),
                 })
             }
+        }
+    }
+
+    /// Without the lock, the next backup may copy to the same place already.
+    ///
+    /// # Errors
+    /// What held it has ended, or the connection to it.
+    fn check(&mut self) -> Result<(), Error> {
+        match self.holder.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(Error::Refused(format!(
+                "the backup lock is not held any more ({status}): the backup has lost its connection"
+            ))),
         }
     }
 
