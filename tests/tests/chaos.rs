@@ -60,3 +60,19 @@ fn whatever_dies_in_a_chain_its_nodes_end_equal() -> TestResult {
     }
     Ok(())
 }
+
+#[test]
+fn whatever_dies_before_the_master_does_what_was_acknowledged_is_there_after_boot() -> TestResult {
+    let dir = tempfile::tempdir()?;
+    let output = Program::new("xtask", dir.path())
+        .args([
+            "chaos",
+            "walmgr",
+            "--no-build",
+            "--seed=1",
+            "--minutes=0.25",
+        ])
+        .succeed()?;
+    assert!(output.stdout.contains("all there: "), "{}", output.stdout);
+    Ok(())
+}

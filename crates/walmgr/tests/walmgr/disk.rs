@@ -54,7 +54,7 @@ fn a_segment_that_does_not_fit_is_refused_and_comes_when_there_is_room() -> Test
     );
     site.refused(&push(&path, &name), &why)?;
     disk.free()?;
-    for step in ["xreceive.created", "xreceive.synced"] {
+    for step in ["xreceive.created", "xreceive.written"] {
         let mut running = fill_at(&site, &disk, &push(&path, &name), step)?;
         assert_eq!(running.wait(PATIENCE)?.code(), Some(1), "{step}");
         assert!(!site.archived(&name).exists(), "{step}");

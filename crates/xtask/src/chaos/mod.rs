@@ -10,6 +10,7 @@ mod producer;
 mod random;
 mod stage;
 mod verify;
+mod walmgr;
 
 use std::process::{Command, ExitCode};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -53,6 +54,7 @@ pub(crate) struct Args {
 enum What {
     Queue(Queue),
     Londiste(Londiste),
+    Walmgr(Walmgr),
     #[command(hide = true)]
     Producer(producer::Args),
     #[command(hide = true)]
@@ -86,6 +88,19 @@ struct Londiste {
     relay: bool,
 }
 
+/// walmgr: archiving, backups, a standby, both servers and ssh; then a failover
+///
+/// Drills follow one another. At the end of each the master dies, and what was acknowledged has to be on the
+/// standby.
+#[derive(Debug, clap::Args)]
+struct Walmgr {
+    #[command(flatten)]
+    common: Common,
+    /// How long to drill
+    #[arg(long, value_name = "MINUTES", default_value_t = 1.0)]
+    minutes: f64,
+}
+
 /// What every series of runs can be told.
 #[derive(Debug, clap::Args)]
 struct Common {
@@ -107,6 +122,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::Queue(args) => queue(args),
         What::Londiste(args) => londiste(args),
+        What::Walmgr(args) => walmgr(args),
         What::Producer(args) => producer::run(args),
         What::Consumer(args) => consumer::run(args),
         What::Maintenance(args) => maintenance::run(args),
@@ -137,6 +153,20 @@ fn londiste(args: &Londiste) -> Result<ExitCode> {
     series.play(|seed, time, interrupt| match args.relay {
         true => cascade::Run::new(seed)?.play(time, interrupt),
         false => londiste::Run::new(seed)?.play(time, interrupt),
+    })
+}
+
+fn walmgr(args: &Walmgr) -> Result<ExitCode> {
+    let minutes = format!("--minutes={}", args.minutes);
+    let series = Series {
+        common: &args.common,
+        time: Duration::try_from_secs_f64(args.minutes * 60.0)?,
+        programs: &["walmgr"],
+        again: &["walmgr", &minutes],
+    };
+    series.play(|seed, time, interrupt| {
+        packages::ensure(&[Need::Rsync, Need::Ssh, Need::Sshd], interrupt)?;
+        walmgr::Run::new(seed).play(time, interrupt)
     })
 }
 
