@@ -1,7 +1,5 @@
 //! The runbook: setup, backup, restore; the master dies; boot.
 
-use std::fs;
-
 use testkit::{Shutdown, TestResult, wait_until};
 
 use crate::{PATIENCE, Site};
@@ -99,35 +97,5 @@ fn a_standby_that_is_promoted_by_accident_archives_nowhere() -> TestResult {
             .get::<_, i64>(0)
             == 1)
     })?;
-    Ok(())
-}
-
-#[test]
-fn a_standby_whose_slot_is_lost_reads_the_archive() -> TestResult {
-    let mut site = Site::new()?;
-    site.write_slave(&format!(
-        "primary_conninfo = {}\nprimary_slot = lost",
-        site.master.conninfo("postgres")
-    ))?;
-    site.set_up()?;
-    let mut db = site.db()?;
-    db.batch_execute("create table t (id int)")?;
-    site.on_master("backup")?;
-    site.on_slave("restore")?;
-    let mut standby = site.standby()?;
-    db.batch_execute("insert into t values (1)")?;
-    site.switch(&mut db)?;
-    wait_until("the standby to follow", PATIENCE, || {
-        Ok(standby
-            .query_one("select count(*) from t", &[])?
-            .get::<_, i64>(0)
-            == 1)
-    })
-    .map_err(|error| format!("{error}\n{}", site.logs()))?;
-    let log = fs::read_to_string(site.path("slave.server.log"))?;
-    assert!(
-        log.contains("replication slot \"lost\" does not exist"),
-        "{log}"
-    );
     Ok(())
 }
