@@ -180,13 +180,11 @@ fn warn_of_paths(dir: &Path, data: &Path) {
             "data_directory" if wanted != data => {
                 warn(name, &value, "slave_data is another directory");
             }
-            "data_directory" => {}
             // The server makes it.
-            "external_pid_file" => {
-                if !wanted.parent().is_some_and(Path::is_dir) {
-                    warn(name, &value, "there is no such directory here");
-                }
+            "external_pid_file" if !wanted.parent().is_some_and(Path::is_dir) => {
+                warn(name, &value, "there is no such directory here");
             }
+            "data_directory" | "external_pid_file" => {}
             _ if !wanted.exists() => warn(name, &value, "there is no such file here"),
             _ => {}
         }
