@@ -235,11 +235,10 @@ impl Drill<'_> {
 
     /// Lets what runs end, and insists on a backup and a standby.
     fn settle(&mut self) -> Result {
-        for running in [self.site.backup.take(), self.site.restore.take()] {
-            if let Some(mut running) = running {
-                // Whether it succeeds does not matter.
-                running.wait(PATIENCE)?;
-            }
+        let working = [self.site.backup.take(), self.site.restore.take()];
+        for mut running in working.into_iter().flatten() {
+            // Whether it succeeds does not matter.
+            running.wait(PATIENCE)?;
         }
         let site = &self.site;
         site.run("master.ini syncdaemon -k")?;
