@@ -120,6 +120,10 @@ fn a_slave_without_a_standby_has_nothing_to_back_up() -> TestResult {
 #[test]
 fn a_standby_without_connections_is_stopped_for_its_backup_if_that_is_said() -> TestResult {
     let site = site("")?;
+    // Not every build of the server has it.
+    if !site.has("pg_controldata") {
+        return Ok(());
+    }
     let mut db = site.db()?;
     let ini = fs::read_to_string(site.path("slave.ini"))?;
     let closed = ini.replace("-c port=5432", "-c port=5432 -c hot_standby=off");
