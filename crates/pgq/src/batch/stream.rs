@@ -85,8 +85,8 @@ impl<'a> From<&'a Event> for EventText<'a> {
 /// Events are read in pieces of so many bytes, or of one event.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// Pieces that are read before somebody takes the first.
-const AHEAD: usize = 4;
+/// Pieces that wait beside the one that is handled and the one that is read: one, for an event may be large.
+const AHEAD: usize = 1;
 
 /// Runs a query for [`EventText::COLUMNS`] and goes through its rows, in bounded memory; returns how many there were.
 /// The server goes on sending while they are handled.
