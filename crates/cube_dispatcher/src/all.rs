@@ -1,56 +1,69 @@
 //! Each version of a row: straight into the table.
 
-use skytools::db::{DbError, Tx};
+use pgq::mover::Courier;
+use skytools::db::DbError;
 
 use crate::destination::Table;
 use crate::layout::ColumnSet;
-use crate::send::{PART_BYTES, send};
+
+/// Rows are sent when they have so many bytes.
+const PART_BYTES: usize = 256 * 1024;
 
 /// Rows of one set of columns, which are sent before one of another set is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct All {
+    /// What they are counted for.
+    number: usize,
     set: usize,
     rows: Vec<u8>,
 }
 
 impl All {
+    pub(crate) fn new(number: usize) -> All {
+        All {
+            number,
+            set: 0,
+            rows: Vec::new(),
+        }
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.rows.len()
     }
 
     /// Takes a row whose columns are those of `sets[set]`; `push` appends it, or returns false. Returns whether there
-    /// was one, and how many others were sent.
+    /// was one.
     pub(crate) fn put(
         &mut self,
         table: &Table,
         sets: &[ColumnSet],
         set: usize,
         push: impl FnOnce(&mut Vec<u8>) -> bool,
-        target: &mut Tx<'_>,
-    ) -> Result<(bool, u64), DbError> {
-        let mut sent = match self.set == set {
-            true => 0,
-            false => self.flush(table, sets, target)?,
-        };
+        courier: &mut Courier<'_, '_, '_>,
+    ) -> Result<bool, DbError> {
+        if self.set != set {
+            self.flush(table, sets, courier)?;
+        }
         self.set = set;
         let pushed = push(&mut self.rows);
         if self.rows.len() >= PART_BYTES {
-            sent += self.flush(table, sets, target)?;
+            self.flush(table, sets, courier)?;
         }
-        Ok((pushed, sent))
+        Ok(pushed)
     }
 
-    /// Sends what is left; returns how many rows.
+    /// Sends what is left.
     pub(crate) fn flush(
         &mut self,
         table: &Table,
         sets: &[ColumnSet],
-        target: &mut Tx<'_>,
-    ) -> Result<u64, DbError> {
+        courier: &mut Courier<'_, '_, '_>,
+    ) -> Result<(), DbError> {
         if self.rows.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let columns = table.columns(&sets[self.set]);
-        send(target, &table.quoted, &columns, &mut self.rows)
+        let rows = std::mem::take(&mut self.rows);
+        courier.send(Some(self.number), &table.quoted, &columns, rows)
     }
 }

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use pgq::consumer::{ConsumerConfig, OpenBatch};
 use pgq::mover::partition::{PartStyle, PartitionError, Partitions, Period, Span};
 use pgq::mover::row::{RowConfig, Rows};
-use pgq::mover::{Mover, Needs, Report};
+use pgq::mover::{Courier, Mover, Needs, Report};
 use postgres::types::Type;
 use skytools::config::Both;
 use skytools::db::{Connection, During, Tx};
@@ -98,13 +98,18 @@ impl Mover for CubeDispatcher {
         let rows = (self.rows.as_ref()).expect("servers are looked at before the first batch");
         let mut refused = rows.refused();
         let mut work = Work::new(&self.config, rows, &mut self.known, &label, is_past);
-        batch.stream(|event| match work.put(&event, target, report) {
-            Ok(()) => Ok(()),
-            Err(Fault::Event(reason)) => Ok(refused.take(&event, &reason, target, report)?),
-            Err(Fault::Error(error)) => Err(error),
-        })?;
-        work.finish(target, report)?;
-        Ok(refused.finish(target)?)
+        std::thread::scope(|scope| {
+            let mut courier = Courier::new(scope, target);
+            batch.stream_here(|event| match work.put(&event, &mut courier, report) {
+                Ok(()) => Ok(()),
+                Err(Fault::Event(reason)) => {
+                    Ok(refused.take(&event, &reason, courier.target()?, report)?)
+                }
+                Err(Fault::Error(error)) => Err(error),
+            })?;
+            work.finish(&mut courier, report)?;
+            Ok(refused.finish(courier.target()?)?)
+        })
     }
 
     fn needs(&self) -> Needs {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use pgq::batch::EventText;
+use pgq::mover::Courier;
 use pgq::mover::partition::Wanted;
 use pgq::mover::row::Reason;
 use pgq::row::{Op, RowEvent};
 use skytools::copy;
-use skytools::db::{DbError, Tx};
+use skytools::db::DbError;
 use skytools::quote;
 use skytools::record::Record;
 use skytools::table::TableName;
@@ -57,7 +58,7 @@ enum Keeping {
     All(All),
 }
 
-/// What was done to a table.
+/// What was done to a table, beside rows that the courier counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Done {
     pub(crate) inserted: u64,
@@ -99,7 +100,7 @@ impl Table {
 }
 
 impl Destination {
-    /// `number` tells it from the others of the batch.
+    /// `number` tells it from the others of the batch: the rows that the courier takes are counted for it.
     pub(crate) fn new(parent: TableName, table: Table, mode: Mode, number: usize) -> Destination {
         Destination {
             parent,
@@ -108,7 +109,7 @@ impl Destination {
             set: 0,
             keeping: match mode {
                 Mode::KeepLatest => Keeping::Latest(Latest::new(number)),
-                Mode::KeepAll => Keeping::All(All::default()),
+                Mode::KeepAll => Keeping::All(All::new(number)),
             },
         }
     }
@@ -147,7 +148,7 @@ impl Destination {
         &mut self,
         row: &RowEvent<'_>,
         old: Option<&Record<'_>>,
-        target: &mut Tx<'_>,
+        courier: &mut Courier<'_, '_, '_>,
     ) -> Result<Result<Done, Reason>, DbError> {
         let set = &self.sets[self.set];
         if row.op != Op::Delete && set.places().next().is_none() {
@@ -156,7 +157,7 @@ impl Destination {
         }
         match &mut self.keeping {
             Keeping::Latest(latest) => {
-                latest.put(&self.table, &self.sets, self.set, row, old, target)
+                latest.put(&self.table, &self.sets, self.set, row, old, courier)
             }
             Keeping::All(all) => {
                 let period = self.table.period.as_ref();
@@ -165,11 +166,8 @@ impl Destination {
                     copy::row_of(set.values(row).chain(period), rows);
                     true
                 };
-                let (_, inserted) = all.put(&self.table, &self.sets, self.set, push, target)?;
-                Ok(Ok(Done {
-                    inserted,
-                    ..Done::default()
-                }))
+                all.put(&self.table, &self.sets, self.set, push, courier)?;
+                Ok(Ok(Done::default()))
             }
         }
     }
@@ -195,42 +193,34 @@ impl Destination {
         &mut self,
         like: &mut Like,
         event: &EventText<'_>,
-        target: &mut Tx<'_>,
-    ) -> Result<(bool, Done), DbError> {
+        courier: &mut Courier<'_, '_, '_>,
+    ) -> Result<bool, DbError> {
         let Keeping::All(all) = &mut self.keeping else {
-            return Ok((false, Done::default()));
+            return Ok(false);
         };
         let period = self.table.period.as_ref();
         let period = period.map(|period| period.start.as_bytes());
         let set = like.set;
         let push = |rows: &mut Vec<u8>| like.push(event, period, rows);
-        let (is_like, inserted) = all.put(&self.table, &self.sets, set, push, target)?;
-        let done = Done {
-            inserted,
-            ..Done::default()
-        };
-        Ok((is_like, done))
+        all.put(&self.table, &self.sets, set, push, courier)
     }
 
     /// Sends the rows that wait, so that they take no memory.
-    pub(crate) fn flush(&mut self, target: &mut Tx<'_>) -> Result<Done, DbError> {
+    pub(crate) fn flush(&mut self, courier: &mut Courier<'_, '_, '_>) -> Result<(), DbError> {
         match &mut self.keeping {
-            Keeping::Latest(latest) => {
-                latest.stage(&self.table, &self.sets, target)?;
-                Ok(Done::default())
-            }
-            Keeping::All(all) => Ok(Done {
-                inserted: all.flush(&self.table, &self.sets, target)?,
-                ..Done::default()
-            }),
+            Keeping::Latest(latest) => latest.stage(&self.table, &self.sets, courier),
+            Keeping::All(all) => all.flush(&self.table, &self.sets, courier),
         }
     }
 
     /// Applies all that is left.
-    pub(crate) fn finish(&mut self, target: &mut Tx<'_>) -> Result<Done, DbError> {
+    pub(crate) fn finish(&mut self, courier: &mut Courier<'_, '_, '_>) -> Result<Done, DbError> {
         match &mut self.keeping {
-            Keeping::Latest(latest) => latest.apply(&self.table, &self.sets, target),
-            Keeping::All(_) => self.flush(target),
+            Keeping::Latest(latest) => latest.apply(&self.table, &self.sets, courier),
+            Keeping::All(all) => {
+                all.flush(&self.table, &self.sets, courier)?;
+                Ok(Done::default())
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Each row as it was last: versions gather in a temporary table of the target, which finds the last one of
 //! each key by the rules of the types: `1.0` and `1.00` are one number.
 
+use pgq::mover::Courier;
 use pgq::mover::row::Reason;
 use pgq::row::{Op, RowEvent};
 use skytools::copy;
@@ -10,7 +11,9 @@ use skytools::record::Record;
 use crate::destination::{Done, Table};
 use crate::few;
 use crate::layout::ColumnSet;
-use crate::send::{PART_BYTES, send};
+
+/// Versions of one set of columns are sent when they have so many bytes.
+const PART_BYTES: usize = 1024 * 1024;
 
 /// Up to so many versions go as single statements, which is faster than making a table for them.
 const FEW_ROWS: u64 = 50;
@@ -105,7 +108,7 @@ impl Latest {
         set: usize,
         row: &RowEvent<'_>,
         old: Option<&Record<'_>>,
-        target: &mut Tx<'_>,
+        courier: &mut Courier<'_, '_, '_>,
     ) -> Result<Result<Done, Reason>, DbError> {
         let mut done = Done::default();
         if !self.keys.are_those_of(row) {
@@ -114,7 +117,7 @@ impl Latest {
                 Err(reason) => return Ok(Err(reason)),
             };
             // What has another key now is another row.
-            done = self.apply(table, sets, target)?;
+            done = self.apply(table, sets, courier)?;
             self.keys = keys;
         }
         let key: Vec<Option<&[u8]>> = row.keys.iter().map(|(_, value)| value).collect();
@@ -148,7 +151,7 @@ impl Latest {
             .is_some_and(|rows| rows.len() >= PART_BYTES)
             || self.gone.len() >= PART_BYTES
         {
-            self.stage(table, sets, target)?;
+            self.stage(table, sets, courier)?;
         }
         Ok(Ok(done))
     }
@@ -172,7 +175,7 @@ impl Latest {
         &mut self,
         table: &Table,
         sets: &[ColumnSet],
-        target: &mut Tx<'_>,
+        courier: &mut Courier<'_, '_, '_>,
     ) -> Result<(), DbError> {
         if self.bytes == 0 {
             return Ok(());
@@ -182,7 +185,7 @@ impl Latest {
             let columns = (table.layout.columns.iter().enumerate())
                 .map(|(place, column)| format!(", c{place} {}", column.definition));
             let columns: String = columns.collect();
-            target
+            (courier.target()?)
                 .batch_execute(&format!(
                     "create temporary table {stage} (number int8, column_set int4{columns}) on commit drop"
                 ))
@@ -191,12 +194,13 @@ impl Latest {
         }
         for (rows, set) in self.rows.iter_mut().zip(sets) {
             if !rows.is_empty() {
-                send(target, &stage, &stage_columns(set.places()), rows)?;
+                let columns = stage_columns(set.places());
+                courier.send(None, &stage, &columns, std::mem::take(rows))?;
             }
         }
         if !self.gone.is_empty() {
             let columns = stage_columns(self.keys.places.iter().copied());
-            send(target, &stage, &columns, &mut self.gone)?;
+            courier.send(None, &stage, &columns, std::mem::take(&mut self.gone))?;
         }
         self.bytes = 0;
         self.filled = true;
@@ -212,7 +216,7 @@ impl Latest {
         &mut self,
         table: &Table,
         sets: &[ColumnSet],
-        target: &mut Tx<'_>,
+        courier: &mut Courier<'_, '_, '_>,
     ) -> Result<Done, DbError> {
         let count = std::mem::take(&mut self.count);
         let has_nulls = std::mem::take(&mut self.has_nulls);
@@ -226,15 +230,16 @@ impl Latest {
                 self.rows.iter_mut().for_each(Vec::clear);
                 self.gone.clear();
                 self.bytes = 0;
-                return script.run(table, target);
+                return script.run(table, courier.target()?);
             }
         }
-        self.stage(table, sets, target)?;
+        self.stage(table, sets, courier)?;
         let staged = Staged {
             stage: self.stage_name(),
             keys: &self.keys.places,
             has_nulls,
         };
+        let target = courier.target()?;
         let done = staged.apply(table, sets, count >= MANY_ROWS, target)?;
         target
             .batch_execute(&format!("truncate {}", staged.stage))

@@ -4,7 +4,7 @@
 //! * `cube`: what is done with a batch; `work`: its events on their way to the tables
 //! * `destination`: one table, and the rows for it; of its rows `latest` keeps the last version of each, by
 //!   a temporary table or, if they are `few`, by statements; `all` keeps them all
-//! * `layout`: the columns of tables and of events; `like`: rows with those of the one before; `send`: rows by COPY
+//! * `layout`: the columns of tables and of events; `like`: rows with those of the one before
 //!
 //! All else is the frame of the movers, [`pgq::mover`].
 
@@ -18,7 +18,6 @@ mod few;
 mod latest;
 mod layout;
 mod like;
-mod send;
 mod work;
 
 pub use args::Args;

@@ -1,8 +1,10 @@
 //! Rows like the one before: of the same table and operation, with the same columns.
 
 use pgq::batch::EventText;
-use pgq::mover::row::written::{Place, Written, push_plain};
-use skytools::copy;
+use pgq::mover::row::written::{Line, Written};
+
+/// Lines of so many bytes are few.
+const LONG_LINE: usize = 256 * 1024;
 
 /// A row that was put into a table, for others like it to follow in the short way.
 #[derive(Debug)]
@@ -15,8 +17,10 @@ pub(crate) struct Like {
     pub(crate) set: usize,
     /// For each column that is written, in the order of COPY, the number of its value in the event.
     order: Vec<usize>,
-    /// Where the values of the next one are.
-    values: Vec<Place>,
+    /// Whether that is the order of the event.
+    is_whole: bool,
+    /// The one that was read last.
+    line: Line,
 }
 
 impl Like {
@@ -37,8 +41,9 @@ impl Like {
             written: Written::of(event.data.as_deref()?, order.len())?,
             place,
             set,
+            is_whole: order.iter().copied().eq(0..order.len()),
             order,
-            values: Vec::new(),
+            line: Line::default(),
         })
     }
 
@@ -55,26 +60,19 @@ impl Like {
         tail: Option<&[u8]>,
         out: &mut Vec<u8>,
     ) -> bool {
-        let data = event.data.as_deref().filter(|data| data.is_ascii());
-        let Some(data) = data.filter(|data| self.written.find(data, &mut self.values)) else {
+        let data = event.data.as_deref();
+        if !data.is_some_and(|data| self.written.read(data, &mut self.line)) {
             return false;
-        };
-        let before = out.len();
-        for (number, value) in self.order.iter().enumerate() {
-            if number > 0 {
-                out.push(b'\t');
-            }
-            let pushed = match self.values[*value].clone() {
-                None => {
-                    copy::push_field(None, out);
-                    Some(())
-                }
-                Some(encoded) => push_plain(&data[encoded], out),
-            };
-            if pushed.is_none() {
-                out.truncate(before);
-                return false;
-            }
+        }
+        match self.is_whole {
+            true => out.extend_from_slice(self.line.text()),
+            false => self
+                .line
+                .push_some(self.order.iter().copied().map(Some), out),
+        }
+        // One that a huge row has stretched is not worth keeping.
+        if self.line.text().len() >= LONG_LINE {
+            self.line = Line::default();
         }
         if let Some(tail) = tail {
             out.push(b'\t');

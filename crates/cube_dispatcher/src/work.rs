@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use pgq::EventId;
 use pgq::batch::EventText;
-use pgq::mover::Report;
 use pgq::mover::drift::{Drift, Lacking};
 use pgq::mover::partition::{PartitionError, Partitions, Wanted};
 use pgq::mover::row::{Reason, Rows};
+use pgq::mover::{Courier, Report};
 use pgq::row::{Op, RowEvent};
-use skytools::db::{DbError, Tx};
+use skytools::db::DbError;
 use skytools::table::TableName;
 
 use crate::config::{KeepAllDelete, Mode};
@@ -20,7 +20,7 @@ use crate::like::Like;
 use crate::{CubeConfig, Error};
 
 /// Rows of all tables are sent when they have so many bytes.
-pub(crate) const ALL_BYTES: usize = 16 * 1024 * 1024;
+const ALL_BYTES: usize = 16 * 1024 * 1024;
 
 /// The clock is looked at once for so many events.
 const PROGRESS_EVENTS: u64 = 1024;
@@ -127,14 +127,14 @@ impl<'a> Work<'a> {
     pub(crate) fn put(
         &mut self,
         event: &EventText<'_>,
-        target: &mut Tx<'_>,
+        courier: &mut Courier<'_, '_, '_>,
         report: &mut Report,
     ) -> Result<(), Fault> {
         self.events += 1;
         if self.events.is_multiple_of(PROGRESS_EVENTS) {
             report.progress(self.events);
         }
-        if self.put_like(event, target, report)? {
+        if self.put_like(event, courier, report)? {
             return Ok(());
         }
         let row = self.rows.read(event.fields())?;
@@ -156,12 +156,12 @@ impl<'a> Work<'a> {
             },
             _ => {}
         }
-        let Some(place) = self.place(&row, target)? else {
+        let Some(place) = self.place(&row, courier)? else {
             return Ok(());
         };
         let unknown = self.destinations[place].look_at(&row);
         if !unknown.is_empty() {
-            self.lacks(place, event.id, unknown, target)?;
+            self.lacks(place, event.id, unknown, courier)?;
         }
         if !self.known.missing.is_empty() {
             // Nothing of this pass will stay: it is for finding out what else is missing.
@@ -178,7 +178,7 @@ impl<'a> Work<'a> {
             report.add("drifted", 1);
         }
         let before = destination.bytes();
-        let done = destination.put(&row, old.as_ref(), target)??;
+        let done = destination.put(&row, old.as_ref(), courier)??;
         if self.may_have_likes(event) {
             let columns = self.rows.row(event.data.as_deref());
             let destination = &self.destinations[place];
@@ -187,7 +187,7 @@ impl<'a> Work<'a> {
                 .and_then(|c| destination.like(event, &row, &c, place));
             self.likes.extend(like);
         }
-        self.added(place, before, done, target, report)?;
+        self.added(place, before, done, courier, report)?;
         Ok(())
     }
 
@@ -195,19 +195,17 @@ impl<'a> Work<'a> {
     fn put_like(
         &mut self,
         event: &EventText<'_>,
-        target: &mut Tx<'_>,
+        courier: &mut Courier<'_, '_, '_>,
         report: &mut Report,
     ) -> Result<bool, DbError> {
         let likes = self.likes.iter_mut().filter(|like| like.is_of(event));
         for like in likes {
             let (place, destination) = (like.place, &mut self.destinations[like.place]);
             let before = destination.bytes();
-            let (is_like, done) = destination.put_like(like, event, target)?;
-            if is_like {
-                self.added(place, before, done, target, report)?;
+            if destination.put_like(like, event, courier)? {
+                self.added(place, before, Done::default(), courier, report)?;
                 return Ok(true);
             }
-            note(report, &destination.table.name, done);
         }
         Ok(false)
     }
@@ -226,7 +224,7 @@ impl<'a> Work<'a> {
         place: usize,
         before: usize,
         done: Done,
-        target: &mut Tx<'_>,
+        courier: &mut Courier<'_, '_, '_>,
         report: &mut Report,
     ) -> Result<(), DbError> {
         let destination = &self.destinations[place];
@@ -234,8 +232,7 @@ impl<'a> Work<'a> {
         note(report, &destination.table.name, done);
         if self.bytes >= ALL_BYTES {
             for destination in &mut self.destinations {
-                let done = destination.flush(target)?;
-                note(report, &destination.table.name, done);
+                destination.flush(courier)?;
             }
             self.bytes = 0;
         }
@@ -243,7 +240,11 @@ impl<'a> Work<'a> {
     }
 
     /// Applies all that has gathered.
-    pub(crate) fn finish(mut self, target: &mut Tx<'_>, report: &mut Report) -> Result<(), Error> {
+    pub(crate) fn finish(
+        mut self,
+        courier: &mut Courier<'_, '_, '_>,
+        report: &mut Report,
+    ) -> Result<(), Error> {
         let missing = &self.known.missing;
         let table = (missing.tables.first().map(|wanted| &wanted.table)).or(missing
             .columns
@@ -253,14 +254,23 @@ impl<'a> Work<'a> {
             return Err(Error::Unprepared(table.clone()));
         }
         for destination in &mut self.destinations {
-            let done = destination.finish(target)?;
+            let done = destination.finish(courier)?;
             note(report, &destination.table.name, done);
+        }
+        courier.target()?;
+        for (number, inserted) in courier.sent() {
+            let table = &self.destinations[number].table.name;
+            report.of(&table.to_string()).inserted += inserted;
         }
         Ok(())
     }
 
     /// Where the row goes; `None` if its table does not exist yet.
-    fn place(&mut self, row: &RowEvent<'_>, target: &mut Tx<'_>) -> Result<Option<usize>, Fault> {
+    fn place(
+        &mut self,
+        row: &RowEvent<'_>,
+        courier: &mut Courier<'_, '_, '_>,
+    ) -> Result<Option<usize>, Fault> {
         let name = row.table.as_deref().unwrap_or_default();
         if let Some(place) = self.places.get(name) {
             return Ok(*place);
@@ -274,9 +284,9 @@ impl<'a> Work<'a> {
         let mut wanted = partitions.wanted(&parent, self.label, column)?;
         wanted.keys.clone_from(&keys);
         self.known.parents.insert(parent.clone(), keys);
-        let place = match partitions.exists(&mut **target, &wanted)? {
+        let place = match partitions.exists(&mut **courier.target()?, &wanted)? {
             true => {
-                let layout = self.layout(&wanted.table, target)?;
+                let layout = self.layout(&wanted.table, courier)?;
                 let table = Table::new(&wanted, layout);
                 let number = self.destinations.len();
                 let destination = Destination::new(parent, table, self.config.mode, number);
@@ -292,11 +302,15 @@ impl<'a> Work<'a> {
         Ok(place)
     }
 
-    fn layout(&mut self, table: &TableName, target: &mut Tx<'_>) -> Result<Arc<Layout>, DbError> {
+    fn layout(
+        &mut self,
+        table: &TableName,
+        courier: &mut Courier<'_, '_, '_>,
+    ) -> Result<Arc<Layout>, DbError> {
         if let Some(known) = self.known.layouts.get(table) {
             return Ok(known.clone());
         }
-        let layout = Arc::new(Layout::look(&mut **target, table)?);
+        let layout = Arc::new(Layout::look(&mut **courier.target()?, table)?);
         self.known.layouts.insert(table.clone(), layout.clone());
         self.looked_up.insert(table.clone());
         Ok(layout)
@@ -308,12 +322,12 @@ impl<'a> Work<'a> {
         place: usize,
         event: EventId,
         columns: Vec<String>,
-        target: &mut Tx<'_>,
+        courier: &mut Courier<'_, '_, '_>,
     ) -> Result<(), Error> {
         let Destination { parent, table, .. } = &self.destinations[place];
         if !self.looked_up.contains(&table.name) {
             // It may have got them since it was looked up for another batch.
-            let layout = Arc::new(Layout::look(&mut **target, &table.name)?);
+            let layout = Arc::new(Layout::look(&mut **courier.target()?, &table.name)?);
             let is_same = layout == table.layout;
             self.known.layouts.insert(table.name.clone(), layout);
             if !is_same {

@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod order;
 mod read;
 mod stream;
 
@@ -29,7 +30,7 @@ use skytools::db::{During, GenericClient};
 
 pub use self::read::{Event, EventCursor, EventTime, events};
 pub use self::stream::EventText;
-pub(crate) use self::stream::stream;
+pub(crate) use self::stream::{Order, Reading, stream};
 use crate::{BatchId, ConsumerName, Error, EventId, QueueName, TickId};
 
 /// A consumer's open batch: what committed between two ticks.

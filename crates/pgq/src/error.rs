@@ -93,6 +93,9 @@ pub enum Error {
     /// The server has sent something else than an event.
     #[error("the source has sent an event that cannot be read")]
     UnreadableEvent,
+    /// The events of a batch stand too far out of order where they are read: the batch comes again, sorted by the source.
+    #[error("the events of the batch do not come in their order")]
+    OutOfOrder,
     /// An encoding that no database can have.
     #[error("source_encoding: {0} is no encoding of a database")]
     UnknownEncoding(String),

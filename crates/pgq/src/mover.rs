@@ -47,6 +47,7 @@
 
 mod args;
 mod config;
+mod courier;
 pub mod drift;
 mod halving;
 pub mod partition;
@@ -64,6 +65,7 @@ use skytools::db::{Connection, Tx};
 
 pub use args::MoverArgs;
 pub use config::{Databases, MoverConfig};
+pub use courier::Courier;
 pub use place::Place;
 pub use report::{Counts, Report};
 pub use rights::Needs;

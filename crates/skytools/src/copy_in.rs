@@ -1,7 +1,7 @@
 //! COPY into a table, row by row or many at once.
 
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{self, Write};
 
 use crate::copy;
 use crate::db::{CopyInWriter, DbError, During, Tx};
@@ -22,12 +22,17 @@ pub fn send(
 ) -> Result<u64, DbError> {
     let step = step.into();
     let mut writer = tx.copy_in(sql).during(step.clone())?;
-    // The driver copies what it is given at once.
-    for piece in rows.chunks(PIECE_BYTES) {
-        let written = writer.write_all(piece);
-        written.map_err(|error| DbError::in_copy(step.clone(), error))?;
-    }
+    write(&mut writer, rows).map_err(|error| DbError::in_copy(step.clone(), error))?;
     writer.finish().during(step)
+}
+
+/// Writes rows into a COPY, however many they are.
+///
+/// # Errors
+/// The driver's, wrapped.
+pub fn write(writer: &mut CopyInWriter<'_>, rows: &[u8]) -> io::Result<()> {
+    // The driver copies what it is given at once.
+    (rows.chunks(PIECE_BYTES)).try_for_each(|piece| writer.write_all(piece))
 }
 
 /// A COPY in text form that takes rows as they come.

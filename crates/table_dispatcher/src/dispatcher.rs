@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::sync::mpsc::{self, SyncSender};
 
 use jiff::tz::TimeZone;
@@ -153,22 +154,28 @@ impl Mover for TableDispatcher {
         let sorter = Sorter::new(&self.config, rows, &self.labels, cutoff.as_deref());
         let mut loader = Loader::new(&self.config, &mut self.partitions, bounds.as_deref());
         let mut refused = rows.refused();
-        let mut events = 0;
+        let events = Cell::new(0_u64);
         let sorted = std::thread::scope(|scope| {
             let (send, sorted) = mpsc::sync_channel(AHEAD);
             let sorting = scope.spawn(move || sort(batch, sorter, &send));
             let mut load = || -> Result<(), Error> {
-                for sorted in &sorted {
-                    match sorted {
-                        Sorted::Rows(piece) => {
-                            loader.load(target, &piece, report)?;
-                            events += piece.events.len() as u64;
-                            report.progress(events);
-                        }
+                let mut next = || {
+                    let one = sorted.recv().ok();
+                    if let Some(Sorted::Rows(piece)) = &one {
+                        events.update(|events| events + piece.events.len() as u64);
+                    }
+                    one
+                };
+                let mut one = next();
+                while let Some(sorted) = one {
+                    report.progress(events.get());
+                    one = match sorted {
+                        Sorted::Rows(piece) => loader.load(target, piece, &mut next, report)?,
                         Sorted::Bad(event, reason) => {
                             refused.take(&event, &reason, target, report)?;
+                            next()
                         }
-                    }
+                    };
                 }
                 Ok(())
             };
@@ -257,7 +264,7 @@ impl Mover for TableDispatcher {
 }
 
 /// What comes out of sorting.
-enum Sorted {
+pub(crate) enum Sorted {
     /// Rows for the target.
     Rows(Piece),
     /// An event that cannot be applied.
@@ -272,7 +279,7 @@ fn sort<'s>(
 ) -> Result<Sorter<'s>, Error> {
     // Who does not listen any more knows why.
     let hand_over = |sorted| send.send(sorted).map_err(|_| Error::Unprepared);
-    batch.stream(|event| match sorter.put(&event) {
+    batch.stream_here(|event| match sorter.put(&event) {
         Ok(pieces) => pieces.into_iter().map(Sorted::Rows).try_for_each(hand_over),
         Err(reason) => hand_over(Sorted::Bad(owned(&event), reason)),
     })?;

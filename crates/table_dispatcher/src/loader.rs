@@ -1,18 +1,20 @@
 //! Rows into the tables of the target.
 
 use std::collections::HashMap;
-use std::io::Write;
 
-use pgq::EventId;
 use pgq::mover::Report;
 use pgq::mover::drift::{Drift, Lacking};
 use pgq::mover::partition::{Partitions, Wanted};
 use skytools::db::{DbError, During, Tx};
-use skytools::quote;
 use skytools::table::{self, TableName};
+use skytools::{copy_in, quote};
 
+use crate::dispatcher::Sorted;
 use crate::sorter::{Piece, Place};
 use crate::{Config, Error};
+
+/// A COPY ends behind so many bytes, for the ids of its events are remembered until then.
+const COPY_BYTES: usize = 16 * 1024 * 1024;
 
 /// What has to be made before the rows of a batch go in.
 #[derive(Debug, Default)]
@@ -60,23 +62,25 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Puts rows in. As soon as something has to be made first, only looks for more of that.
+    /// Puts rows in, and those behind them that go to the same place. As soon as something has to be made first, only
+    /// looks for more of that. Returns what `next` gave last, if it is to be done with something else.
     ///
     /// # Errors
     /// The target refuses.
     pub(crate) fn load(
         &mut self,
         target: &mut Tx<'_>,
-        piece: &Piece,
+        piece: Piece,
+        next: &mut impl FnMut() -> Option<Sorted>,
         report: &mut Report,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Sorted>, Error> {
         let label = &piece.place.label;
         if !self.tables.contains_key(label) {
             let table = self.open(target, &piece.place)?;
             self.tables.insert(label.clone(), table);
         }
         let Some(table) = &self.tables[label] else {
-            return Ok(());
+            return Ok(next());
         };
         let columns = &piece.shape.layout.columns;
         let takes: Vec<Option<bool>> = columns
@@ -98,18 +102,18 @@ impl<'a> Loader<'a> {
                 Drift::Add => {
                     let lacking = unknown
                         .iter()
-                        .map(|at| lacking(piece, *at, table, self.config));
+                        .map(|at| lacking(&piece, *at, table, self.config));
                     for lacking in lacking {
                         if !self.todo.columns.contains(&lacking) {
                             self.todo.columns.push(lacking);
                         }
                     }
-                    return Ok(());
+                    return Ok(next());
                 }
             }
         }
         if !self.todo.is_empty() {
-            return Ok(());
+            return Ok(next());
         }
         let kept: Vec<usize> = (0..columns.len())
             .filter(|place| takes[*place] == Some(true))
@@ -127,15 +131,10 @@ impl<'a> Loader<'a> {
             table.name.quoted(),
             list.join(", ")
         );
-        let rows = match kept.len() == columns.len() {
-            true => copy(target, &sql, &piece.rows, table, &piece.events)?,
-            false => {
-                let rows = only(&piece.rows, &kept);
-                copy(target, &sql, &rows, table, &piece.events)?
-            }
-        };
+        let kept = (kept.len() < columns.len()).then_some(kept);
+        let (rows, behind) = copy(target, &sql, piece, kept.as_deref(), next, table)?;
         report.of(&table.name.to_string()).inserted += rows;
-        Ok(())
+        Ok(behind)
     }
 
     /// The tables that rows are for, as far as they exist.
@@ -208,25 +207,44 @@ fn only(rows: &[u8], kept: &[usize]) -> Vec<u8> {
     out
 }
 
+/// Puts rows into a table, those of the first piece and of others behind it; some of their columns, if not all are
+/// wanted. Returns how many there were, and what came that goes elsewhere.
 fn copy(
     target: &mut Tx<'_>,
     sql: &str,
-    rows: &[u8],
+    first: Piece,
+    kept: Option<&[usize]>,
+    next: &mut impl FnMut() -> Option<Sorted>,
     table: &Table,
-    events: &[EventId],
-) -> Result<u64, Error> {
+) -> Result<(u64, Option<Sorted>), Error> {
     let step = || format!("copy rows into {}", table.name);
     let mut writer = target.copy_in(sql).during(step())?;
-    writer
-        .write_all(rows)
-        .map_err(|error| DbError::in_copy(step(), error))?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    let mut piece = first;
+    let behind = loop {
+        let rows = match kept {
+            None => std::mem::take(&mut piece.rows),
+            Some(kept) => only(&piece.rows, kept),
+        };
+        copy_in::write(&mut writer, &rows).map_err(|error| DbError::in_copy(step(), error))?;
+        bytes += rows.len();
+        drop(rows);
+        events.append(&mut piece.events);
+        if bytes >= COPY_BYTES {
+            break next();
+        }
+        match next() {
+            Some(Sorted::Rows(other)) if other.is_like(&piece) => piece = other,
+            other => break other,
+        }
+    };
     let finished = writer.finish();
     let refusal = finished
         .as_ref()
         .err()
         .and_then(|error| error.as_db_error());
     let line = refusal.and_then(|error| line_of(error.where_()?));
-    finished.during(step()).map_err(|source| {
+    let rows = finished.during(step()).map_err(|source| {
         let source = Box::new(source);
         let table = table.name.clone();
         match line.and_then(|line| events.get(line.checked_sub(1)?)) {
@@ -242,7 +260,8 @@ fn copy(
                 source,
             },
         }
-    })
+    })?;
+    Ok((rows, behind))
 }
 
 /// The number of the line in what the server says of where it failed: `COPY orders, line 7, column id`.

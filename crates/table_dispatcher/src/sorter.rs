@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pgq::EventId;
 use pgq::batch::EventText;
 use pgq::mover::partition::Partitions;
-use pgq::mover::row::written::{self, Written, push_plain};
+use pgq::mover::row::written::{Line, Written};
 use pgq::mover::row::{Reason, Rows};
 use pgq::row::{self, Op};
 use skytools::copy;
@@ -44,8 +44,8 @@ pub(crate) struct Shape {
     /// Names in the row.
     pub(crate) names: Vec<String>,
     pub(crate) layout: Layout,
-    /// Places of columns that go nowhere.
-    unused: Vec<usize>,
+    /// Whether the target takes all of them, in their order.
+    is_whole: bool,
     /// How they are written in events, if rows can be read so.
     written: Option<Written>,
     /// Place of the column that partitions are by, if there is such.
@@ -63,6 +63,13 @@ pub(crate) struct Piece {
     pub(crate) rows: Vec<u8>,
     /// Which events they are, in the same order.
     pub(crate) events: Vec<EventId>,
+}
+
+impl Piece {
+    /// Whether the rows of another one, of the same batch, go where these do.
+    pub(crate) fn is_like(&self, other: &Piece) -> bool {
+        Arc::ptr_eq(&self.place, &other.place) && Arc::ptr_eq(&self.shape, &other.shape)
+    }
 }
 
 /// Where a row waits: place and shape.
@@ -84,12 +91,13 @@ pub(crate) struct Sorter<'a> {
     /// Those that have rows, in the order in which the first ones came.
     waiting: Vec<Piece>,
     by_key: HashMap<Key, usize>,
+    /// The piece that the last row went to.
+    last: Option<(Key, usize)>,
     bytes: usize,
     /// Events that are not wanted.
     skipped: u64,
-    /// Where the values of a row are, and one of them.
-    values: Vec<written::Place>,
-    value: Vec<u8>,
+    /// The last row that was read in the short way.
+    line: Line,
 }
 
 impl<'a> Sorter<'a> {
@@ -111,10 +119,10 @@ impl<'a> Sorter<'a> {
             place: None,
             waiting: Vec::new(),
             by_key: HashMap::new(),
+            last: None,
             bytes: 0,
             skipped: 0,
-            values: Vec::new(),
-            value: Vec::new(),
+            line: Line::default(),
         }
     }
 
@@ -150,14 +158,15 @@ impl<'a> Sorter<'a> {
             self.skipped += 1;
             return Ok(Vec::new());
         }
-        let piece = self.piece(place, shape);
+        let at = self.piece(place, shape);
+        let piece = &mut self.waiting[at];
         let before = piece.rows.len();
         let places = piece.shape.layout.places.iter();
         let values = places.map(|place| place.and_then(|place| row.value_at(place)));
         copy::row_of(values, &mut piece.rows);
         piece.events.push(event.id);
         let bytes = piece.rows.len() - before;
-        Ok(self.added((place, shape), bytes))
+        Ok(self.added(at, bytes))
     }
 
     /// Takes a row with the columns of the last one in the short way; `None` if the long way has to see it:
@@ -172,72 +181,57 @@ impl<'a> Sorter<'a> {
         {
             return None;
         }
-        let data = event.data.as_deref().filter(|data| data.is_ascii())?;
         let shape = self.shapes.get(self.shape)?.clone();
-        let mut values = std::mem::take(&mut self.values);
-        let found = shape.written.as_ref()?.find(data, &mut values);
-        let put = found.then(|| self.put_values(event, &shape, data, &values));
-        self.values = values;
+        let mut line = std::mem::take(&mut self.line);
+        let is_read = (shape.written.as_ref())?.read(event.data.as_deref()?, &mut line);
+        let put = is_read.then(|| self.put_line(event, &shape, &line));
+        // One that a huge row has stretched is not worth keeping.
+        if line.text().len() < PIECE_BYTES {
+            self.line = line;
+        }
         put?
     }
 
-    fn put_values(
+    fn put_line(
         &mut self,
         event: &EventText<'_>,
         shape: &Shape,
-        data: &[u8],
-        values: &[written::Place],
+        line: &Line,
     ) -> Option<Vec<Piece>> {
-        let mut value = std::mem::take(&mut self.value);
-        value.clear();
         let place = match &self.config.part_field {
             None => Ok(self.place(event, String::new())),
             Some(PartField::EventTime) => self.place_of_time(event),
             Some(PartField::Column(_)) => {
-                push_plain(&data[values[shape.date?].clone()?], &mut value)?;
                 // A date has nothing in it that is escaped in COPY.
-                if value.contains(&b'\\') {
-                    return None;
-                }
-                self.place_of(event, &value)
+                let value = line
+                    .value(shape.date?)
+                    .filter(|text| !text.contains(&b'\\'))?;
+                self.place_of(event, value)
             }
         };
-        for unused in &shape.unused {
-            value.clear();
-            let encoded = values[*unused].clone();
-            push_plain(&data[encoded.unwrap_or_default()], &mut value)?;
-        }
-        self.value = value;
-        let key = (place.ok()?, self.shape);
-        if self.places[key.0].is_past {
+        let place = place.ok()?;
+        if self.places[place].is_past {
             return None;
         }
-        let piece = self.piece(key.0, key.1);
+        let at = self.piece(place, self.shape);
+        let piece = &mut self.waiting[at];
         let before = piece.rows.len();
-        for (number, place) in shape.layout.places.iter().enumerate() {
-            if number > 0 {
-                piece.rows.push(b'\t');
-            }
-            let encoded = place.and_then(|place| values[place].clone());
-            let Some(encoded) = encoded else {
-                copy::push_field(None, &mut piece.rows);
-                continue;
-            };
-            if push_plain(&data[encoded], &mut piece.rows).is_none() {
-                piece.rows.truncate(before);
-                return None;
-            }
+        match shape.is_whole {
+            true => piece.rows.extend_from_slice(line.text()),
+            false => line.push_some(shape.layout.places.iter().copied(), &mut piece.rows),
         }
         piece.rows.push(b'\n');
         piece.events.push(event.id);
         let bytes = piece.rows.len() - before;
-        Some(self.added(key, bytes))
+        Some(self.added(at, bytes))
     }
 
-    /// Where rows of a partition with these columns wait.
-    fn piece(&mut self, place: usize, shape: usize) -> &mut Piece {
-        let at = match self.by_key.get(&(place, shape)) {
-            Some(at) => *at,
+    /// Which piece rows of a partition with these columns wait in.
+    fn piece(&mut self, place: usize, shape: usize) -> usize {
+        let key = (place, shape);
+        let known = self.last.filter(|(last, _)| *last == key).map(|(_, at)| at);
+        let at = match known.or_else(|| self.by_key.get(&key).copied()) {
+            Some(at) => at,
             None => {
                 self.waiting.push(Piece {
                     place: self.places[place].clone(),
@@ -245,18 +239,19 @@ impl<'a> Sorter<'a> {
                     rows: Vec::new(),
                     events: Vec::new(),
                 });
-                self.by_key.insert((place, shape), self.waiting.len() - 1);
+                self.by_key.insert(key, self.waiting.len() - 1);
                 self.waiting.len() - 1
             }
         };
-        &mut self.waiting[at]
+        self.last = Some((key, at));
+        at
     }
 
     /// Counts what was put somewhere; returns what goes to the target now.
-    fn added(&mut self, key: Key, bytes: usize) -> Vec<Piece> {
+    fn added(&mut self, at: usize, bytes: usize) -> Vec<Piece> {
         self.bytes += bytes;
         let few = self.waiting.len() <= FEW && bytes < PIECE_BYTES;
-        let piece = &mut self.waiting[self.by_key[&key]];
+        let piece = &mut self.waiting[at];
         if piece.rows.len() >= PIECE_BYTES {
             // As large as the last one, unless they are many.
             let room = |used: usize| if few { used } else { 0 };
@@ -279,6 +274,7 @@ impl<'a> Sorter<'a> {
     /// Takes out all that waits, in the order in which the first of each kind came.
     pub(crate) fn take_all(&mut self) -> Vec<Piece> {
         self.by_key.clear();
+        self.last = None;
         self.bytes = 0;
         let mut waiting = std::mem::take(&mut self.waiting);
         waiting.retain(|piece| !piece.events.is_empty());
@@ -372,11 +368,11 @@ impl<'a> Sorter<'a> {
         let encoded = event.kind.as_deref().is_some_and(is_encoded);
         let data = event.data.as_deref().filter(|_| encoded);
         let written = data.and_then(|data| Written::of(data, names.len()));
-        let unused = (0..names.len()).filter(|place| !layout.places.contains(&Some(*place)));
+        let all = (0..names.len()).map(Some);
         let source = event.extra[0].as_deref();
         self.shapes.push(Arc::new(Shape {
             names: names.into_iter().map(str::to_owned).collect(),
-            unused: unused.collect(),
+            is_whole: layout.places.iter().copied().eq(all),
             layout,
             written,
             date,

@@ -57,6 +57,49 @@ fn the_period_is_that_of_the_end_of_the_batch_in_the_zone_that_is_asked_for() ->
 }
 
 #[test]
+fn clocks_that_are_put_on_or_back_change_nothing_but_the_period() -> TestResult {
+    let site = site()?;
+    let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
+    dst.batch_execute(
+        "create table t (id int primary key, v text);
+         alter database dst set timezone = 'America/New_York'",
+    )?;
+    let lines = "dateformat = YYYY_MM_DD_HH24\npartition_timezone = Europe/Berlin";
+    site.write("mover", lines)?;
+    site.drain("mover")?;
+    for (id, end) in [
+        // There is no hour between two and three.
+        "2024-03-31 00:59:59.999999+00",
+        "2024-03-31 01:00:00+00",
+        // There are two.
+        "2024-10-27 00:30:00+00",
+        "2024-10-27 01:30:00+00",
+        // The server's clock was wrong.
+        "2024-03-31 00:30:00+00",
+        "2024-12-31 23:00:00+00",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        put(&mut src, "I:id", &format!("id={id}&v=x"), "public.t")?;
+        tick(&mut src, "from")?;
+        let set = "update pgq.tick set tick_time = $1::text::timestamptz
+                    where tick_id = (select max(tick_id) from pgq.tick)";
+        src.execute(set, &[&end])?;
+        site.drain("mover")?;
+    }
+    for (table, expected) in [
+        ("t_2024_03_31_01", &["(0,x)", "(4,x)"][..]),
+        ("t_2024_03_31_03", &["(1,x)"]),
+        ("t_2024_10_27_02", &["(2,x)", "(3,x)"]),
+        ("t_2025_01_01_00", &["(5,x)"]),
+    ] {
+        assert_eq!(rows(&mut dst, table)?, expected, "{table}");
+    }
+    Ok(())
+}
+
+#[test]
 fn tables_that_appear_and_vanish_are_made_when_rows_come() -> TestResult {
     let site = site()?;
     let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);

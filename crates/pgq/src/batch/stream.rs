@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 use std::io::BufRead;
+use std::ops::Range;
 use std::sync::mpsc::{self, SyncSender};
 
+use bytes::Bytes;
 use postgres::types::{FromSql, Type};
 use skytools::copy_binary::{self, Place, Row};
-use skytools::db::{DbError, During, Text, Tx};
+use skytools::db::{CopyOutReader, DbError, During, Text, Tx};
 
+use super::order::{HELD_BYTES, Held};
 use super::{Event, EventTime};
 use crate::row::Fields;
 use crate::{Error, EventId};
@@ -82,53 +85,80 @@ impl<'a> From<&'a Event> for EventText<'a> {
     }
 }
 
-/// Events are read in pieces of so many bytes, or of one event.
+/// Events are read ahead in pieces of so many bytes, or of one event.
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// Pieces that wait beside the one that is handled and the one that is read: one, for an event may be large.
 const AHEAD: usize = 1;
 
-/// Runs a query for [`EventText::COLUMNS`] and goes through its rows, in bounded memory; returns how many there were.
-/// The server goes on sending while they are handled.
+/// In which order the server sends events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// By their ids.
+    ById,
+    /// As they stand in the table: they are put into order here.
+    AsStored,
+}
+
+/// How much is read before it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Some pieces, on another thread.
+    Ahead,
+    /// What the connection holds.
+    Here,
+}
+
+/// Runs a query for [`EventText::COLUMNS`] and goes through its rows by their ids, in bounded memory; returns how many
+/// there were. The server goes on sending while they are handled.
+///
+/// # Errors
+/// The source failed, or what `handle` returned; [`Error::OutOfOrder`] if events that come as they are stored are too
+/// far from their order.
 pub(crate) fn stream<E: From<Error>>(
     source: &mut Tx<'_>,
     query: &str,
+    order: Order,
+    reading: Reading,
     mut handle: impl FnMut(EventText<'_>) -> Result<(), E>,
 ) -> Result<i64, E> {
-    std::thread::scope(|scope| {
-        let (send, pieces) = mpsc::sync_channel(AHEAD);
-        let reading = scope.spawn(move || read(source, query, &send));
-        let mut rows = Rows::default();
-        let mut rest = Vec::new();
-        let handled = pieces.iter().try_for_each(|piece: Vec<u8>| {
-            // A message is a row on all known servers; what is none waits for the rest.
-            if rest.is_empty() {
-                let whole = rows.go_through(&piece, &mut handle)?;
-                rest.extend_from_slice(&piece[whole..]);
-            } else {
-                rest.extend_from_slice(&piece);
-                let whole = rows.go_through(&rest, &mut handle)?;
-                rest.drain(..whole);
+    let mut arriving = Arriving::new(order);
+    match reading {
+        Reading::Here => {
+            let mut reader = begin(source, query)?;
+            loop {
+                let rows = (reader.take_rows()).map_err(|error| DbError::in_copy(STEP, error));
+                let rows = rows.map_err(Error::from)?;
+                if rows.is_empty() {
+                    break;
+                }
+                arriving.take(rows, &mut handle)?;
             }
-            Ok::<(), E>(())
-        });
-        // Who reads ends when nobody listens.
-        drop(pieces);
-        let read = reading.join().expect("reading does not panic");
-        handled?;
-        read?;
-        match rows.ended {
-            true => Ok(rows.count),
-            false => Err(Error::UnreadableEvent.into()),
         }
-    })
+        Reading::Ahead => std::thread::scope(|scope| {
+            let (send, pieces) = mpsc::sync_channel(AHEAD);
+            let reading = scope.spawn(move || read_ahead(source, query, &send));
+            let handled = (pieces.iter()).try_for_each(|piece| arriving.take(piece, &mut handle));
+            // Who reads ends when nobody listens.
+            drop(pieces);
+            let read = reading.join().expect("reading does not panic");
+            handled.and(read.map_err(E::from))
+        })?,
+    }
+    arriving.finish(handle)
 }
 
-/// Reads what a query gives in binary form.
-fn read(source: &mut Tx<'_>, query: &str, send: &SyncSender<Vec<u8>>) -> Result<(), Error> {
-    const STEP: &str = "read the events of the batch";
+const STEP: &str = "read the events of the batch";
+
+/// Has the server send what a query gives in binary form.
+fn begin<'t>(source: &'t mut Tx<'_>, query: &str) -> Result<CopyOutReader<'t>, Error> {
     let copying = source.copy_out(&format!("copy ({query}) to stdout (format binary)"));
-    let mut reader = copying.during(STEP)?;
+    Ok(copying.during(STEP)?)
+}
+
+/// Reads what a query gives, in pieces.
+fn read_ahead(source: &mut Tx<'_>, query: &str, send: &SyncSender<Bytes>) -> Result<(), Error> {
+    let mut reader = begin(source, query)?;
     let mut piece = Vec::new();
     loop {
         let bytes = reader
@@ -138,12 +168,87 @@ fn read(source: &mut Tx<'_>, query: &str, send: &SyncSender<Vec<u8>>) -> Result<
         piece.extend_from_slice(bytes);
         if length == 0 || piece.len() >= PIECE_BYTES {
             let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE_BYTES));
-            if send.send(full).is_err() || length == 0 {
+            if send.send(full.into()).is_err() || length == 0 {
                 return Ok(());
             }
         }
         reader.consume(length);
     }
+}
+
+/// Rows on their way from the server to the one who handles them.
+#[derive(Debug)]
+struct Arriving {
+    rows: Rows,
+    /// The part of a row that came last.
+    rest: Vec<u8>,
+    /// What is held back, if they have to be put into order.
+    held: Option<Held>,
+}
+
+impl Arriving {
+    fn new(order: Order) -> Arriving {
+        Arriving {
+            rows: Rows::default(),
+            rest: Vec::new(),
+            held: (order == Order::AsStored).then(Held::new),
+        }
+    }
+
+    /// Takes the next bytes, and hands over the events whose turn it is.
+    fn take<E: From<Error>>(
+        &mut self,
+        piece: Bytes,
+        handle: &mut impl FnMut(EventText<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // A message is a row on all known servers; what is none waits for the rest.
+        let piece = match self.rest.is_empty() {
+            true => piece,
+            false => {
+                self.rest.extend_from_slice(&piece);
+                std::mem::take(&mut self.rest).into()
+            }
+        };
+        let Some(held) = &mut self.held else {
+            let whole = self.rows.go_through(&piece, &mut |_, places| {
+                handle(EventText::parse(&piece, places).ok_or(Error::UnreadableEvent)?)
+            })?;
+            self.rest.extend_from_slice(&piece[whole..]);
+            return Ok(());
+        };
+        held.begin(piece.clone());
+        let whole = self.rows.go_through(&piece, &mut |place, places| {
+            let [id, ..] = places;
+            let id = id.and_then(|(start, end)| piece[start..end].try_into().ok());
+            held.put(i64::from_be_bytes(id.ok_or(Error::UnreadableEvent)?), place)
+        })?;
+        self.rest.extend_from_slice(&piece[whole..]);
+        drop(piece);
+        held.let_go(HELD_BYTES, |row| handle(event_of(row)?))
+    }
+
+    /// Hands over all that is left; returns how many there were in all.
+    fn finish<E: From<Error>>(
+        mut self,
+        mut handle: impl FnMut(EventText<'_>) -> Result<(), E>,
+    ) -> Result<i64, E> {
+        if !self.rows.ended {
+            return Err(Error::UnreadableEvent.into());
+        }
+        if let Some(held) = &mut self.held {
+            held.let_go(0, |row| handle(event_of(row)?))?;
+        }
+        Ok(self.rows.count)
+    }
+}
+
+/// The event that a row is.
+fn event_of(row: &[u8]) -> Result<EventText<'_>, Error> {
+    match copy_binary::row(row, &mut 0) {
+        Ok(Some(Row::Fields(places))) => EventText::parse(row, places),
+        _ => None,
+    }
+    .ok_or(Error::UnreadableEvent)
 }
 
 /// The rows of a COPY.
@@ -155,11 +260,12 @@ struct Rows {
 }
 
 impl Rows {
-    /// Goes through those that are there as a whole; returns how many bytes they have.
+    /// Goes through those that are there as a whole, by their places and those of their fields; returns how many bytes
+    /// they have.
     fn go_through<E: From<Error>>(
         &mut self,
         bytes: &[u8],
-        handle: &mut impl FnMut(EventText<'_>) -> Result<(), E>,
+        take: &mut impl FnMut(Range<usize>, [Place; FIELDS]) -> Result<(), E>,
     ) -> Result<usize, E> {
         let unreadable = |_| Error::UnreadableEvent;
         let mut at = 0;
@@ -170,16 +276,18 @@ impl Rows {
             }
             self.started = true;
         }
+        let mut start = at;
         while !self.ended
             && let Some(row) = copy_binary::row(bytes, &mut at).map_err(unreadable)?
         {
             match row {
                 Row::Fields(places) => {
                     self.count += 1;
-                    handle(EventText::parse(bytes, places).ok_or(Error::UnreadableEvent)?)?;
+                    take(start..at, places)?;
                 }
                 Row::End => self.ended = true,
             }
+            start = at;
         }
         Ok(at)
     }
@@ -219,11 +327,11 @@ mod tests {
     #[test]
     fn a_row_of_copy_is_an_event_however_the_bytes_come() {
         let bytes = copy(&[ROW, ROW]);
-        for at_a_time in [1, 7, 40, bytes.len()] {
-            let (mut rows, mut parts) = (Rows::default(), Vec::new());
-            for piece in bytes.chunks(at_a_time) {
-                parts.extend_from_slice(piece);
-                let whole = rows.go_through(&parts, &mut |event: EventText<'_>| {
+        for order in [Order::ById, Order::AsStored] {
+            for at_a_time in [1, 7, 40, bytes.len()] {
+                let (mut arriving, mut count) = (Arriving::new(order), 0);
+                let mut check = |event: EventText<'_>| {
+                    count += 1;
                     assert_eq!(
                         (event.id.get(), event.time.to_string().as_str()),
                         (7, "2026-01-02 03:04:05.678901+00")
@@ -234,10 +342,14 @@ mod tests {
                     let expected = [Some(&b"public.t"[..]), None, Some(b"a\tb"), Some(b"")];
                     assert_eq!(extra, expected);
                     Ok::<(), Error>(())
-                });
-                parts.drain(..whole.unwrap());
+                };
+                for piece in bytes.chunks(at_a_time) {
+                    let piece = Bytes::copy_from_slice(piece);
+                    arriving.take(piece, &mut check).unwrap();
+                }
+                assert_eq!(arriving.finish(&mut check).unwrap(), 2);
+                assert_eq!(count, 2);
             }
-            assert_eq!((rows.count, rows.ended), (2, true));
         }
     }
 
@@ -251,10 +363,23 @@ mod tests {
             (1, Some(b"now")),
         ] {
             row[place] = value;
-            let mut rows = Rows::default();
-            let read = rows.go_through(&copy(&[row]), &mut |_| Ok::<(), Error>(()));
-            assert!(matches!(read, Err(Error::UnreadableEvent)), "{place}");
+            for order in [Order::ById, Order::AsStored] {
+                let mut arriving = Arriving::new(order);
+                let mut handle = |_: EventText<'_>| Ok::<(), Error>(());
+                let read = arriving.take(copy(&[row]).into(), &mut handle);
+                let read = read.and_then(|()| arriving.finish(handle));
+                assert!(matches!(read, Err(Error::UnreadableEvent)), "{place}");
+            }
             row = ROW;
         }
+        let mut cut = copy(&[ROW]);
+        cut.truncate(cut.len() - 3);
+        let mut arriving = Arriving::new(Order::ById);
+        let mut handle = |_: EventText<'_>| Ok::<(), Error>(());
+        arriving.take(cut.into(), &mut handle).unwrap();
+        assert!(matches!(
+            arriving.finish(handle),
+            Err(Error::UnreadableEvent)
+        ));
     }
 }

@@ -2,7 +2,7 @@ use postgres::types::Type;
 use skytools::db::{Connection, During, Tx};
 
 use super::source::{Events, Source};
-use crate::batch::{self, Batch, BatchInfo, Event, EventText};
+use crate::batch::{self, Batch, BatchInfo, Event, EventText, Order, Reading};
 use crate::{Error, EventId};
 
 /// What a serial consumer does with a batch, in two steps.
@@ -49,7 +49,12 @@ pub struct OpenBatch<'a> {
     only: Option<String>,
     /// First and last of the events that were streamed last.
     seen: Option<(EventId, EventId)>,
+    /// Whether events came too far out of order, so that the batch has to be read again.
+    out_of_order: bool,
 }
+
+/// What the server puts behind the query of a batch.
+const BY_ID: &str = " order by 1";
 
 impl<'a> OpenBatch<'a> {
     pub(super) fn new(source: &'a mut Source, batch: &'a Batch) -> OpenBatch<'a> {
@@ -59,6 +64,7 @@ impl<'a> OpenBatch<'a> {
             count: 0,
             only: None,
             seen: None,
+            out_of_order: false,
         }
     }
 
@@ -105,33 +111,77 @@ impl<'a> OpenBatch<'a> {
         })
     }
 
-    /// Goes through the events in order, as the server sends them by COPY, one in memory at a time: faster
-    /// than [`OpenBatch::for_each`], whatever their size.
+    /// Goes through the events in order, as the server sends them by COPY, faster than [`OpenBatch::for_each`]
+    /// whatever their size; a few are read ahead while `handle` works.
     ///
     /// # Errors
-    /// The source failed, or what `handle` returned.
+    /// The source failed, or what `handle` returned. With [`Error::OutOfOrder`] what was done has to be undone, and the
+    /// batch to be read again: the frame of [`BatchWork`] does both.
     pub fn stream<E: From<Error>>(
         &mut self,
+        handle: impl FnMut(EventText<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.read(Reading::Ahead, handle)
+    }
+
+    /// As [`OpenBatch::stream`], and nothing is read ahead: for a `handle` that does not wait for anything, as one that
+    /// hands over to another thread.
+    ///
+    /// # Errors
+    /// As [`OpenBatch::stream`].
+    pub fn stream_here<E: From<Error>>(
+        &mut self,
+        handle: impl FnMut(EventText<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.read(Reading::Here, handle)
+    }
+
+    fn read<E: From<Error>>(
+        &mut self,
+        reading: Reading,
         mut handle: impl FnMut(EventText<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut seen: Option<(EventId, EventId)> = None;
-        let streamed = self.stream_with(|event| {
+        let read = self.read_by(reading, |event| {
             seen = Some((seen.map_or(event.id, |(first, _)| first), event.id));
-            handle(event)
+            handle(event).map_err(Stopped::ByHandle)
         });
         self.seen = seen;
-        self.counted(streamed?);
-        Ok(())
+        match read {
+            Ok(count) => {
+                self.counted(count);
+                Ok(())
+            }
+            Err(Stopped::Failed(error)) => {
+                if matches!(error, Error::OutOfOrder) {
+                    self.source.expect_disorder();
+                    self.out_of_order = true;
+                }
+                Err(error.into())
+            }
+            Err(Stopped::ByHandle(error)) => Err(error),
+        }
     }
 
-    fn stream_with<E: From<Error>>(
+    fn read_by<E>(
         &mut self,
-        handle: impl FnMut(EventText<'_>) -> Result<(), E>,
-    ) -> Result<i64, E> {
-        let (mut source, query) = self.query(&EventText::COLUMNS)?;
-        let count = batch::stream(&mut source, &query, handle)?;
+        reading: Reading,
+        handle: impl FnMut(EventText<'_>) -> Result<(), Stopped<E>>,
+    ) -> Result<i64, Stopped<E>> {
+        let order = match self.source.expects_disorder() {
+            true => Order::ById,
+            false => Order::AsStored,
+        };
+        let (mut source, query, order) = self.query_by(order, &EventText::COLUMNS)?;
+        let count = batch::stream(&mut source, &query, order, reading, handle)?;
         source.rollback().map_err(Error::from)?;
         Ok(count)
+    }
+
+    /// Whether events came too far out of order since it was asked last: what was done with them has to be undone, and
+    /// they come in order when the batch is read again.
+    pub(crate) fn was_out_of_order(&mut self) -> bool {
+        std::mem::take(&mut self.out_of_order)
     }
 
     /// Has [`OpenBatch::stream`] pass over events for which an SQL condition does not hold; `None`: over none.
@@ -162,6 +212,16 @@ impl<'a> OpenBatch<'a> {
     /// # Errors
     /// The source cannot be reached.
     pub fn query(&mut self, columns: &[&str]) -> Result<(Tx<'_>, String), Error> {
+        let (tx, query, _) = self.query_by(Order::ById, columns)?;
+        Ok((tx, query))
+    }
+
+    /// As [`OpenBatch::query`], in the order that is wanted where that can be; returns the one that it is.
+    fn query_by(
+        &mut self,
+        wanted: Order,
+        columns: &[&str],
+    ) -> Result<(Tx<'_>, String, Order), Error> {
         let mut filter = match &self.source.config.filter {
             Some(filter) => format!(" where ({filter}\n)"),
             None => String::new(),
@@ -185,16 +245,35 @@ impl<'a> OpenBatch<'a> {
                 &[(&batch, Type::INT8)],
             )
             .during("ask for the query of the batch")?;
-        let query: &str = row.get(0);
-        let sql = format!(
-            "select {} from ({query}\n) e{filter} order by ev_id",
-            columns.join(", "),
-        );
-        Ok((tx, sql))
+        let by_id: &str = row.get(0);
+        let as_stored = by_id
+            .strip_suffix(BY_ID)
+            .filter(|_| wanted == Order::AsStored);
+        // Of several tables, or parts of one, each has an order of its own.
+        let as_stored = as_stored.filter(|query| !query.contains("union all"));
+        let (query, order, end) = match as_stored {
+            Some(query) => (query, Order::AsStored, ""),
+            None => (by_id, Order::ById, " order by ev_id"),
+        };
+        let columns = columns.join(", ");
+        let sql = format!("select {columns} from ({query}\n) e{filter}{end}");
+        Ok((tx, sql, order))
     }
 
     /// Says how many events there were.
     pub fn counted(&mut self, events: i64) {
         self.count = events;
+    }
+}
+
+/// Why events were not gone through to the end.
+enum Stopped<E> {
+    Failed(Error),
+    ByHandle(E),
+}
+
+impl<E> From<Error> for Stopped<E> {
+    fn from(error: Error) -> Stopped<E> {
+        Stopped::Failed(error)
     }
 }

@@ -127,7 +127,7 @@ impl SerialConsumer {
                 continue;
             }
             match work.apply(&mut open, &mut dst) {
-                Err(error) if work.is_unprepared(&error) => {
+                Err(error) if work.is_unprepared(&error) || open.was_out_of_order() => {
                     dst.rollback().map_err(Error::from)?;
                     prepared = false;
                     continue;
@@ -173,7 +173,7 @@ impl SerialConsumer {
             work.prepare(&mut open, &mut dst)?;
             // What was prepared stays until the end, as what is committed would.
             match savepoint(&mut dst, |dst| work.apply(&mut open, dst)) {
-                Err(error) if work.is_unprepared(&error) => {}
+                Err(error) if work.is_unprepared(&error) || open.was_out_of_order() => {}
                 applied => {
                     applied?;
                     break;

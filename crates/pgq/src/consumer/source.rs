@@ -17,6 +17,9 @@ const CHANNEL: &str = "pgq_tick";
 /// Names of so many bytes are left out of the announcements.
 const LONG_NAME: usize = 7900;
 
+/// So many batches are sorted by the server after one whose events stood too far out of order.
+const DISORDERLY_BATCHES: u32 = 100;
+
 /// The reading side of a consumer.
 pub(super) struct Source {
     pub(super) db: Database,
@@ -36,6 +39,8 @@ pub(super) struct Source {
     reached: Option<TickId>,
     /// When a batch with events was finished or a sign of life logged.
     heard: Instant,
+    /// Batches whose events are expected to be out of order.
+    disorderly: u32,
 }
 
 impl Source {
@@ -51,6 +56,7 @@ impl Source {
             deaf: false,
             reached: None,
             heard: Instant::now(),
+            disorderly: 0,
         }
     }
 
@@ -261,6 +267,17 @@ impl Source {
         finish(&mut **self.connection()?, batch, is_member)
     }
 
+    /// Has the server sort the events of this batch and the next ones.
+    pub(super) fn expect_disorder(&mut self) {
+        debug!("events come too far out of order, the server sorts them for some batches");
+        self.disorderly = DISORDERLY_BATCHES;
+    }
+
+    /// Whether the server has to sort the events.
+    pub(super) fn expects_disorder(&self) -> bool {
+        self.disorderly > 0
+    }
+
     /// Whether the consumer is one member of several.
     pub(super) fn is_member(&self) -> bool {
         self.member.is_some()
@@ -308,6 +325,7 @@ impl Source {
     /// Counts a finished batch.
     pub(super) fn count(&mut self, stats: &mut Stats, batch: &Batch, events: i64, start: Instant) {
         self.reached = Some(batch.tick);
+        self.disorderly = self.disorderly.saturating_sub(1);
         stats.put("count", events);
         stats.put("duration", start.elapsed().as_secs_f64());
         if events > 0 {

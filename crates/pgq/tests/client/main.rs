@@ -8,6 +8,7 @@ mod crash;
 mod failed;
 mod generations;
 mod local;
+mod order;
 mod pair;
 mod producer;
 mod serial;

@@ -319,6 +319,15 @@ impl CopyOutReader<'_> {
         };
         Ok(())
     }
+
+    /// Takes the rows that are there, and waits if there are none; empty at the end.
+    ///
+    /// # Errors
+    /// The driver's, wrapped.
+    pub fn take_rows(&mut self) -> io::Result<Bytes> {
+        self.fill_buf()?;
+        Ok(std::mem::take(&mut self.rows))
+    }
 }
 
 impl BufRead for CopyOutReader<'_> {

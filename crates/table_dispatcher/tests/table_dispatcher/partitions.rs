@@ -124,6 +124,41 @@ fn a_row_without_a_date_is_a_bad_event() -> TestResult {
 }
 
 #[test]
+fn the_day_of_a_row_is_the_one_that_it_says_whatever_the_clocks_are() -> TestResult {
+    let lines = "dest_table = log\npart_field = at\n\
+                 part_template = create table _DEST_TABLE () inherits (_PARENT)";
+    let (site, mut src, mut dst) = site(lines, "create table log (id int, at timestamptz)")?;
+    src.batch_execute("alter database src set timezone = 'Asia/Tokyo'")?;
+    dst.batch_execute("alter database dst set timezone = 'America/New_York'")?;
+    put(
+        &mut src,
+        &[
+            "id=1&at=2024-03-30+23%3a59%3a59.999999%2b00",
+            "id=2&at=2024-03-31+00%3a00%3a00%2b09",
+            // There is no such time where the target is, or there are two.
+            "id=3&at=2024-03-10+02%3a30%3a00",
+            "id=4&at=2024-11-03+01%3a30%3a00",
+        ],
+    )?;
+    // The batch ends long before its rows.
+    src.batch_execute(
+        "update pgq.tick set tick_time = '1999-12-31' where tick_id = (select max(tick_id) from pgq.tick)",
+    )?;
+    // Twice, as if the end of the first run had been lost: the same tables.
+    let output = (site.program("mover.ini --once"))
+        .env("FAILPOINTS", "consumer.before_target_commit=return(kill)")
+        .output()?;
+    assert_eq!(output.status.code(), None);
+    site.drain("mover")?;
+    let found = dst.query("select tableoid::regclass::text from log order by id", &[])?;
+    let found: Vec<String> = found.iter().map(|row| row.get(0)).collect();
+    let days = ["03_30", "03_31", "03_10", "11_03"];
+    assert_eq!(found, days.map(|day| format!("log_2024_{day}")));
+    assert_eq!(tables(&mut dst, "log_")?.len(), 4);
+    Ok(())
+}
+
+#[test]
 fn the_time_of_the_event_can_choose() -> TestResult {
     let lines = "dest_table = log\npart_field = _EVTIME\npartition_timezone = Asia/Tokyo\n\
                  part_template = create table _DEST_TABLE () inherits (_PARENT)";
