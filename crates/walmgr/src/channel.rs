@@ -5,10 +5,14 @@
 //! payload's length need not be known before, and whoever cannot use it still finds the next request. Each
 //! request is answered by one line of JSON, in their order.
 
+mod ahead;
+
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use ahead::Ahead;
 
 use crate::archive::Form;
 

@@ -6,7 +6,7 @@ use tracing::warn;
 use super::Work;
 use crate::Error;
 use crate::archive::{Announced, Archive, Form};
-use crate::channel::{Hello, Payload, Reply, Request, VERSION, read_line, read_value};
+use crate::channel::{Ahead, Hello, Payload, Reply, Request, VERSION, read_line, read_value};
 use crate::config::SlaveConfig;
 use crate::sets::Sets;
 
@@ -16,7 +16,7 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     if work.options.not_really {
         return Ok(skytools::app::output("would serve requests\n")?);
     }
-    let mut input = BufReader::with_capacity(256 * 1024, io::stdin().lock());
+    let mut input = BufReader::with_capacity(256 * 1024, Ahead::new(io::stdin()));
     answer(&Hello::ours())?;
     match read_value(&mut input)? {
         Some(Hello { walmgr: VERSION }) => {}

@@ -72,8 +72,6 @@ pub(crate) fn push_all(
     let begun = Instant::now();
     let wanted = first.name;
     let path = first.path.clone();
-    let first = Ready::read(first).map_err(|error| Error::io("read", &path, error))?;
-    failpoint::step("xarchive.read");
     let args = ["xserve"];
     let mut child = slave
         .command(true, &args)
@@ -82,6 +80,17 @@ pub(crate) fn push_all(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| slave.unstarted(&args, &error))?;
+    // While the connection is made.
+    let first = match Ready::read(first) {
+        Ok(first) => first,
+        Err(error) => {
+            // It may just have ended; either way it is gone after this.
+            let _ = child.kill();
+            child.wait()?;
+            return Err(Error::io("read", &path, error));
+        }
+    };
+    failpoint::step("xarchive.read");
     let (Some(input), Some(output), Some(errors)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
