@@ -5,9 +5,11 @@
 //! were, and the server forgets the backup when the connection ends.
 
 mod copy;
+mod native;
 mod preflight;
 pub(crate) mod receive;
 mod rsync;
+mod rules;
 pub(crate) mod standby;
 
 use std::io::{BufRead, BufReader};
@@ -26,6 +28,7 @@ use crate::args::Options;
 use crate::config::MasterConfig;
 use crate::names::Segment;
 use crate::progress::Progress;
+use crate::sets::manifest::Digests;
 use crate::sets::{Info, State};
 use crate::slave::Slave;
 use preflight::Master;
@@ -41,6 +44,9 @@ pub(crate) struct Finished {
     pub(crate) backup_label: String,
     /// `tablespace_map`, likewise; empty if there is none.
     pub(crate) tablespace_map: String,
+    /// Digests of files that are known from copying them; others are read.
+    #[serde(default)]
+    pub(crate) digests: Digests,
 }
 
 /// Makes a base backup.
@@ -104,12 +110,21 @@ fn make(
     let target = slave.place(path.trim_end_matches('\n'));
     failpoint::step("backup.begun");
     let progress = Progress::new("copying", master.bytes);
-    copy::data(config, slave, &target, &progress, stop)?;
+    let mut digests = Digests::default();
+    copy::data(config, slave, &target, &mut digests, &progress, stop)?;
     lock.check()?;
-    info.tablespaces = copy::tablespaces(config, slave, &target, Some(db), &progress, stop)?;
+    info.tablespaces = copy::tablespaces(
+        config,
+        slave,
+        &target,
+        Some(db),
+        &mut digests,
+        &progress,
+        stop,
+    )?;
     drop(progress);
     lock.check()?;
-    copy::control_file(config, slave, &target, stop)?;
+    copy::control_file(config, slave, &target, &mut digests, stop)?;
     failpoint::step("backup.copied");
     let (stop_lsn, backup_label, tablespace_map) = finish(db)?;
     info!(%stop_lsn, "Executed SQL: pg_backup_stop");
@@ -129,6 +144,7 @@ fn make(
         info,
         backup_label,
         tablespace_map,
+        digests,
     };
     let finished = serde_json::to_vec(&finished).map_err(std::io::Error::from)?;
     let wait = config.wal_timeout.as_secs().to_string();
@@ -171,7 +187,10 @@ fn start(
         id,
         state: State::Copying,
         label: label.to_owned(),
-        method: "rsync".to_owned(),
+        method: match config.native_jobs {
+            Some(_) => "native".to_owned(),
+            None => "rsync".to_owned(),
+        },
         pg_version: master.version.clone(),
         system_identifier: master.system_identifier.to_string(),
         timeline,

@@ -74,6 +74,16 @@ pub(crate) enum WalReceiver {
     PgReceivewal,
 }
 
+/// How files of a base backup are copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BackupMethod {
+    #[default]
+    Rsync,
+    /// By this program, to a directory of the same host.
+    Native,
+}
+
 /// A key with one way to do it, so far.
 macro_rules! only {
     ($(#[$doc:meta])* $name:ident, $variant:ident) => {
@@ -91,11 +101,6 @@ only!(
     /// How WAL gets to the slave.
     Transport,
     Ssh
-);
-only!(
-    /// How files of a base backup are copied.
-    BackupMethod,
-    Rsync
 );
 
 /// Keys of a section, as written; a key that is empty counts as not set.
@@ -143,8 +148,11 @@ pub struct Config {
     _transport: Transport,
     #[serde(default)]
     wal_compression: WalCompression,
-    #[serde(default, rename = "backup_method")]
-    _backup_method: BackupMethod,
+    #[serde(default)]
+    backup_method: BackupMethod,
+    /// Files that are copied at once, where this program copies them.
+    #[serde(default = "two")]
+    backup_jobs: usize,
     #[serde(default = "ssh")]
     ssh_command: String,
     #[serde(default)]
@@ -261,6 +269,10 @@ fn yes() -> bool {
 
 fn one() -> usize {
     1
+}
+
+fn two() -> usize {
+    2
 }
 
 fn ssh() -> String {

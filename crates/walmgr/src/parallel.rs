@@ -12,7 +12,16 @@ const MOST: usize = 8;
 /// Results for each thing, in their order.
 pub(crate) fn map<T: Sync, R: Send>(things: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = processors.min(MOST).min(things.len());
+    map_by(processors.min(MOST), things, work)
+}
+
+/// Results for each thing, in their order, by so many threads.
+pub(crate) fn map_by<T: Sync, R: Send>(
+    threads: usize,
+    things: &[T],
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let threads = threads.min(things.len());
     if threads < 2 {
         return things.iter().map(work).collect();
     }

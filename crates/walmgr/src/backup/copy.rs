@@ -1,4 +1,4 @@
-//! Copying with rsync.
+//! Copying with rsync, or by this program itself on one host.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,46 +9,16 @@ use skytools::db::{Connection, During};
 use skytools::failpoint;
 use tracing::info;
 
+use super::native::{Native, Throttle};
 use super::rsync;
+use super::rules::{self, ANYWHERE, CONTROL_FILE, EMPTY, LEFT_OUT};
 use crate::Error;
 use crate::config::MasterConfig;
 use crate::place::Place;
 use crate::progress::Progress;
 use crate::sets::TablespaceInfo;
+use crate::sets::manifest::Digests;
 use crate::slave::Slave;
-
-/// Directories whose content is of the running server alone.
-const EMPTY: [&str; 7] = [
-    "pg_replslot",
-    "pg_dynshmem",
-    "pg_notify",
-    "pg_serial",
-    "pg_snapshots",
-    "pg_stat_tmp",
-    "pg_subtrans",
-];
-
-/// Files at the top that are of the running server, or of an earlier backup.
-const LEFT_OUT: [&str; 15] = [
-    "postmaster.pid",
-    "postmaster.opts",
-    "backup_label",
-    "backup_label.old",
-    "tablespace_map",
-    "tablespace_map.old",
-    "backup_manifest",
-    "walmgr_backup.json",
-    "*.signal",
-    "recovery.conf",
-    "recovery.done",
-    "postgresql.auto.conf.tmp",
-    "current_logfiles",
-    ".walshipping.*",
-    "tmpspc",
-];
-
-/// Files of any directory that a server makes anew.
-const ANYWHERE: [&str; 2] = ["pg_internal.init*", "pgsql_tmp*"];
 
 fn command(config: &MasterConfig, slave: &Slave) -> Command {
     let mut command = Command::new("rsync");
@@ -65,15 +35,32 @@ fn command(config: &MasterConfig, slave: &Slave) -> Command {
     command
 }
 
-/// The data directory, without the control file and without what is left out.
+/// What copies instead of rsync, if that is wanted.
+fn native<'a>(config: &MasterConfig, progress: &'a Progress, stop: &'a Stop) -> Option<Native<'a>> {
+    Some(Native {
+        jobs: config.native_jobs?,
+        throttle: Throttle::new(config.bwlimit_kb),
+        progress,
+        stop,
+    })
+}
+
+/// The data directory, without the control file and without what is left out. Digests of what is copied, where they
+/// are known then, are added to those before.
 pub(super) fn data(
     config: &MasterConfig,
     slave: &Slave,
     target: &Place,
+    digests: &mut Digests,
     progress: &Progress,
     stop: &Stop,
 ) -> Result<(), Error> {
     let data = &config.data;
+    if let Some(native) = native(config, progress, stop) {
+        native.data(data, Path::new(&target.path), digests)?;
+        failpoint::step("backup.data");
+        return Ok(());
+    }
     let mut command = self::command(config, slave);
     command.arg("--copy-unsafe-links");
     for name in EMPTY.iter().copied().chain(["pg_wal"]) {
@@ -83,7 +70,7 @@ pub(super) fn data(
             false => command.arg(format!("--exclude=/{name}/*")),
         };
     }
-    if let Some(log) = log_directory(data) {
+    if let Some(log) = rules::log_directory(data) {
         command.arg(format!("--exclude=/{log}/*"));
     }
     for name in LEFT_OUT {
@@ -92,7 +79,7 @@ pub(super) fn data(
     for name in ANYWHERE {
         command.arg(format!("--exclude={name}"));
     }
-    command.arg("--exclude=/global/pg_control");
+    command.arg(format!("--exclude=/{CONTROL_FILE}"));
     // Links to tablespaces; one that lies in the directory is copied with it.
     for (oid, _) in links(data)? {
         command.arg(format!("--exclude=/pg_tblspc/{oid}"));
@@ -109,19 +96,16 @@ pub(super) fn control_file(
     config: &MasterConfig,
     slave: &Slave,
     target: &Place,
+    digests: &mut Digests,
     stop: &Stop,
 ) -> Result<(), Error> {
+    if let Some(native) = native(config, &Progress::silent(), stop) {
+        return native.one(&config.data, Path::new(&target.path), CONTROL_FILE, digests);
+    }
     let mut command = self::command(config, slave);
     command.arg("pg_control").arg(format!("{target}/global/"));
     command.current_dir(config.data.join("global"));
-    rsync::run(command, "global/pg_control", None, stop)
-}
-
-/// Directory of logs inside of the data directory: the usual names.
-fn log_directory(data: &Path) -> Option<&'static str> {
-    ["log", "pg_log"]
-        .into_iter()
-        .find(|name| data.join(name).is_dir())
+    rsync::run(command, CONTROL_FILE, None, stop)
 }
 
 /// The links of `pg_tblspc`, and where they lead.
@@ -153,6 +137,7 @@ pub(super) fn tablespaces(
     slave: &Slave,
     target: &Place,
     db: Option<&mut Connection>,
+    digests: &mut Digests,
     progress: &Progress,
     stop: &Stop,
 ) -> Result<Vec<TablespaceInfo>, Error> {
@@ -176,13 +161,18 @@ pub(super) fn tablespaces(
                 to.display()
             )));
         }
-        let mut command = self::command(config, slave);
-        command.args(ANYWHERE.map(|name| format!("--exclude={name}")));
-        command.arg("--copy-unsafe-links");
-        // The directory above has been made at the beginning.
-        command.arg("./").arg(format!("{target}/tmpspc/{oid}/"));
-        command.current_dir(&to);
-        rsync::run(command, &to.display().to_string(), Some(progress), stop)?;
+        match native(config, progress, stop) {
+            Some(native) => native.tablespace(&to, Path::new(&target.path), oid, digests)?,
+            None => {
+                let mut command = self::command(config, slave);
+                command.args(ANYWHERE.map(|name| format!("--exclude={name}")));
+                command.arg("--copy-unsafe-links");
+                // The directory above has been made at the beginning.
+                command.arg("./").arg(format!("{target}/tmpspc/{oid}/"));
+                command.current_dir(&to);
+                rsync::run(command, &to.display().to_string(), Some(progress), stop)?;
+            }
+        }
         failpoint::step("backup.tablespace");
         found.push(TablespaceInfo {
             oid,

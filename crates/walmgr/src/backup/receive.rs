@@ -128,6 +128,7 @@ pub(crate) fn commit(
         mut info,
         backup_label,
         tablespace_map,
+        digests,
     } = finished;
     match Info::read(&path)? {
         Some(begun) if begun.id == info.id => {}
@@ -141,7 +142,7 @@ pub(crate) fn commit(
     let major = complete(&path, &backup_label, &tablespace_map)?;
     info.write(&path)?;
     failpoint::step("commit.labelled");
-    let (lines, totals) = manifest::lines(&path)?;
+    let (lines, totals) = manifest::lines(&path, &digests)?;
     (info.bytes, info.files) = (totals.bytes, totals.files);
     durable::sync_filesystem(&path).map_err(|error| Error::io("sync", &path, error))?;
     failpoint::step("commit.synced");

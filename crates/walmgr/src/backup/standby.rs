@@ -22,6 +22,7 @@ use crate::lock::{self, BackupLock};
 use crate::names::Segment;
 use crate::progress::Progress;
 use crate::server::{DataDir, standby};
+use crate::sets::manifest::Digests;
 use crate::sets::{State, retention};
 use crate::slave::Slave;
 
@@ -106,9 +107,18 @@ fn make(
     let target = here.place(&path);
     failpoint::step("backup.begun");
     let progress = Progress::new("copying", server.bytes);
-    copy::data(&from, &here, &target, &progress, stop)?;
-    info.tablespaces = copy::tablespaces(&from, &here, &target, Some(db), &progress, stop)?;
-    copy::control_file(&from, &here, &target, stop)?;
+    let mut digests = Digests::default();
+    copy::data(&from, &here, &target, &mut digests, &progress, stop)?;
+    info.tablespaces = copy::tablespaces(
+        &from,
+        &here,
+        &target,
+        Some(db),
+        &mut digests,
+        &progress,
+        stop,
+    )?;
+    copy::control_file(&from, &here, &target, &mut digests, stop)?;
     drop(progress);
     failpoint::step("backup.copied");
     let (lsn, timeline) = recovery_point(db)?;
@@ -135,6 +145,7 @@ fn make(
         info,
         backup_label,
         tablespace_map,
+        digests,
     };
     if !Listing::read(&config.completed_wals)?.has(last) {
         ask_for_a_switch(config, last);

@@ -5,7 +5,8 @@ use skytools::conninfo::ConnInfo;
 use skytools::shell;
 
 use super::{
-    Config, ConfigMethod, WalCompression, need, need_path, optional, optional_path, place,
+    BackupMethod, Config, ConfigMethod, WalCompression, need, need_path, optional, optional_path,
+    place,
 };
 use crate::Error;
 use crate::archive::Form;
@@ -42,6 +43,8 @@ pub(crate) struct MasterConfig {
     pub(crate) periodic_command: Option<String>,
     pub(crate) command_interval: Duration,
     pub(crate) fast_checkpoint: bool,
+    /// Files of a base backup that this program copies at once; `None`: rsync copies them.
+    pub(crate) native_jobs: Option<usize>,
     pub(crate) wal_timeout: Duration,
     pub(crate) bwlimit_kb: u64,
 }
@@ -73,6 +76,7 @@ impl MasterConfig {
             periodic_command: None,
             command_interval: Duration::ZERO,
             fast_checkpoint: true,
+            native_jobs: None,
             wal_timeout: Duration::ZERO,
             bwlimit_kb: 0,
         }
@@ -162,6 +166,7 @@ impl MasterConfig {
             periodic_command: optional(&config.periodic_command).map(str::to_owned),
             command_interval: config.command_interval,
             fast_checkpoint: config.backup_fast_checkpoint,
+            native_jobs: native_jobs(config, slave_host.as_deref())?,
             wal_timeout: config.backup_wal_timeout,
             bwlimit_kb: config.backup_bwlimit,
             slave_host,
@@ -194,6 +199,17 @@ fn spool(config: &Config) -> Result<Option<PathBuf>, Error> {
         ));
     }
     Ok(spool.filter(|_| config.archive_jobs > 1))
+}
+
+/// This program copies within a host.
+fn native_jobs(config: &Config, slave_host: Option<&str>) -> Result<Option<usize>, Error> {
+    match (config.backup_method, slave_host) {
+        (BackupMethod::Rsync, _) => Ok(None),
+        (BackupMethod::Native, None) => Ok(Some(config.backup_jobs.max(1))),
+        (BackupMethod::Native, Some(host)) => Err(Error::Refused(format!(
+            "backup_method = native: the slave is on {host}, and not on this host; use rsync"
+        ))),
+    }
 }
 
 /// `HOST:/base/dir` as in SkyTools 2.1, or `HOST` alone as in 3; a path alone is on this host.

@@ -2,10 +2,12 @@
 //!
 //! Source: the server's documentation, "Backup Manifest Format".
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Info;
@@ -29,12 +31,29 @@ pub(crate) struct Line {
     text: String,
 }
 
-/// Reads every file of a set and puts its line of the manifest together; what the manifest leaves out is
-/// left out here.
+/// What is known of a file from copying it: of the very bytes that were written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    size: u64,
+    sha256: String,
+}
+
+impl Known {
+    pub(crate) fn new(digest: Digest, size: u64) -> Known {
+        let sha256 = digest.to_string();
+        Known { size, sha256 }
+    }
+}
+
+/// Files of a set, by their paths in it.
+pub(crate) type Digests = BTreeMap<String, Known>;
+
+/// Puts the lines of a set's files together, and reads those of which nothing is known; what the manifest leaves
+/// out is left out here.
 ///
 /// # Errors
 /// A file cannot be read.
-pub(crate) fn lines(set: &Path) -> Result<(Vec<Line>, Totals), Error> {
+pub(crate) fn lines(set: &Path, digests: &Digests) -> Result<(Vec<Line>, Totals), Error> {
     let mut entries = files::walk(set).map_err(|error| Error::io("list", set, error))?;
     entries.retain(|entry| entry.metadata.is_file() && !is_left_out(&entry.path));
     let totals = Totals {
@@ -42,7 +61,10 @@ pub(crate) fn lines(set: &Path) -> Result<(Vec<Line>, Totals), Error> {
         bytes: entries.iter().map(|entry| entry.metadata.len()).sum(),
     };
     let progress = Progress::new("reading for the manifest", totals.bytes);
-    let lines = parallel::map(&entries, |entry| line(set, entry, &progress));
+    let lines = parallel::map(&entries, |entry| {
+        let known = entry.path.to_str().and_then(|path| digests.get(path));
+        line(set, entry, known, &progress)
+    });
     let lines = lines.into_iter().collect::<Result<Vec<Line>, Error>>()?;
     Ok((lines, totals))
 }
@@ -52,10 +74,23 @@ fn is_left_out(path: &Path) -> bool {
     path == Path::new(FILE) || path == Path::new(super::info::FILE) || path.starts_with("pg_wal")
 }
 
-fn line(set: &Path, entry: &Entry, progress: &Progress) -> Result<Line, Error> {
+fn line(
+    set: &Path,
+    entry: &Entry,
+    known: Option<&Known>,
+    progress: &Progress,
+) -> Result<Line, Error> {
     let path = set.join(&entry.path);
     let failed = |error| Error::io("read", &path, error);
-    let (digest, size) = Digest::of_file(&path, progress).map_err(failed)?;
+    let size = entry.metadata.len();
+    let known = known.filter(|known| known.size == size);
+    let (digest, size) = match known.and_then(|known| known.sha256.parse().ok()) {
+        Some(digest) => {
+            progress.add(size);
+            (digest, size)
+        }
+        None => Digest::of_file(&path, progress).map_err(failed)?,
+    };
     let modified = entry.metadata.modified().map_err(failed)?;
     let modified = Timestamp::try_from(modified).unwrap_or_default();
     let modified = modified.strftime("%Y-%m-%d %H:%M:%S GMT").to_string();
@@ -99,6 +134,7 @@ pub(crate) fn write(
             path: super::info::FILE.into(),
             metadata,
         },
+        None,
         &Progress::silent(),
     )?);
     lines.sort_by(|a, b| a.path.cmp(&b.path));
@@ -141,7 +177,7 @@ pub(crate) fn refresh(set: &Path) -> Result<(), Error> {
         path: super::info::FILE.into(),
         metadata,
     };
-    let new = line(set, &entry, &Progress::silent())?.text;
+    let new = line(set, &entry, None, &Progress::silent())?.text;
     let own = json!({ "Path": super::info::FILE }).to_string();
     let own = own.trim_matches(['{', '}']);
     let lines = old

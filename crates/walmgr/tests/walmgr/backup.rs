@@ -1,6 +1,9 @@
 //! `backup`: a set is whole, or none.
 
 use std::fs;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use testkit::{TestResult, wait_until};
 
@@ -269,4 +272,76 @@ fn a_backup_that_cannot_work_is_refused_before_it_begins() -> TestResult {
     assert!(shown.contains("would take the backup lock"), "{shown}");
     assert_eq!(sets(&site)?, [""; 0]);
     Ok(())
+}
+
+/// What is in a set: kinds, modes and paths, in their order.
+fn content(site: &Site, set: &str) -> TestResult<Vec<String>> {
+    let output = Command::new("find")
+        .arg(site.shipped(set))
+        .args(["-mindepth", "1", "-printf", "%y %m %P\n"])
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let mut paths: Vec<String> = text.lines().map(str::to_owned).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+#[test]
+fn copied_by_the_program_itself_a_set_is_what_it_is_by_rsync() -> TestResult {
+    let site = site()?;
+    let mut db = site.db()?;
+    db.batch_execute("vacuum")?;
+    site.on_master("backup")?;
+    let by_rsync = content(&site, "data.master")?;
+    site.write_master("backup_method = native\nbackup_jobs = 3")?;
+    for step in ["backup.block", "backup.tablespace"] {
+        let output = site
+            .program("master.ini backup")
+            .env("FAILPOINTS", format!("{step}=return(kill)"))
+            .output()?;
+        assert_eq!(output.status.code(), None, "{step}: {}", output.stderr);
+        assert_eq!(content(&site, "data.master")?, by_rsync, "{step}");
+    }
+    wait_until("the lock to be free", PATIENCE, || {
+        Ok(site.program("master.ini backup").output()?.status.success())
+    })?;
+    assert_eq!(content(&site, "data.master")?, by_rsync);
+    let json = fs::read_to_string(site.shipped("data.master/walmgr_backup.json"))?;
+    assert!(json.contains("\"native\""), "{json}");
+
+    // While files come, go, grow and shrink.
+    let stop = AtomicBool::new(false);
+    let mut other = site.db()?;
+    thread::scope(|scope| {
+        let load = scope.spawn(|| -> Result<(), postgres::Error> {
+            while !stop.load(Ordering::Relaxed) {
+                other.batch_execute(
+                    "create table u (x text) tablespace space; \
+                     insert into u select repeat('x', 99) from generate_series(1, 2000); \
+                     insert into t select generate_series(1, 500)",
+                )?;
+                other.batch_execute("truncate u; insert into s select generate_series(1, 500)")?;
+                // No more WAL than can be archived meanwhile.
+                other.batch_execute("drop table u; select pg_sleep(0.2)")?;
+            }
+            Ok(())
+        });
+        let made = site
+            .on_master("backup")
+            .and_then(|_| verify(&site, "data.master"));
+        stop.store(true, Ordering::Relaxed);
+        load.join().map_err(|_| "the load has panicked")??;
+        made
+    })?;
+    site.on_slave("verify --all")?;
+    site.switch(&mut db)?;
+    let rows = "select (select count(*) from t), (select count(*) from s)";
+    let wanted = db.query_one(rows, &[])?;
+    let wanted: (i64, i64) = (wanted.get(0), wanted.get(1));
+    site.on_slave("restore data.master")?;
+    let mut standby = site.standby()?;
+    wait_until("the standby to have all rows", PATIENCE, || {
+        let row = standby.query_one(rows, &[])?;
+        Ok((row.get(0), row.get(1)) == wanted)
+    })
 }

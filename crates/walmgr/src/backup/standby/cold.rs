@@ -20,6 +20,7 @@ use crate::lock::{self, BackupLock};
 use crate::names::Segment;
 use crate::progress::Progress;
 use crate::server::{DataDir, ServerState, shell};
+use crate::sets::manifest::Digests;
 use crate::sets::{Info, State, retention};
 use crate::slave::Slave;
 
@@ -137,9 +138,11 @@ fn copy_stopped(
     let path = receive::begin(config, lock, &info)?;
     let target = here.place(&path);
     let progress = Progress::new("copying", bytes);
-    copy::data(&from, &here, &target, &progress, stop)?;
-    let tablespaces = copy::tablespaces(&from, &here, &target, None, &progress, stop)?;
-    copy::control_file(&from, &here, &target, stop)?;
+    let mut digests = Digests::default();
+    copy::data(&from, &here, &target, &mut digests, &progress, stop)?;
+    let tablespaces =
+        copy::tablespaces(&from, &here, &target, None, &mut digests, &progress, stop)?;
+    copy::control_file(&from, &here, &target, &mut digests, stop)?;
     Ok(Finished {
         info: Info {
             tablespaces,
@@ -148,5 +151,6 @@ fn copy_stopped(
         },
         backup_label: String::new(),
         tablespace_map: String::new(),
+        digests,
     })
 }

@@ -12,6 +12,8 @@ use crate::bench::report::Goal;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Walmgr,
+    /// The same by rsync.
+    WalmgrRsync,
     BaseBackup,
     Rsync,
     /// With two workers.
@@ -21,7 +23,8 @@ enum Way {
 impl Way {
     fn name(self) -> &'static str {
         match self {
-            Way::Walmgr => "walmgr",
+            Way::Walmgr => "walmgr, native",
+            Way::WalmgrRsync => "walmgr, rsync",
             Way::BaseBackup => "pg_basebackup",
             Way::Rsync => "rsync, sync",
             Way::PgBackRest => pgbackrest::NAME,
@@ -47,7 +50,9 @@ pub(super) fn prepare(run: &Run) -> Result<std::path::PathBuf> {
         db.batch_execute("checkpoint")?;
     }
     site.clear()?;
-    let master = site.write_master("backup", false, "backup_wal_timeout = 60")?;
+    site.write_master("rsync", false, "backup_wal_timeout = 60")?;
+    let lines = "backup_wal_timeout = 60\nbackup_method = native";
+    let master = site.write_master("backup", false, lines)?;
     site.archive_with(&archive_command(site, &master))?;
     Ok(master)
 }
@@ -56,7 +61,7 @@ pub(super) fn measure(run: &mut Run) -> Result {
     let master = prepare(run)?;
     let workload = "base backup";
     let site = &run.site;
-    let mut ways = vec![Way::Walmgr, Way::BaseBackup, Way::Rsync];
+    let mut ways = vec![Way::Walmgr, Way::WalmgrRsync, Way::BaseBackup, Way::Rsync];
     ways.extend(run.pgbackrest.as_ref().map(|_| Way::PgBackRest));
     let samples = in_rounds(run.common.rounds, &ways, run.interrupt, |way| {
         let target = site.path("copy");
@@ -95,6 +100,11 @@ fn take(site: &Site, way: Way, master: &Path, target: &Path) -> Result {
     match way {
         Way::Walmgr => {
             site.walmgr(master).args(["backup", "-q"]).succeed()?;
+            Ok(())
+        }
+        Way::WalmgrRsync => {
+            let program = site.walmgr(&site.path("rsync.ini"));
+            program.args(["backup", "-q"]).succeed()?;
             Ok(())
         }
         Way::BaseBackup => {
