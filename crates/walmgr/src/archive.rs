@@ -6,7 +6,9 @@
 mod error;
 mod form;
 mod identity;
+mod incoming;
 mod listing;
+mod quick;
 pub(crate) mod stopped;
 
 use std::fs::{self, File};
@@ -15,15 +17,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use skytools::failpoint;
-use tracing::info;
+use tracing::{info, warn};
 
 pub(crate) use error::ArchiveError;
 use error::{At, Conflict};
 pub(crate) use form::Form;
 pub(crate) use identity::Identity;
 pub(crate) use listing::Listing;
+pub(crate) use quick::{Quick, Quickly};
 
-use crate::digest::{self, Digest};
+use crate::digest::Digest;
 use crate::durable::{self, Scratch};
 use crate::names::WalName;
 use crate::page::{HEADER, Header};
@@ -84,13 +87,6 @@ impl Stored {
     }
 }
 
-/// What came.
-struct Content {
-    digest: Digest,
-    /// Its first bytes.
-    head: Vec<u8>,
-}
-
 impl Archive {
     pub(crate) fn new(dir: &Path) -> Archive {
         Archive {
@@ -127,6 +123,10 @@ impl Archive {
         self.notes().join(format!("{name}.sum"))
     }
 
+    fn quick_path(&self, name: WalName) -> PathBuf {
+        self.notes().join(format!("{name}.xxh3"))
+    }
+
     /// Makes the directories, for `setup`. True if something was missing.
     pub(crate) fn create(&self) -> Result<bool, ArchiveError> {
         let notes = self.notes();
@@ -145,7 +145,7 @@ impl Archive {
         &self,
         file: &Announced,
         from: &mut impl Read,
-        has_sets: impl FnOnce() -> bool,
+        has_sets: impl FnOnce() -> bool + Send,
     ) -> Result<Digest, ArchiveError> {
         let Announced { name, size, .. } = *file;
         if size > LARGEST {
@@ -160,23 +160,26 @@ impl Archive {
         }
         self.need_space(size)?;
         let path = self.dir.join(format!(".{name}.tmp"));
-        let Some(mut scratch) = Scratch::create(&path).at("create", &path)? else {
+        let Some(scratch) = Scratch::create(&path).at("create", &path)? else {
             return Err(ArchiveError::Busy(name));
         };
         failpoint::step("xreceive.created");
-        let Content { digest, head } = self.fill(&mut scratch, file, from)?;
-        failpoint::step("xreceive.written");
-        let header = check_content(name, size, &head)?;
-        let identity = header.map(Identity::of);
-        if let Some(identity) = identity {
-            identity.check(&self.dir, has_sets)?;
-        }
-        let sum_path = self.sum_path(name);
         let new_sum = notes.join(format!(".{name}.sum.new"));
-        // Waiting for the disk once.
-        durable::both(
-            || scratch.file.sync_all().at("write", &path),
-            || write_sum(&new_sum, digest, size).at("write", &new_sum),
+        let ((digest, identity), quick) = incoming::take(
+            &self.dir,
+            &scratch,
+            file,
+            from,
+            |incoming::Content { digest, header }| {
+                let identity = header.map(Identity::of);
+                if let Some(identity) = identity {
+                    identity.check(&self.dir, has_sets)?;
+                }
+                failpoint::step("xreceive.written");
+                // While the file itself gets there.
+                write_sum(&new_sum, digest, size).at("write", &new_sum)?;
+                Ok((digest, identity))
+            },
         )?;
         failpoint::step("xreceive.synced");
 
@@ -196,7 +199,13 @@ impl Archive {
             return self.compare(file, there, (digest, size), &scratch, &new_sum);
         }
         let final_path = self.dir.join(file.form.file_name(name));
+        let sum_path = self.sum_path(name);
         fs::rename(&new_sum, &sum_path).at("name", &sum_path)?;
+        // Only saves time.
+        let quick_path = self.quick_path(name);
+        if let Err(error) = quick.write(&quick_path) {
+            warn!(%error, path = %quick_path.display(), "cannot note a quick digest");
+        }
         failpoint::step("xreceive.summed");
         durable::publish(scratch.path(), &final_path).at("name", &final_path)?;
         failpoint::step("xreceive.published");
@@ -223,58 +232,6 @@ impl Archive {
                 free,
             }),
             false => Ok(()),
-        }
-    }
-
-    /// Writes what comes in, as it comes, and looks at what it is.
-    fn fill(
-        &self,
-        scratch: &mut Scratch,
-        file: &Announced,
-        from: &mut impl Read,
-    ) -> Result<Content, ArchiveError> {
-        let Announced {
-            name, size, form, ..
-        } = *file;
-        let path = scratch.path().to_owned();
-        let unread = |source: io::Error| match source.kind() {
-            // It is written while it is read.
-            ErrorKind::StorageFull => ArchiveError::DiskFull {
-                dir: self.dir.clone(),
-                needed: size,
-                free: 0,
-            },
-            _ => ArchiveError::Input { name, source },
-        };
-        let mut head = Vec::new();
-        let kept = Kept {
-            from,
-            to: &mut scratch.file,
-        };
-        // One more than announced shows that it is not what was announced.
-        let mut content = form.decode(kept).at("read", &path)?.take(size + 1);
-        let (digest, got) = digest::pump(&mut content, unread, |bytes| {
-            if head.len() < HEADER {
-                head.extend(bytes.iter().take(HEADER - head.len()));
-            }
-            failpoint::step("xreceive.block");
-            Ok(())
-        })?;
-        if got < size {
-            return Err(ArchiveError::Short { name, got, size });
-        }
-        if got > size {
-            return Err(ArchiveError::wrong(
-                name,
-                format!("more than its {size} bytes came"),
-            ));
-        }
-        match file.digest {
-            Some(announced) if announced != digest => Err(ArchiveError::wrong(
-                name,
-                format!("it was damaged on the way: SHA-256 {digest}, and not {announced}"),
-            )),
-            _ => Ok(Content { digest, head }),
         }
     }
 
@@ -378,6 +335,11 @@ impl Archive {
         }
     }
 
+    /// What a file came to as it is stored, when it was archived, if that is known.
+    pub(crate) fn quick(&self, name: WalName) -> Option<Quick> {
+        Quick::read(&self.quick_path(name))
+    }
+
     /// Removes a file and then its digest. None is fine; true if there was one.
     pub(crate) fn remove(&self, name: WalName) -> Result<bool, ArchiveError> {
         let mut was_there = false;
@@ -385,8 +347,9 @@ impl Archive {
             let path = self.dir.join(form.file_name(name));
             was_there |= durable::remove(&path).at("remove", &path)?;
         }
-        let sum = self.sum_path(name);
-        durable::remove(&sum).at("remove", &sum)?;
+        for note in [self.quick_path(name), self.sum_path(name)] {
+            durable::remove(&note).at("remove", &note)?;
+        }
         Ok(was_there)
     }
 }
@@ -395,20 +358,6 @@ impl Archive {
 fn forms(name: WalName) -> impl Iterator<Item = Form> {
     let is_possible = move |form: &Form| form.for_name(name) == *form;
     Form::ALL.into_iter().filter(is_possible)
-}
-
-/// A reader of which all is written, too.
-struct Kept<'a, R> {
-    from: &'a mut R,
-    to: &'a mut File,
-}
-
-impl<R: Read> Read for Kept<'_, R> {
-    fn read(&mut self, block: &mut [u8]) -> io::Result<usize> {
-        let read = self.from.read(block)?;
-        self.to.write_all(&block[..read])?;
-        Ok(read)
-    }
 }
 
 /// Writes a digest under a name that it does not keep.

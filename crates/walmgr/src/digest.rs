@@ -16,7 +16,7 @@ use crate::progress::Progress;
 pub(crate) struct Digest([u8; 32]);
 
 /// Bytes read at once: large enough for few calls, small enough for the cache.
-const BLOCK: usize = 256 * 1024;
+pub(crate) const BLOCK: usize = 256 * 1024;
 
 /// Blocks that have been read and are not digested yet, at most.
 const AHEAD: usize = 8;
@@ -115,17 +115,32 @@ pub(crate) fn pump<E>(
 
 /// Copies all that a reader gives, in large blocks.
 pub(crate) fn transfer(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    blocks(from, |error| error, |bytes| to.write_all(bytes)).map(|_| ())
+}
+
+/// Hands all that a reader gives on, in large blocks; how much it is.
+///
+/// # Errors
+/// A block cannot be read, as `unread` puts it, or is not taken.
+pub(crate) fn blocks<E>(
+    from: &mut impl Read,
+    unread: impl Fn(io::Error) -> E,
+    mut take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<u64, E> {
     let mut block = vec![0; BLOCK];
+    let mut size = 0;
     loop {
-        match fill(from, &mut block)? {
-            0 => return Ok(()),
-            length => to.write_all(&block[..length])?,
+        let length = fill(from, &mut block).map_err(&unread)?;
+        if length == 0 {
+            return Ok(size);
         }
+        take(&block[..length])?;
+        size += length as u64;
     }
 }
 
 /// Reads until the block is full, or there is no more; bytes that were read.
-fn fill(from: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn fill(from: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while length < block.len() {
         match from.read(&mut block[length..]) {

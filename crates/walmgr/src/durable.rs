@@ -31,7 +31,7 @@ pub(crate) fn sync_filesystem(dir: &Path) -> io::Result<()> {
 }
 
 /// Replaces a file, whole or not at all; `new` is the name it has until it is.
-pub(crate) fn replace(path: &Path, new: &Path, content: &[u8]) -> io::Result<()> {
+fn replace(path: &Path, new: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .create(true)
         .truncate(true)
@@ -45,6 +45,19 @@ pub(crate) fn replace(path: &Path, new: &Path, content: &[u8]) -> io::Result<()>
         Some(dir) => sync_dir(dir),
         None => Ok(()),
     }
+}
+
+/// Replaces a file, whole or not at all, for who reads it while the machine runs. It waits for no disk: after a
+/// power cut the old one may be there, or an empty one. For what only tells people something.
+pub(crate) fn replace_lightly(path: &Path, new: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(new)?;
+    file.write_all(content)?;
+    fs::rename(new, path)
 }
 
 /// Replaces a file in a directory, whole or not at all.

@@ -65,7 +65,11 @@ fn master(config: &MasterConfig) -> Facts {
 
 fn last_archived(config: &MasterConfig) -> String {
     let path = config.data.join(".walshipping.last");
-    let Ok(name) = fs::read_to_string(&path) else {
+    // Empty after a power cut.
+    let Some(name) = fs::read_to_string(&path)
+        .ok()
+        .filter(|name| !name.is_empty())
+    else {
         return "nothing yet".to_owned();
     };
     let age = fs::metadata(&path)

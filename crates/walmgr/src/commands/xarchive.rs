@@ -44,10 +44,13 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<(), Error> {
         return Ok(skytools::app::output(text)?);
     }
     archive(config, &slave, args)?;
-    // The file is safe now: whatever goes wrong from here on is no reason to send it again.
+    // The file is safe now: whatever goes wrong from here on is no reason to send it again. The note is for
+    // `status`; what ships WAL asks the slave what it has. So it need not survive a power cut, which would cost as
+    // much as the archive's own directory.
     let last = config.data.join(".walshipping.last");
     let new = config.data.join(".walshipping.last.new");
-    if let Err(error) = durable::replace(&last, &new, format!("{}\n", args.name).as_bytes()) {
+    if let Err(error) = durable::replace_lightly(&last, &new, format!("{}\n", args.name).as_bytes())
+    {
         warn!(%error, path = %last.display(), "cannot note the last archived file");
     }
     failpoint::step("xarchive.noted");

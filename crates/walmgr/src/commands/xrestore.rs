@@ -9,10 +9,10 @@ use tracing::debug;
 
 use super::Work;
 use super::xarchive::parse_name;
-use crate::archive::{Archive, Form, Identity, Stored, check_content};
+use crate::archive::{Archive, Form, Identity, Quick, Quickly, Stored, check_content};
 use crate::config::{MasterConfig, SlaveConfig};
 use crate::control::{self, Signal};
-use crate::digest;
+use crate::digest::{self, Digest};
 use crate::exit::ABSENT;
 use crate::names::{Segment, WalName};
 use crate::page::HEADER;
@@ -103,6 +103,17 @@ fn check_file(name: WalName, path: &Path) -> Result<(), Error> {
         .map_err(unread)?;
     check_content(name, size, &head).map(|_| ())?;
     Ok(())
+}
+
+/// What has been copied.
+struct Copied {
+    size: u64,
+    /// Its first bytes.
+    head: Vec<u8>,
+    /// Of what is stored.
+    quick: Quick,
+    /// If it was wanted.
+    digest: Option<Digest>,
 }
 
 /// What the server wants.
@@ -235,21 +246,18 @@ impl Request<'_> {
 
     fn copy(&self, stored: &Stored, is_archived: bool) -> Result<(), Error> {
         let from = &stored.path;
-        let uncopied = |error| Error::io("copy", from, error);
-        let mut source = stored
-            .open()
-            .map_err(|error| Error::io("read", from, error))?;
-        let mut target =
-            File::create(self.target).map_err(|error| Error::io("write", self.target, error))?;
-        let mut head = Vec::new();
-        let copied = digest::pump(&mut source, uncopied, |bytes| {
-            if head.len() < HEADER {
-                head.extend(bytes.iter().take(HEADER - head.len()));
-            }
-            let written = target.write_all(bytes);
-            written.map_err(|error| Error::io("write", self.target, error))
-        })?;
-        let header = check_content(self.name, copied.1, &head)?;
+        // As it is in the archive, it is what was verified then; if it is not, the digest tells more. A pipe is written
+        // to once.
+        let is_pipe = fs::symlink_metadata(self.target).is_ok_and(|metadata| !metadata.is_file());
+        let noted = match is_archived && !is_pipe {
+            true => self.archive.quick(self.name),
+            false => None,
+        };
+        let mut copied = self.write(stored, noted.is_none())?;
+        if noted.is_some_and(|noted| noted != copied.quick) {
+            copied = self.write(stored, true)?;
+        }
+        let header = check_content(self.name, copied.size, &copied.head)?;
         let identity = Identity::read(self.archive.dir())?;
         if let (Some(header), Some(identity)) = (header, identity)
             && header.system_identifier != identity.system_identifier
@@ -261,22 +269,53 @@ impl Request<'_> {
                 identity.system_identifier
             )));
         }
-        let sum = match is_archived {
-            true => self.archive.sum(self.name)?,
-            false => None,
+        let Some(digest) = copied.digest.filter(|_| is_archived) else {
+            return Ok(());
         };
-        match sum {
-            Some(sum) if sum != copied => Err(Error::Refused(format!(
+        match self.archive.sum(self.name)? {
+            Some(sum) if sum != (digest, copied.size) => Err(Error::Refused(format!(
                 "{} is damaged: it has {} bytes, SHA-256 {}, and was archived with {} bytes, {}; the master's \
                  pg_wal may still have it",
                 from.display(),
-                copied.1,
-                copied.0,
+                copied.size,
+                digest,
                 sum.1,
                 sum.0
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Writes what is stored where it is wanted, as the server wrote it.
+    fn write(&self, stored: &Stored, wants_digest: bool) -> Result<Copied, Error> {
+        let from = &stored.path;
+        let unread = |error| Error::io("read", from, error);
+        let uncopied = |error| Error::io("copy", from, error);
+        let unwritten = |error| Error::io("write", self.target, error);
+        let mut stored_bytes = Quickly::new(File::open(from).map_err(unread)?);
+        let mut content = stored.form.decode(&mut stored_bytes).map_err(unread)?;
+        let mut target = File::create(self.target).map_err(unwritten)?;
+        let mut head = Vec::new();
+        let take = |bytes: &[u8]| {
+            if head.len() < HEADER {
+                head.extend(bytes.iter().take(HEADER - head.len()));
+            }
+            target.write_all(bytes).map_err(unwritten)
+        };
+        let (digest, size) = match wants_digest {
+            true => {
+                let (digest, size) = digest::pump(&mut content, uncopied, take)?;
+                (Some(digest), size)
+            }
+            false => (None, digest::blocks(&mut content, uncopied, take)?),
+        };
+        drop(content);
+        Ok(Copied {
+            size,
+            head,
+            quick: stored_bytes.finish(),
+            digest,
+        })
     }
 
     /// Whether the server that asked has died: its shell would let us wait for ever.

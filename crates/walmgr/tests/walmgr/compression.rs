@@ -119,6 +119,28 @@ fn damage_is_told_whatever_the_form() -> TestResult {
         }
         fs::write(&archived, &whole)?;
         assert!(handed_out(&site, &name)? == fs::read(&path)?);
+        // The quick digest is enough, and what is wrong with it harms nobody: the other one decides.
+        let [sum, quick] =
+            ["sum", "xxh3"].map(|end| site.archived(&format!(".walmgr/{name}.{end}")));
+        let (known, noted) = (fs::read(&sum)?, fs::read(&quick)?);
+        for damaged in [&noted[1..], b"0\n", b""] {
+            fs::write(&quick, damaged)?;
+            assert!(handed_out(&site, &name)? == fs::read(&path)?);
+        }
+        let other = format!("{} {}\n", "0".repeat(64), fs::metadata(&path)?.len());
+        fs::write(&sum, other)?;
+        fs::write(&quick, &noted)?;
+        assert!(handed_out(&site, &name)? == fs::read(&path)?);
+        fs::remove_file(&quick)?;
+        let line = format!(
+            "slave.ini xrestore {name} {}",
+            site.path("s/wanted").display()
+        );
+        let output = site.program(&line).output()?;
+        assert_eq!(output.status.code(), Some(200));
+        assert!(output.stderr.contains("is damaged"), "{}", output.stderr);
+        fs::write(&sum, known)?;
+        assert!(handed_out(&site, &name)? == fs::read(&path)?);
     }
     Ok(())
 }
