@@ -7,6 +7,7 @@ mod error;
 mod form;
 mod identity;
 mod incoming;
+pub(crate) mod leftovers;
 mod listing;
 mod quick;
 pub(crate) mod stopped;

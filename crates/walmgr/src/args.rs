@@ -36,7 +36,7 @@ pub(crate) struct Options {
     /// With commands that report: one JSON document instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// With cleanup: do not ask
+    /// With cleanup, and restore on the master: do not ask
     #[arg(long, global = true)]
     pub(crate) yes: bool,
 }

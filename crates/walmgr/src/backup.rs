@@ -12,6 +12,7 @@ mod rsync;
 mod rules;
 pub(crate) mod standby;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin};
 
@@ -31,6 +32,7 @@ use crate::progress::Progress;
 use crate::sets::manifest::Digests;
 use crate::sets::{Info, State};
 use crate::slave::Slave;
+pub(crate) use copy::fetch;
 use preflight::Master;
 
 /// As in SkyTools.
@@ -105,6 +107,9 @@ fn make(
     let (start, mut info) = start(config, db, master, LABEL)?;
     info!(start_lsn = %info.start_lsn, "Executed SQL: pg_backup_start");
     failpoint::step("backup.started");
+    if config.keep_symlinks && !slave.is_here() {
+        info.links = copy::linked_directories(&config.data);
+    }
     let announced = serde_json::to_vec(&info).map_err(std::io::Error::from)?;
     let path = slave.run(&["xbackup-begin", &lock.id], Some(&announced))?;
     let target = slave.place(path.trim_end_matches('\n'));
@@ -205,6 +210,7 @@ fn start(
         bytes: master.bytes,
         files: 0,
         tablespaces: Vec::new(),
+        links: BTreeMap::new(),
         keep: false,
         verified_at: None,
         walmgr_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -243,14 +249,14 @@ fn compact(time: &str) -> String {
 }
 
 /// The backup lock, held by a process on the slave as long as its input is open.
-struct Lock {
+pub(crate) struct Lock {
     id: String,
     holder: Child,
     input: ChildStdin,
 }
 
 impl Lock {
-    fn take(slave: &Slave, force: bool) -> Result<Lock, Error> {
+    pub(crate) fn take(slave: &Slave, force: bool) -> Result<Lock, Error> {
         let mut args = vec!["xlock", "--hold"];
         if force {
             args.push("--force");
@@ -290,7 +296,7 @@ impl Lock {
         }
     }
 
-    fn release(mut self) {
+    pub(crate) fn release(mut self) {
         drop(self.input);
         if let Err(error) = self.holder.wait() {
             warn!(%error, "cannot wait for the end of the lock");

@@ -51,10 +51,16 @@ pub(crate) enum Request {
         #[serde(default)]
         form: Form,
     },
+    /// Take the payload into an unfinished segment, from an offset on.
+    Partial {
+        name: String,
+        offset: u64,
+        bytes: u64,
+    },
 }
 
 /// What a slave answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reply {
     pub(crate) ok: bool,
     /// Of the request, if it had one.
@@ -63,6 +69,9 @@ pub(crate) struct Reply {
     /// Digest of what is there now.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) sha256: String,
+    /// Whether the archive has the whole segment, so that a part of it is not needed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) complete: bool,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) error: String,
@@ -228,6 +237,8 @@ mod tests {
     #[test]
     fn an_unknown_request_is_told_from_a_known_one() {
         let line = r#"{"request":"receive","name":"a","size":1,"sha256":"b","more":2}"#;
+        assert!(serde_json::from_str::<Request>(line).is_ok());
+        let line = r#"{"request":"partial","name":"a","offset":0,"bytes":1}"#;
         assert!(serde_json::from_str::<Request>(line).is_ok());
         let line = r#"{"request":"dance"}"#;
         assert!(serde_json::from_str::<Request>(line).is_err());

@@ -24,6 +24,7 @@ mod xpartial;
 mod xpurge;
 mod xreceive;
 mod xrestore;
+mod xrstpt;
 mod xserve;
 mod xstopped;
 
@@ -115,6 +116,12 @@ pub(crate) enum Command {
     /// Show which WAL is here
     #[command(hide = true)]
     Xwals,
+    /// Show which set a restore on the master takes
+    #[command(hide = true)]
+    Xset(restore::Args),
+    /// Show where the server would begin to replay
+    #[command(hide = true)]
+    Xrstpt,
     /// Note that archiving is off
     #[command(hide = true)]
     Xstopped,
@@ -271,6 +278,8 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
         Command::Xpurgewals => xpurge::run(work),
         Command::Xpartialsync(args) => xpartial::run(work, args),
         Command::Xwals => xpartial::list(work),
+        Command::Xset(args) => restore::offer(work, args),
+        Command::Xrstpt => xrstpt::run(work),
         Command::Xstopped => xstopped::run(work),
         Command::XbackupBegin(args) => xbackup::begin(work, args),
         Command::XbackupCommit(args) => xbackup::commit(work, args),

@@ -36,6 +36,8 @@ pub(crate) enum ConfigMethod {
     /// In the text of `master_config`.
     #[default]
     Edit,
+    /// In a file of our own, which that one includes.
+    Include,
     /// By `ALTER SYSTEM`.
     AlterSystem,
 }
@@ -84,24 +86,16 @@ pub(crate) enum BackupMethod {
     Native,
 }
 
-/// A key with one way to do it, so far.
-macro_rules! only {
-    ($(#[$doc:meta])* $name:ident, $variant:ident) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-        #[serde(rename_all = "lowercase")]
-        pub(crate) enum $name {
-            #[default]
-            $variant,
-        }
-    };
+/// How WAL gets to the slave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    /// By this program at both ends.
+    #[default]
+    Ssh,
+    /// As SkyTools did; refused.
+    Rsync,
 }
-
-only!(
-    /// How WAL gets to the slave.
-    Transport,
-    Ssh
-);
 
 /// Keys of a section, as written; a key that is empty counts as not set.
 #[derive(Debug, Clone, Deserialize)]
@@ -129,8 +123,9 @@ pub struct Config {
     use_xlog_functions: bool,
     #[serde(default)]
     compression: u32,
-    #[serde(default = "yes", rename = "keep_symlinks")]
-    _keep_symlinks: bool,
+    /// Whether linked directories of WAL and of logs are links on the slave, too.
+    #[serde(default = "yes")]
+    keep_symlinks: bool,
     /// Chose a `wal_level` before PostgreSQL 10.
     #[serde(default, rename = "hot_standby")]
     _hot_standby: bool,
@@ -144,8 +139,8 @@ pub struct Config {
     /// What `setup` sets the server's `archive_timeout` to, as the server takes it.
     #[serde(default)]
     archive_timeout: String,
-    #[serde(default, rename = "transport")]
-    _transport: Transport,
+    #[serde(default)]
+    transport: Transport,
     #[serde(default)]
     wal_compression: WalCompression,
     #[serde(default)]

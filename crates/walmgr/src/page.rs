@@ -49,6 +49,13 @@ impl Header {
         })
     }
 
+    /// That of a file; `None` if it has none.
+    pub(crate) fn of_file(path: &Path) -> Option<Header> {
+        let mut head = [0; HEADER];
+        File::open(path).ok()?.read_exact(&mut head).ok()?;
+        Header::read(&head)
+    }
+
     pub(crate) fn is_known_version(&self) -> bool {
         MAGICS.contains(&self.magic)
     }

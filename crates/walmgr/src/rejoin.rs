@@ -68,11 +68,7 @@ pub(crate) fn run(
     if config.primary_conninfo.is_none() {
         return Err(ConfigError::Missing("primary_conninfo".to_owned()).into());
     }
-    if rustix::process::geteuid().is_root() {
-        return Err(Error::Refused(
-            "rejoin as the user of the server, and not as root: it would own the files".to_owned(),
-        ));
-    }
+    restore::refuse_root("rejoin")?;
     let data = DataDir::new(&config.data, config.bin.as_deref());
     check(config, &data, options)?;
     let _lock = match options.not_really {
@@ -111,10 +107,10 @@ pub(crate) fn run(
             Err(error) => {
                 warn!("{}", chain(&error));
                 warn!("the data directory cannot be rewound: a new base backup takes its place");
-                replace(config)?
+                replace(config, stop)?
             }
         },
-        Way::BaseBackup => replace(config)?,
+        Way::BaseBackup => replace(config, stop)?,
     };
     failpoint::step("rejoin.ready");
     for signal in [Signal::Stop, Signal::Pause, Signal::Progress] {
@@ -237,9 +233,10 @@ fn attach(config: &SlaveConfig) -> Result<(), Error> {
 }
 
 /// Puts a new base backup in the place of the data directory; where that is now.
-fn replace(config: &SlaveConfig) -> Result<Option<PathBuf>, Error> {
+fn replace(config: &SlaveConfig, stop: &Stop) -> Result<Option<PathBuf>, Error> {
+    restore::refuse_mount_point(&config.data)?;
     rewind::put_back(config)?;
-    let ready = basebackup::take(config)?;
+    let ready = basebackup::take(config, stop)?;
     failpoint::step("rejoin.copied");
     restore::put_in_service(config, &ready)
 }

@@ -3,16 +3,20 @@
 //! The set is made ready in a directory beside the data directory, and takes its place in one step. What was
 //! there before is moved aside, and is still whole after any interruption.
 
+mod aside;
 pub(crate) mod basebackup;
 pub(crate) mod create;
+pub(crate) mod from_slave;
 mod limits;
 mod prepare;
 mod settings;
 mod source;
 pub(crate) mod tablespaces;
 mod target;
+mod wanted;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,12 +37,22 @@ use crate::{durable, files, receiver};
 use source::{Source, unfinished};
 use target::Action;
 pub(crate) use target::PointInTime;
+pub(crate) use wanted::Wanted;
 
 /// How long a server may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a server may take to begin with recovery.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a data directory is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// The slave's own server: what it needs no more may go.
+    Standby,
+    /// One beside it, which may stay behind for long.
+    Aside,
+}
 
 /// Restores a set: the named one, or the newest.
 ///
@@ -47,17 +61,24 @@ const START_PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn run(
     config: &SlaveConfig,
     options: &Options,
-    set: Option<&str>,
-    point: &PointInTime,
+    wanted: &Wanted,
     stop: &Stop,
 ) -> Result<(), Error> {
+    wanted.check()?;
+    if let Some(target) = wanted.destination() {
+        return aside::run(config, options, wanted, target);
+    }
+    let point = &wanted.point;
     let start_cmd = config.need_start_cmd()?;
-    refuse_root()?;
+    refuse_root("restore")?;
     // No backup may give the sets other names, or delete one, while it is copied.
     let _lock = take_lock(config, "restore", options)?;
     let sets = Sets::new(config);
-    let source = Source::choose(config, &sets, set, point)?;
+    let source = Source::choose(config, &sets, wanted)?;
     check(config, &source, options)?;
+    check_server(config, options)?;
+    refuse_mount_point(&config.data)?;
+    source.refuse_damaged(wanted, options)?;
     if options.not_really {
         let text = source.plan(config, start_cmd);
         return Ok(skytools::app::output(text)?);
@@ -80,11 +101,11 @@ pub(crate) fn run(
 }
 
 /// The files of a server are its user's.
-fn refuse_root() -> Result<(), Error> {
+pub(crate) fn refuse_root(command: &str) -> Result<(), Error> {
     match rustix::process::geteuid().is_root() {
-        true => Err(Error::Refused(
-            "restore as the user of the server, and not as root: it would own the files".to_owned(),
-        )),
+        true => Err(Error::Refused(format!(
+            "{command} as the user of the server, and not as root: it would own the files"
+        ))),
         false => Ok(()),
     }
 }
@@ -137,7 +158,7 @@ fn put_in_place(
     // Copying takes its time, and leaves what is in place alone.
     let ready = source.make_ready(config)?;
     failpoint::step("restore.ready");
-    install(config, &ready, point)
+    install(config, &ready, point, Purpose::Standby)
 }
 
 /// Makes a copy a standby, or what recovers up to a point, and puts it in the place of the data directory; where
@@ -146,11 +167,15 @@ fn install(
     config: &SlaveConfig,
     ready: &Path,
     point: &PointInTime,
+    purpose: Purpose,
 ) -> Result<Option<PathBuf>, Error> {
     tablespaces::place(ready, config)?;
+    if purpose == Purpose::Standby {
+        prepare::links(ready, config.wal_dir.is_some())?;
+    }
     prepare::directories(ready, config.wal_dir.as_deref())?;
     prepare::clean(ready)?;
-    settings::write(ready, config, point)?;
+    settings::write(ready, config, point, purpose)?;
     prepare::config_files(ready, config)?;
     let unfinished = unfinished(ready);
     durable::write(&unfinished, b"").map_err(|error| Error::io("write", &unfinished, error))?;
@@ -173,7 +198,7 @@ pub(crate) fn put_in_service(config: &SlaveConfig, ready: &Path) -> Result<Optio
     }
     prepare::directories(ready, None)?;
     prepare::clean(ready)?;
-    settings::write(ready, config, &PointInTime::none())?;
+    settings::write(ready, config, &PointInTime::none(), Purpose::Standby)?;
     prepare::config_files(ready, config)?;
     durable::sync_filesystem(ready).map_err(|error| Error::io("sync", ready, error))?;
     let old = exchange(ready, &config.data)?;
@@ -186,14 +211,14 @@ pub(crate) fn put_in_service(config: &SlaveConfig, ready: &Path) -> Result<Optio
 /// Makes the data directory that of a standby as it is.
 pub(crate) fn make_standby(config: &SlaveConfig) -> Result<(), Error> {
     prepare::clean(&config.data)?;
-    settings::write(&config.data, config, &PointInTime::none())?;
+    settings::write(&config.data, config, &PointInTime::none(), Purpose::Standby)?;
     durable::sync_filesystem(&config.data).map_err(|error| Error::io("sync", &config.data, error))
 }
 
-/// What has to be in order before anything is touched.
+/// What has to be in order of a set before anything is touched.
 fn check(config: &SlaveConfig, source: &Source, options: &Options) -> Result<(), Error> {
-    let wanted = DataDir::new(source.path(), config.bin.as_deref());
-    let (set, programs) = (wanted.major()?, wanted.major_of_programs()?);
+    let data = DataDir::new(source.path(), config.bin.as_deref());
+    let (set, programs) = (data.major()?, data.major_of_programs()?);
     if set != programs {
         return Err(Error::Refused(format!(
             "{} is of PostgreSQL {set}, and the programs of slave_bin are of {programs}",
@@ -223,7 +248,24 @@ fn check(config: &SlaveConfig, source: &Source, options: &Options) -> Result<(),
     if !source.has_arrived() && !options.force {
         config.tablespace_map.refuse_used(source.path())?;
     }
-    check_server(config, options)
+    Ok(())
+}
+
+/// A directory of a disk of its own can be neither moved aside nor replaced.
+pub(crate) fn refuse_mount_point(data: &Path) -> Result<(), Error> {
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
+    let parent = data.parent().unwrap_or(Path::new("/"));
+    // What is not there yet is none.
+    let (Ok(own), Ok(above)) = (device(data), device(parent)) else {
+        return Ok(());
+    };
+    match own == above || data.is_symlink() {
+        true => Ok(()),
+        false => Err(Error::Refused(format!(
+            "{} is where a disk is mounted, so it cannot be moved aside: put the data directory one level below",
+            data.display()
+        ))),
+    }
 }
 
 /// Refuses to replace a server that may be wanted, or that cannot be stopped.
@@ -312,6 +354,17 @@ fn exchange(ready: &Path, data: &Path) -> Result<Option<PathBuf>, Error> {
     Ok(old)
 }
 
+/// Where WAL ends, for a server that has perhaps not reached its target.
+fn unreached(config: &SlaveConfig, point: &PointInTime) -> String {
+    let last = receiver::all_wal(config).map(|listing| listing.segments().max());
+    match last {
+        Ok(Some(last)) if point.is_wanted() => {
+            format!(". It ends, too, if the target is not in the WAL that is here, up to {last}")
+        }
+        _ => String::new(),
+    }
+}
+
 /// Starts a standby and waits until it recovers.
 pub(crate) fn start_standby(config: &SlaveConfig, command: &str, stop: &Stop) -> Result<(), Error> {
     start(config, command, &PointInTime::none(), stop)
@@ -351,8 +404,9 @@ fn start(
             }
         } else if begun.elapsed() > Duration::from_secs(5) || said.is_err() {
             return Err(Error::Refused(format!(
-                "the server in {} has not started, or has ended again: see its log",
-                config.data.display()
+                "the server in {} has not started, or has ended again: see its log{}",
+                config.data.display(),
+                unreached(config, point)
             )));
         }
         if begun.elapsed() > START_PATIENCE || stop.sleep(Duration::from_millis(100)) {

@@ -1,6 +1,7 @@
 //! The slave as the master sees it: commands that are run there, by ssh or right here.
 
 mod batch;
+mod link;
 mod multiplex;
 mod push;
 
@@ -13,6 +14,7 @@ use skytools::shell;
 use tracing::debug;
 
 pub(crate) use batch::{Source, push_all};
+pub(crate) use link::Link;
 pub(crate) use push::push;
 
 use crate::Error;

@@ -15,12 +15,11 @@ use skytools::daemon::{Context, Work, Worker};
 use tracing::info;
 
 pub(crate) use records::Records;
+pub(crate) use there::There;
 
 use crate::config::MasterConfig;
-use crate::names::Segment;
-use crate::partial::Taken;
 use crate::server::DataDir;
-use crate::slave::Slave;
+use crate::slave::{Link, Slave};
 use crate::{Config, Error};
 
 /// Most bytes of one call.
@@ -43,14 +42,27 @@ pub(crate) fn once(
     context: &mut Context,
     dry_run: bool,
 ) -> Result<(), Error> {
+    all(
+        config,
+        &mut Link::new(Slave::new(config)?),
+        context,
+        dry_run,
+    )
+}
+
+fn all(
+    config: &MasterConfig,
+    link: &mut Link,
+    context: &mut Context,
+    dry_run: bool,
+) -> Result<(), Error> {
     let begun = Instant::now();
     let data = DataDir::new(&config.data, config.bin.as_deref());
     let is_alive = data.postmaster()?.is_some();
     let by_records = config.use_wal_functions && is_alive;
-    let slave = Slave::new(config)?;
     let shipped = match by_records {
-        true => Records::new(config)?.ship(&slave, dry_run)?,
-        false => files::ship(config, &slave, is_alive, dry_run)?,
+        true => Records::new(config)?.ship(link, dry_run)?,
+        false => files::ship(config, link, is_alive, dry_run)?,
     };
     context.stats.put("count", i64::from(shipped.count));
     context
@@ -58,26 +70,6 @@ pub(crate) fn once(
         .put("bytes", i64::try_from(shipped.bytes).unwrap_or(i64::MAX));
     context.stats.put("duration", begun.elapsed().as_secs_f64());
     Ok(())
-}
-
-/// Sends bytes of a segment, from an offset on.
-fn send(slave: &Slave, segment: Segment, offset: u64, bytes: &[u8]) -> Result<Taken, Error> {
-    let (name, start, size) = (
-        segment.to_string(),
-        offset.to_string(),
-        bytes.len().to_string(),
-    );
-    let args = ["xpartialsync", &name, &start, &size];
-    let answer = slave.run(&args, Some(bytes))?;
-    let word = |what: &str| answer.lines().any(|line| line == format!("{what} {name}"));
-    match (word("ok"), word("complete")) {
-        (true, _) => Ok(Taken::Stored),
-        (_, true) => Ok(Taken::Complete),
-        _ => Err(Error::Program {
-            what: slave.what(&args),
-            problem: format!("it did not say that it has the bytes: '{}'", answer.trim()),
-        }),
-    }
 }
 
 /// Bytes of a file, from one offset to another; `None` if there is no such file.
@@ -103,14 +95,14 @@ fn read_piece(path: &Path, from: u64, to: u64) -> Result<Option<Vec<u8>>, Error>
 /// `syncdaemon`: the same again and again.
 pub(crate) struct Daemon {
     config: MasterConfig,
-    slave: Slave,
+    link: Link,
     records: Option<Records>,
 }
 
 impl Daemon {
     pub(crate) fn new(config: MasterConfig) -> Result<Daemon, Error> {
         Ok(Daemon {
-            slave: Slave::new(&config)?,
+            link: Link::new(Slave::new(&config)?),
             config,
             records: None,
         })
@@ -123,7 +115,7 @@ impl Worker for Daemon {
 
     fn work(&mut self, context: &mut Context) -> Result<Work, Error> {
         if !self.config.use_wal_functions {
-            once(&self.config, context, false)?;
+            all(&self.config, &mut self.link, context, false)?;
             return Ok(Work::Idle);
         }
         let begun = Instant::now();
@@ -131,7 +123,7 @@ impl Worker for Daemon {
             Some(records) => records,
             none => none.insert(Records::new(&self.config)?),
         };
-        let shipped = records.ship(&self.slave, false)?;
+        let shipped = records.ship(&mut self.link, false)?;
         if shipped.bytes > 0 {
             let bytes = i64::try_from(shipped.bytes).unwrap_or(i64::MAX);
             context.stats.put("count", i64::from(shipped.count));
@@ -152,7 +144,7 @@ impl Worker for Daemon {
         config: Config,
     ) -> Result<(), Error> {
         let config = MasterConfig::new(&config)?;
-        self.slave = Slave::new(&config)?;
+        self.link = Link::new(Slave::new(&config)?);
         self.config = config;
         self.records = None;
         info!("shipping goes on with the new settings");

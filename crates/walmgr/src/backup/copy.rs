@@ -1,5 +1,6 @@
 //! Copying with rsync, or by this program itself on one host.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -106,6 +107,34 @@ pub(super) fn control_file(
     command.arg("pg_control").arg(format!("{target}/global/"));
     command.current_dir(config.data.join("global"));
     rsync::run(command, CONTROL_FILE, None, stop)
+}
+
+/// A set of the slave's, into a directory of this host.
+pub(crate) fn fetch(
+    config: &MasterConfig,
+    slave: &Slave,
+    from: &str,
+    to: &Path,
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<(), Error> {
+    let mut command = self::command(config, slave);
+    command
+        .arg(format!("{}/", slave.place(from)))
+        .arg(format!("{}/", to.display()));
+    rsync::run(command, from, Some(progress), stop)
+}
+
+/// Directories of WAL and of logs that are links, and where they lead.
+pub(super) fn linked_directories(data: &Path) -> BTreeMap<String, String> {
+    let names = std::iter::once("pg_wal").chain(rules::log_directory(data));
+    names
+        .filter(|name| data.join(name).is_symlink())
+        .filter_map(|name| {
+            let target = data.join(name).canonicalize().ok()?;
+            Some((name.to_owned(), target.to_str()?.to_owned()))
+        })
+        .collect()
 }
 
 /// The links of `pg_tblspc`, and where they lead.

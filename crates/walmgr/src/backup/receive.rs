@@ -13,6 +13,8 @@ use super::Finished;
 use crate::archive::{Archive, Identity, Listing, stopped};
 use crate::config::SlaveConfig;
 use crate::names::{Segment, SegmentSize};
+use crate::server::DataDir;
+use crate::sets::manifest::Digests;
 use crate::sets::{Info, Sets, State, manifest};
 use crate::{Error, durable, files, lock};
 
@@ -125,7 +127,7 @@ pub(crate) fn commit(
     let sets = Sets::new(config);
     let path = sets.in_progress();
     let Finished {
-        mut info,
+        info,
         backup_label,
         tablespace_map,
         digests,
@@ -139,12 +141,54 @@ pub(crate) fn commit(
             )));
         }
     }
-    let major = complete(&path, &backup_label, &tablespace_map)?;
+    complete(&path, &backup_label, &tablespace_map)?;
+    // Only what will last is said to be whole.
+    durable::sync_filesystem(&path).map_err(|error| Error::io("sync", &path, error))?;
     info.write(&path)?;
     failpoint::step("commit.labelled");
-    let (lines, totals) = manifest::lines(&path, &digests)?;
+    conclude(config, id, info, &digests, patience, stop)
+}
+
+/// Makes a set of a copy that was whole when the backup was given up, since its WAL did not come in time.
+///
+/// # Errors
+/// There is no such copy, or its WAL has not come yet.
+pub(crate) fn finish(
+    config: &SlaveConfig,
+    id: &str,
+    patience: Duration,
+    stop: &Stop,
+) -> Result<String, Error> {
+    let path = Sets::new(config).in_progress();
+    match Info::read(&path)? {
+        Some(info) if info.state != State::Copying => {
+            conclude(config, id, info, &Digests::default(), patience, stop)
+        }
+        Some(info) => Err(Error::Refused(format!(
+            "{} is {}, so it is not whole: take a new backup",
+            path.display(),
+            info.state
+        ))),
+        None => Err(Error::Refused(
+            "there is no backup that waits for WAL".to_owned(),
+        )),
+    }
+}
+
+/// Makes a set of a whole copy when its WAL is there.
+fn conclude(
+    config: &SlaveConfig,
+    id: &str,
+    mut info: Info,
+    digests: &Digests,
+    patience: Duration,
+    stop: &Stop,
+) -> Result<String, Error> {
+    let sets = Sets::new(config);
+    let path = sets.in_progress();
+    let major = DataDir::new(&path, None).major()?;
+    let (lines, totals) = manifest::lines(&path, digests)?;
     (info.bytes, info.files) = (totals.bytes, totals.files);
-    durable::sync_filesystem(&path).map_err(|error| Error::io("sync", &path, error))?;
     failpoint::step("commit.synced");
     wait_for_wal(config, id, &info, patience, stop)?;
     info.state = State::Done;
@@ -166,8 +210,8 @@ pub(crate) fn commit(
     Ok(name.to_string_lossy().into_owned())
 }
 
-/// What the copy lacks to be a data directory; its major version.
-fn complete(path: &Path, backup_label: &str, tablespace_map: &str) -> Result<u32, Error> {
+/// What the copy lacks to be a data directory.
+fn complete(path: &Path, backup_label: &str, tablespace_map: &str) -> Result<(), Error> {
     for name in DIRECTORIES {
         let dir = path.join(name);
         files::create_private_dir(&dir).map_err(|error| Error::io("create", &dir, error))?;
@@ -197,7 +241,7 @@ fn complete(path: &Path, backup_label: &str, tablespace_map: &str) -> Result<u32
             path.display()
         )));
     }
-    crate::server::DataDir::new(path, None).major()
+    Ok(())
 }
 
 /// Waits until all WAL is there without which the backup cannot be used, and no longer than the backup lives: the
@@ -234,7 +278,7 @@ fn wait_for_wal(
         if begun.elapsed() >= patience || stop.sleep(LOOK) {
             return Err(Error::Refused(format!(
                 "{missing} has not come into {}, and without the WAL up to {last} the backup cannot be \
-                 used: see the master's log",
+                 used: see the master's log. When it has come, backup --finish makes the copy a set",
                 archive.dir().display()
             )));
         }

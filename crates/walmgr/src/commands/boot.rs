@@ -1,5 +1,6 @@
 mod fence;
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use skytools::failpoint;
@@ -60,10 +61,12 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     )?;
     promote(config, &data, work)?;
     let (old, new) = (before.timeline, newest_history(&data));
+    let end = new.and_then(|timeline| end_of_replay(&data, timeline));
     info!(
         old_timeline = old,
         new_timeline = new,
-        "the server is a primary now"
+        end,
+        "the server is a primary now; all before the end of replay is there"
     );
     warn!(
         "it does not archive: point clients here, then run setup with a master's configuration, and take a \
@@ -118,6 +121,14 @@ fn newest_history(data: &DataDir) -> Option<u32> {
         _ => None,
     });
     histories.max()
+}
+
+/// Where the old timeline ended, as the history of the new one says.
+fn end_of_replay(data: &DataDir, timeline: u32) -> Option<String> {
+    let path = data.wal().join(WalName::History(timeline).to_string());
+    let text = fs::read_to_string(path).ok()?;
+    let parent = text.lines().rfind(|line| !line.trim().is_empty())?;
+    parent.split_whitespace().nth(1).map(str::to_owned)
 }
 
 /// WAL that is missing although later WAL is there, from the server's restart point on.

@@ -1,5 +1,8 @@
+use std::time::{Duration, Instant};
+
 use skytools::app::chain;
-use skytools::db::During;
+use skytools::daemon::Stop;
+use skytools::db::{Connection, During};
 use tracing::{info, warn};
 
 use super::Work;
@@ -8,6 +11,9 @@ use crate::config::SlaveConfig;
 use crate::control::Signal;
 use crate::server::DataDir;
 use crate::server::standby::connect;
+
+/// How long the server may take for one record.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `pause`
 pub(super) fn pause(work: &mut Work<'_>) -> Result<(), Error> {
@@ -26,9 +32,30 @@ pub(super) fn pause(work: &mut Work<'_>) -> Result<(), Error> {
     if let Some(mut db) = connect(config) {
         db.batch_execute("select pg_wal_replay_pause()")
             .during("pause replay")?;
+        wait_until_paused(&mut db, &work.context.stop)?;
     }
     info!("replay is held; WAL that the master sends is kept, and takes room, until continue");
     Ok(())
+}
+
+/// Replay is held after the record that it is at.
+fn wait_until_paused(db: &mut Connection, stop: &Stop) -> Result<(), Error> {
+    let begun = Instant::now();
+    loop {
+        let state: String = db
+            .query_one("select pg_get_wal_replay_pause_state()", &[])
+            .during("look whether replay is held")?
+            .get(0);
+        if state == "paused" {
+            return Ok(());
+        }
+        if begun.elapsed() > PATIENCE || stop.sleep(Duration::from_millis(50)) {
+            warn!(
+                "the standby has been told, and does not say yet that it holds replay: see status"
+            );
+            return Ok(());
+        }
+    }
 }
 
 /// `continue`

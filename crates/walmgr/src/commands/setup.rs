@@ -1,16 +1,25 @@
 use std::collections::BTreeSet;
 
+use skytools::app::chain;
 use tracing::{info, warn};
 
 use super::{Node, Work};
-use crate::archive::{Archive, stopped};
+use crate::archive::{Archive, Listing, stopped};
 use crate::config::{MasterConfig, SlaveConfig};
+use crate::names::WalName;
 use crate::server::change::{Change, Setting};
-use crate::server::shell;
-use crate::slave::Slave;
+use crate::server::{DataDir, shell};
+use crate::slave::{Slave, push};
+use crate::sync::There;
 use crate::{Error, files, receiver};
 
 pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
+    let common = &work.job.common;
+    for (key, path) in [("logfile", &common.logfile), ("pidfile", &common.pidfile)] {
+        if path.as_ref().is_some_and(|path| path.is_relative()) {
+            warn!("{key} is a relative path: commands of the server start in its data directory");
+        }
+    }
     match &work.node {
         Node::Master(config) => master(work, config),
         Node::Slave(config) => slave(work, config),
@@ -38,6 +47,13 @@ fn master(work: &Work<'_>, config: &MasterConfig) -> Result<(), Error> {
         .is_some_and(|level| level == "minimal")
     {
         settings.push(Setting::new("wal_level", "replica"));
+        // Off with it, as stop --minimal leaves it: nothing could stream.
+        if change
+            .current("max_wal_senders")
+            .is_some_and(|most| most == "0")
+        {
+            settings.push(Setting::new("max_wal_senders", "10"));
+        }
     }
     if let Some(timeout) = &config.archive_timeout {
         settings.push(Setting::new("archive_timeout", timeout));
@@ -60,7 +76,30 @@ fn master(work: &Work<'_>, config: &MasterConfig) -> Result<(), Error> {
         }
         _ => change.reload()?,
     }
-    change.verify(&settings)
+    change.verify(&settings)?;
+    if let Err(error) = send_histories(config, &slave) {
+        warn!(
+            "without the histories of the master's timelines a standby cannot follow to the newest: {}",
+            chain(&error)
+        );
+    }
+    Ok(())
+}
+
+/// Sends what tells of timelines: a server that was opened before it archived has sent it nowhere.
+fn send_histories(config: &MasterConfig, slave: &Slave) -> Result<(), Error> {
+    let wal = DataDir::new(&config.data, None).wal();
+    let is_history = |name: &WalName| matches!(name, WalName::History(_));
+    let histories: Vec<WalName> = Listing::read(&wal)?.names().filter(is_history).collect();
+    if histories.is_empty() {
+        return Ok(());
+    }
+    let there = There::ask(slave)?;
+    for name in histories.into_iter().filter(|name| !there.has(*name)) {
+        push(slave, name, &wal.join(name.to_string()))?;
+        info!(%name, "sent");
+    }
+    Ok(())
 }
 
 /// Makes the directories.
@@ -101,10 +140,7 @@ fn slave(work: &Work<'_>, config: &SlaveConfig) -> Result<(), Error> {
         // The master may be about to be set up for it; syncdaemon says so if not.
         match receiver::create_slot(config, &receiver.conninfo, &receiver.slot) {
             Ok(()) => info!(slot = receiver.slot, "the receiver's slot is there"),
-            Err(error) => warn!(
-                "no slot for the receiver yet: {}",
-                skytools::app::chain(&error)
-            ),
+            Err(error) => warn!("no slot for the receiver yet: {}", chain(&error)),
         }
     }
     if let Some(noted) = stopped::read(&config.completed_wals)? {

@@ -43,7 +43,7 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<(), Error> {
         let text = format!("would archive {} on {}\n", args.name, slave.name());
         return Ok(skytools::app::output(text)?);
     }
-    archive(config, &slave, args)?;
+    archive(config, &slave, args).inspect_err(|_| tell_waiting(config))?;
     // The file is safe now: whatever goes wrong from here on is no reason to send it again. The note is for
     // `status`; what ships WAL asks the slave what it has. So it need not survive a power cut, which would cost as
     // much as the archive's own directory.
@@ -63,6 +63,19 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<(), Error> {
         .stats
         .put("duration", begun.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// How much WAL piles up here.
+fn tell_waiting(config: &MasterConfig) {
+    if let Ok(waiting) = ready::waiting(&DataDir::new(&config.data, None).wal())
+        && let Some((oldest, age)) = waiting.oldest
+    {
+        let (files, seconds) = (waiting.count, age.as_secs());
+        warn!(
+            files,
+            oldest, seconds, "WAL waits to be archived, and takes room here"
+        );
+    }
 }
 
 /// Puts the file into the slave's archive, if it is not there.

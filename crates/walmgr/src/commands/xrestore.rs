@@ -17,7 +17,7 @@ use crate::exit::ABSENT;
 use crate::names::{Segment, WalName};
 use crate::page::HEADER;
 use crate::slave::Slave;
-use crate::{Error, receiver};
+use crate::{Error, page, receiver};
 
 /// Between two looks.
 const POLL: Duration = Duration::from_secs(1);
@@ -29,6 +29,9 @@ pub(crate) struct Args {
     name: WalName,
     /// Where it is wanted, as `%p`
     target: PathBuf,
+    /// Also hand out the unfinished segment, although boot was not called
+    #[arg(long)]
+    use_partial: bool,
     /// First segment that the server still needs, as `%r`
     #[arg(hide = true)]
     _restart: Option<String>,
@@ -46,6 +49,7 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<ExitCode, Error> {
         name: args.name,
         target: &args.target,
         is_standby: Path::new("standby.signal").exists(),
+        use_partial: args.use_partial,
     };
     control::begin_request(&config.completed_wals);
     Signal::Progress.lower_lightly(&config.completed_wals);
@@ -64,7 +68,14 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<ExitCode, Error> {
 fn from_slave(config: &MasterConfig, args: &Args) -> Result<ExitCode, Error> {
     let slave = Slave::new(config)?;
     let name = args.name.to_string();
-    let words = ["xrestore", &name, "/dev/stdout"];
+    let mut words = vec!["xrestore", &name, "/dev/stdout"];
+    // What this server has of an unfinished segment is more than the slave got, and would be replaced.
+    let is_here = args.name.segment().is_some_and(|segment| {
+        page::valid_length(&Path::new("pg_wal").join(&name), segment).is_some()
+    });
+    if !is_here {
+        words.push("--use-partial");
+    }
     let failed = |error| Error::io("write", &args.target, error);
     let target = File::create(&args.target).map_err(failed)?;
     let status = slave
@@ -123,6 +134,7 @@ struct Request<'a> {
     name: WalName,
     target: &'a Path,
     is_standby: bool,
+    use_partial: bool,
 }
 
 impl Request<'_> {
@@ -155,7 +167,7 @@ impl Request<'_> {
             let WalName::Segment(segment) = self.name else {
                 return Ok(false);
             };
-            if Signal::Stop.is_up(dir)
+            if (self.use_partial || Signal::Stop.is_up(dir))
                 && let Some(stored) = self.unfinished(segment)
             {
                 self.deliver(&stored, false)?;
@@ -223,7 +235,7 @@ impl Request<'_> {
         candidates
             .into_iter()
             .flatten()
-            .filter_map(|path| Some((crate::page::valid_length(&path, segment)?, path)))
+            .filter_map(|path| Some((page::valid_length(&path, segment)?, path)))
             .max_by_key(|(length, _)| *length)
             .map(|(_, path)| Stored {
                 path,

@@ -8,6 +8,8 @@ use crate::Error;
 use crate::archive::{Announced, Archive, Form};
 use crate::channel::{Ahead, Hello, Payload, Reply, Request, VERSION, read_line, read_value};
 use crate::config::SlaveConfig;
+use crate::names::NotAName;
+use crate::partial::{self, Piece, Taken};
 use crate::sets::Sets;
 
 /// Serves requests on stdin until it ends.
@@ -41,7 +43,20 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
                     ok: true,
                     name,
                     sha256,
-                    error: String::new(),
+                    ..Reply::default()
+                },
+                Err(error) => failure(name, &chain(&error).to_string()),
+            },
+            Ok(Request::Partial {
+                name,
+                offset,
+                bytes,
+            }) => match receive_part(config, (&name, offset, bytes), &mut payload) {
+                Ok(taken) => Reply {
+                    ok: true,
+                    name,
+                    complete: taken == Taken::Complete,
+                    ..Reply::default()
                 },
                 Err(error) => failure(name, &chain(&error).to_string()),
             },
@@ -70,13 +85,28 @@ fn receive(
     Ok(())
 }
 
+fn receive_part(
+    config: &SlaveConfig,
+    (name, offset, bytes): (&str, u64, u64),
+    payload: &mut impl io::Read,
+) -> Result<Taken, Error> {
+    let segment = name
+        .parse()
+        .map_err(|error: NotAName| Error::Refused(error.to_string()))?;
+    let piece = Piece {
+        segment,
+        offset,
+        bytes,
+    };
+    partial::receive(config, &piece, payload)
+}
+
 fn failure(name: String, error: &str) -> Reply {
     warn!(name, "{error}");
     Reply {
-        ok: false,
         name,
-        sha256: String::new(),
         error: error.to_owned(),
+        ..Reply::default()
     }
 }
 

@@ -5,8 +5,8 @@ use skytools::conninfo::ConnInfo;
 use skytools::shell;
 
 use super::{
-    BackupMethod, Config, ConfigMethod, WalCompression, need, need_path, optional, optional_path,
-    place,
+    BackupMethod, Config, ConfigMethod, Transport, WalCompression, need, need_path, optional,
+    optional_path, place,
 };
 use crate::Error;
 use crate::archive::Form;
@@ -29,6 +29,7 @@ pub(crate) struct MasterConfig {
     pub(crate) full_backup: Place,
     pub(crate) config_backup: Option<Place>,
     pub(crate) use_wal_functions: bool,
+    pub(crate) keep_symlinks: bool,
     pub(crate) compress: bool,
     /// How segments are sent, and kept on the slave.
     pub(crate) wal_form: Form,
@@ -65,6 +66,7 @@ impl MasterConfig {
             full_backup: Place::default(),
             config_backup: None,
             use_wal_functions: false,
+            keep_symlinks: false,
             compress: false,
             wal_form: Form::Plain,
             ssh_command: vec!["ssh".to_owned()],
@@ -104,6 +106,13 @@ impl MasterConfig {
     /// # Errors
     /// A key is missing, or its value makes no sense.
     pub(crate) fn new(config: &Config) -> Result<MasterConfig, Error> {
+        if config.transport == Transport::Rsync {
+            return Err(Error::Refused(
+                "transport: WAL does not go by rsync, which would replace a file of the archive by another one of \
+                 its name: remove the key, or set it to ssh"
+                    .to_owned(),
+            ));
+        }
         let slave_host = slave_host(config)?;
         let there = |key: &str, value: &str| -> Result<Place, Error> {
             let mut place = place(key, value)?;
@@ -146,6 +155,7 @@ impl MasterConfig {
             full_backup: there("full_backup", &config.full_backup)?,
             config_backup,
             use_wal_functions: config.use_xlog_functions,
+            keep_symlinks: config.keep_symlinks,
             compress: config.compression > 0,
             wal_form: match config.wal_compression {
                 WalCompression::None => Form::Plain,

@@ -6,8 +6,8 @@ use skytools::config::{ConfigError, Settings};
 
 use super::receiver;
 use super::{
-    Config, Conninfo, ReceiverConfig, RestoreMode, Role, SECTIONS, need_path, optional,
-    optional_path,
+    Config, Conninfo, MasterConfig, ReceiverConfig, RestoreMode, Role, SECTIONS, need_path,
+    optional, optional_path,
 };
 use crate::Error;
 use crate::restore::tablespaces::TablespaceMap;
@@ -29,6 +29,8 @@ pub(crate) struct SlaveConfig {
     pub(crate) partial_wals: PathBuf,
     pub(crate) full_backup: PathBuf,
     pub(crate) config_backup: Option<PathBuf>,
+    /// Whether a restore replaces files of `config_dir` that are there.
+    pub(crate) overwrite_config: bool,
     /// Whether there shall be a base backup at any time.
     pub(crate) keeps_backups: bool,
     pub(crate) keep: Keep,
@@ -85,6 +87,7 @@ impl SlaveConfig {
             partial_wals: need_path("partial_wals", &config.partial_wals)?,
             full_backup,
             config_backup: optional_path("config_backup", &config.config_backup)?,
+            overwrite_config: false,
             keeps_backups: config.keep_backups > 0 || config.keep_days > 0,
             keep: Keep::new(config.keep_backups, config.min_backups, config.keep_days),
             rotate_first: config.rotate_first,
@@ -107,6 +110,55 @@ impl SlaveConfig {
             wal_poll_interval: config.wal_poll_interval.clone(),
             wal_timeout: config.backup_wal_timeout,
             bwlimit_kb: config.backup_bwlimit,
+        })
+    }
+
+    /// What a master has of all this that makes a set of its slave's a data directory of its own.
+    ///
+    /// # Errors
+    /// The directory cannot be found.
+    pub(crate) fn of_master(
+        master: &MasterConfig,
+        ini: &Path,
+        data: &Path,
+    ) -> Result<SlaveConfig, Error> {
+        let absolute = |path: &Path| {
+            std::path::absolute(path).map_err(|error| Error::io("resolve", path, error))
+        };
+        Ok(SlaveConfig {
+            path: absolute(ini)?,
+            data: absolute(data)?,
+            bin: master.bin.clone(),
+            start_cmd: None,
+            stop_cmd: None,
+            config_dir: None,
+            wal_dir: None,
+            // All that is there is on the slave.
+            base: PathBuf::new(),
+            completed_wals: PathBuf::new(),
+            partial_wals: PathBuf::new(),
+            full_backup: PathBuf::new(),
+            config_backup: None,
+            overwrite_config: false,
+            keeps_backups: true,
+            keep: Keep::new(0, 1, 0),
+            rotate_first: false,
+            keep_old_data: true,
+            archive_command: None,
+            primary_conninfo: None,
+            primary_slot: None,
+            rewind_conninfo: None,
+            receiver: None,
+            restore_mode: RestoreMode::Copy,
+            tablespace_map: TablespaceMap::default(),
+            boot_check_command: None,
+            boot_timeout: Duration::ZERO,
+            boot_archive_command: super::boot_archive_command(),
+            restore_wait: false,
+            gap_grace: Duration::ZERO,
+            wal_poll_interval: super::wal_poll_interval(),
+            wal_timeout: Duration::ZERO,
+            bwlimit_kb: 0,
         })
     }
 

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use skytools::app::chain;
@@ -13,16 +11,16 @@ use skytools::db::During;
 use skytools::failpoint;
 use tracing::{debug, info, warn};
 
-use super::basebackup::mapping;
+use super::basebackup::BaseBackup;
 use super::{
-    PointInTime, START_PATIENCE, check_server, install, refuse_root, stop_server, take_lock,
+    PointInTime, Purpose, START_PATIENCE, check_server, install, refuse_mount_point, refuse_root,
+    stop_server, take_lock,
 };
 use crate::archive::Identity;
 use crate::args::Options;
 use crate::config::{Conninfo, SlaveConfig};
 use crate::control::Signal;
 use crate::files::with_suffix;
-use crate::progress::Progress;
 use crate::server::DataDir;
 use crate::server::standby::{self, Stream};
 use crate::{Error, durable, files};
@@ -41,9 +39,10 @@ pub(crate) fn run(
     let Some(conninfo) = &config.primary_conninfo else {
         return Err(skytools::config::ConfigError::Missing("primary_conninfo".to_owned()).into());
     };
-    refuse_root()?;
+    refuse_root("createslave")?;
     let _lock = take_lock(config, "createslave", options)?;
     check_server(config, options)?;
+    refuse_mount_point(&config.data)?;
     let slot = match &config.primary_slot {
         Some(slot) => slot.clone(),
         None => slot_name(job),
@@ -79,7 +78,7 @@ pub(crate) fn run(
     // It has been linked, and has WAL in it.
     standby.wal_dir = None;
     let placed = stop_server(config, options, stop)
-        .and_then(|()| install(&standby, &ready, &PointInTime::none()));
+        .and_then(|()| install(&standby, &ready, &PointInTime::none(), Purpose::Standby));
     let old = match placed {
         Ok(old) => old,
         Err(error) => {
@@ -223,32 +222,15 @@ fn copy(
     for dir in [&copying, &ready] {
         files::remove_tree(dir).map_err(|error| Error::io("remove", dir, error))?;
     }
-    let mut command = DataDir::new(&config.data, config.bin.as_deref()).program("pg_basebackup");
-    command
-        .arg("-D")
-        .arg(&copying)
-        .args([
-            "-X",
-            "stream",
-            "--checkpoint=fast",
-            "--progress",
-            "-S",
-            slot,
-        ])
-        .arg("--no-password");
-    conninfo.pass("--dbname", slot, &mut command);
-    if !has_slot {
-        command.arg("-C");
-    }
-    if let Some(wal) = &config.wal_dir {
-        command.arg("--waldir").arg(wal);
-    }
-    for (oid, location) in spaces {
-        let target = copying.join("tmpspc").join(oid.to_string());
-        command.arg(mapping(location, &target));
-    }
     info!(slot, "copying the master");
-    let copied = base_backup(command, stop).and_then(|()| {
+    let copy = BaseBackup {
+        conninfo,
+        name: slot,
+        slot: Some((slot, has_slot)),
+        wal_dir: config.wal_dir.as_deref(),
+        spaces,
+    };
+    let copied = copy.run(config, &copying, stop).and_then(|()| {
         let parent = config.data.parent().unwrap_or(Path::new("/"));
         fs::rename(&copying, &ready)
             .and_then(|()| durable::sync_dir(parent))
@@ -281,67 +263,6 @@ fn drop_slot(conninfo: &Conninfo, slot: &str) {
     }
 }
 
-/// Runs `pg_basebackup` to its end, or to ours.
-fn base_backup(mut command: Command, stop: &Stop) -> Result<(), Error> {
-    debug!(program = ?command.get_program(), "pg_basebackup");
-    let failed = |problem: String| Error::Program {
-        what: "pg_basebackup".to_owned(),
-        problem,
-    };
-    let mut child = command
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(error.to_string()))?;
-    let pipe = child.stderr.take();
-    let reader = pipe.map(|pipe| std::thread::spawn(|| watch(pipe)));
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if stop.sleep(Duration::from_millis(50)) {
-            // It may just have ended; either way it is gone after this.
-            let _ = child.kill();
-            child.wait()?;
-            return Err(failed("interrupted".to_owned()));
-        }
-    };
-    let complaints = reader.and_then(|thread| thread.join().ok());
-    match status.success() {
-        true => Ok(()),
-        false => Err(failed(format!(
-            "{status}: {}",
-            complaints.unwrap_or_default().trim()
-        ))),
-    }
-}
-
-/// Shows progress by what the program says; answers with what else it says.
-fn watch(pipe: impl Read) -> String {
-    let mut said = String::new();
-    let mut progress = None;
-    for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-        match progress_of(&line) {
-            Some((done, total)) => progress
-                .get_or_insert_with(|| Progress::new("copying", total))
-                .reach(done),
-            None => {
-                said.push_str(&line);
-                said.push('\n');
-            }
-        }
-    }
-    said
-}
-
-/// ` 22534/31284 kB (72%), 0/1 tablespace`
-fn progress_of(line: &str) -> Option<(u64, u64)> {
-    let (done, rest) = line.trim_start().split_once('/')?;
-    let (total, rest) = rest.split_once(" kB (")?;
-    let (done, total): (u64, u64) = (done.parse().ok()?, total.parse().ok()?);
-    rest.contains('%').then_some((done << 10, total << 10))
-}
-
 /// Waits until the standby has a connection to the master.
 fn wait_until_it_streams(config: &SlaveConfig, stop: &Stop) -> Result<(), Error> {
     let begun = Instant::now();
@@ -359,26 +280,11 @@ fn wait_until_it_streams(config: &SlaveConfig, stop: &Stop) -> Result<(), Error>
 
 #[cfg(test)]
 mod tests {
-    use super::{progress_of, slot_name};
+    use super::slot_name;
 
     #[test]
     fn a_slot_has_a_name_that_the_server_takes() {
         assert_eq!(slot_name("Standby-1 x.ini"), "standby_1_x_ini");
         assert_eq!(slot_name(&"ä".repeat(80)).len(), 63);
-    }
-
-    #[test]
-    fn progress_is_told_from_complaints() {
-        assert_eq!(
-            progress_of(" 22534/31284 kB (72%), 0/1 tablespace"),
-            Some((22534 << 10, 31284 << 10))
-        );
-        for other in [
-            "pg_basebackup: error: a/b kB (x",
-            "",
-            "waiting for checkpoint",
-        ] {
-            assert_eq!(progress_of(other), None, "{other}");
-        }
     }
 }

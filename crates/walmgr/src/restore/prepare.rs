@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use crate::backup::receive::DIRECTORIES;
 use crate::config::SlaveConfig;
 use crate::server::conf;
+use crate::sets::Info;
 use crate::{Error, durable, files};
 
 /// What must not be there: of the master, of an earlier life, or of the set.
@@ -31,6 +32,44 @@ const INCLUDED: &str = "conf.d";
 
 /// Files of the server's configuration.
 const CONFIG_FILES: [&str; 3] = ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"];
+
+/// Directories that may be links to other disks.
+const LINKED: [&str; 3] = ["pg_wal", "log", "pg_log"];
+
+/// Makes the links that the master had, where they lead to nobody's directory; elsewhere they are directories.
+pub(super) fn links(ready: &Path, has_own_wal: bool) -> Result<(), Error> {
+    let links = Info::read(ready)?
+        .map(|info| info.links)
+        .unwrap_or_default();
+    for (name, target) in &links {
+        let (link, target) = (ready.join(name), Path::new(target));
+        let is_meant = LINKED.contains(&name.as_str()) && !(has_own_wal && name == "pg_wal");
+        // An interrupted restore has made it.
+        if !is_meant || link.is_symlink() {
+            continue;
+        }
+        let is_empty = files::create_private_dir(target)
+            .and_then(|()| fs::read_dir(target))
+            .map(|mut entries| entries.next().is_none());
+        let problem = match is_empty {
+            Ok(true) => None,
+            Ok(false) => Some("it is not empty".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(problem) = problem {
+            warn!(
+                "{name} was a link to {} on the master, and is a directory here: {problem}",
+                target.display()
+            );
+            continue;
+        }
+        files::remove_tree(&link)
+            .and_then(|()| symlink(target, &link))
+            .map_err(|error| Error::io("create", &link, error))?;
+        info!(to = %target.display(), "{name} is a link, as on the master");
+    }
+    Ok(())
+}
 
 /// What the server insists on.
 pub(super) fn directories(ready: &Path, wal: Option<&Path>) -> Result<(), Error> {
@@ -94,7 +133,11 @@ pub(super) fn clean(ready: &Path) -> Result<(), Error> {
 /// The configuration of this server: that of its old data directory, else what the master's was.
 pub(super) fn config_files(ready: &Path, config: &SlaveConfig) -> Result<(), Error> {
     if let Some(dir) = &config.config_dir {
-        outside(dir, config.config_backup.as_deref())?;
+        outside(
+            dir,
+            config.config_backup.as_deref(),
+            config.overwrite_config,
+        )?;
         warn_of_paths(dir, &config.data);
         return Ok(());
     }
@@ -118,8 +161,8 @@ pub(super) fn config_files(ready: &Path, config: &SlaveConfig) -> Result<(), Err
     Ok(())
 }
 
-/// Files that are missing in the directory of configurations; none is replaced.
-fn outside(dir: &Path, backup: Option<&Path>) -> Result<(), Error> {
+/// Files that are missing in the directory of configurations, or all that there are.
+fn outside(dir: &Path, backup: Option<&Path>, overwrite: bool) -> Result<(), Error> {
     let Some(backup) = backup else {
         return Ok(());
     };
@@ -130,7 +173,11 @@ fn outside(dir: &Path, backup: Option<&Path>) -> Result<(), Error> {
     }
     for name in names {
         let (source, target) = (backup.join(&name), dir.join(&name));
-        if source.exists() && !target.exists() {
+        if overwrite && source.exists() && target.exists() {
+            let old = files::with_suffix(&target, ".old");
+            copy(&target, &old)?;
+        }
+        if source.exists() && (overwrite || !target.exists()) {
             let above = target.parent().unwrap_or(dir);
             files::create_private_dir(above).map_err(|error| Error::io("create", above, error))?;
             copy(&source, &target)?;

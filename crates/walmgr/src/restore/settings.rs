@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::PointInTime;
+use super::{PointInTime, Purpose};
 use crate::config::SlaveConfig;
 use crate::server::{command, conf};
 use crate::{Error, durable};
@@ -27,18 +27,24 @@ fn is_unwanted(name: &str) -> bool {
 }
 
 /// Writes the settings of a standby, or of a recovery up to a target, and the file that makes it one.
-pub(super) fn write(ready: &Path, config: &SlaveConfig, point: &PointInTime) -> Result<(), Error> {
+pub(super) fn write(
+    ready: &Path,
+    config: &SlaveConfig,
+    point: &PointInTime,
+    purpose: Purpose,
+) -> Result<(), Error> {
     let path = ready.join("postgresql.auto.conf");
     let old = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(error) => return Err(Error::io("read", &path, error)),
     };
+    let fetch = match point.use_partial {
+        true => "xrestore --use-partial %f \"%p\" %r",
+        false => "xrestore %f \"%p\" %r",
+    };
     let mut settings = vec![
-        (
-            "restore_command",
-            command::own(&config.path, "xrestore %f \"%p\" %r")?,
-        ),
+        ("restore_command", command::own(&config.path, fetch)?),
         (
             "wal_retrieve_retry_interval",
             config.wal_poll_interval.clone(),
@@ -48,8 +54,10 @@ pub(super) fn write(ready: &Path, config: &SlaveConfig, point: &PointInTime) -> 
     if point.is_wanted() {
         settings.extend(point.settings());
     } else {
-        let cleanup = command::own(&config.path, "xcleanup %r")?;
-        settings.push(("archive_cleanup_command", cleanup));
+        if purpose == Purpose::Standby {
+            let cleanup = command::own(&config.path, "xcleanup %r")?;
+            settings.push(("archive_cleanup_command", cleanup));
+        }
         settings.push(("recovery_target_timeline", "latest".to_owned()));
         let conninfo = config.primary_conninfo.as_ref();
         let conninfo = conninfo.map(|conninfo| conninfo.text().to_owned());

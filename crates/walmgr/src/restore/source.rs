@@ -3,13 +3,14 @@ use std::path::{Path, PathBuf};
 
 use tracing::{info, warn};
 
-use super::PointInTime;
+use super::Wanted;
 use crate::archive::{Identity, Listing};
+use crate::args::Options;
 use crate::config::{RestoreMode, SlaveConfig};
 use crate::files::with_suffix;
 use crate::names::Segment;
 use crate::progress::Progress;
-use crate::sets::{Set, Sets, retention};
+use crate::sets::{Held, Set, Sets, retention, verify};
 use crate::{Error, durable, files};
 
 /// What a data directory is made of.
@@ -22,7 +23,15 @@ pub(super) struct Source {
     stop: Option<Segment>,
     segments: Option<Identity>,
     way: Way,
+    /// `None` if a restore has taken it from its place already.
+    set: Option<Set>,
 }
+
+/// Sets up to this size are verified unless that is declined: it takes half a second a gigabyte.
+const VERIFIED: u64 = 100 << 30;
+
+/// Problems of a set that a message names.
+const MOST_PROBLEMS: usize = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
@@ -50,20 +59,13 @@ impl Source {
     pub(super) fn choose(
         config: &SlaveConfig,
         sets: &Sets,
-        word: Option<&str>,
-        point: &PointInTime,
+        wanted: &Wanted,
     ) -> Result<Source, Error> {
+        let (word, point) = (wanted.set(), &wanted.point);
         let segments = Identity::read(&config.completed_wals)?;
         let under_way = ready(&config.data);
         if point.is_wanted() {
-            let set = point.choose(sets, word)?;
-            return Ok(Source {
-                start: set.start(),
-                stop: set.stop(),
-                segments,
-                way: Way::Copy,
-                path: set.path,
-            });
+            return Source::copy_of(config, point.choose(sets, word)?);
         }
         let chosen = sets.choose(word);
         // A set that was moved there is nowhere else.
@@ -81,17 +83,30 @@ impl Source {
                     segments,
                     way,
                     path,
+                    set: None,
                 });
             }
         }
         let set = chosen?;
-        let way = way(config, sets, &set, word)?;
+        let way = match wanted.copy {
+            true => Way::Copy,
+            false => way(config, sets, &set, word)?,
+        };
+        Ok(Source {
+            way,
+            ..Source::copy_of(config, set)?
+        })
+    }
+
+    /// A set that stays where it is.
+    pub(super) fn copy_of(config: &SlaveConfig, set: Set) -> Result<Source, Error> {
         Ok(Source {
             start: set.start(),
             stop: set.stop(),
-            segments,
-            way,
-            path: set.path,
+            segments: Identity::read(&config.completed_wals)?,
+            way: Way::Copy,
+            path: set.path.clone(),
+            set: Some(set),
         })
     }
 
@@ -147,6 +162,14 @@ impl Source {
         }
     }
 
+    /// Refuses a set whose files are not what they were.
+    pub(super) fn refuse_damaged(&self, wanted: &Wanted, options: &Options) -> Result<(), Error> {
+        match &self.set {
+            Some(set) if !options.force => refuse_damaged(set, wanted),
+            _ => Ok(()),
+        }
+    }
+
     /// For `-n`.
     pub(super) fn plan(&self, config: &SlaveConfig, start_cmd: &str) -> String {
         let verb = match self.way {
@@ -197,6 +220,33 @@ impl Source {
         }
         Ok(ready)
     }
+}
+
+/// Refuses a set whose files are not what they were, as far as that is known and wanted.
+pub(super) fn refuse_damaged(set: &Set, wanted: &Wanted) -> Result<(), Error> {
+    let Some(about) = &set.info else {
+        warn!(set = %set.name, "of an older version: nobody knows whether it is what it was");
+        return Ok(());
+    };
+    if !wanted.verify().unwrap_or(about.bytes <= VERIFIED) {
+        info!(set = %set.name, "not verified");
+        return Ok(());
+    }
+    let problems = verify::set_problems(set, &Held::share(set)?)?;
+    if problems.is_empty() {
+        info!(set = %set.name, "every file is as it was");
+        return Ok(());
+    }
+    let more = match problems.len().saturating_sub(MOST_PROBLEMS) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let named = &problems[..problems.len().min(MOST_PROBLEMS)];
+    Err(Error::Refused(format!(
+        "{} is damaged: {}{more}. Take another set, or use --force",
+        set.name,
+        named.join(", ")
+    )))
 }
 
 /// A named set is kept; the newest one is moved, if that is allowed and can be done.

@@ -27,6 +27,9 @@ pub(crate) struct Target {
     immediate: bool,
 }
 
+/// The setting of the one target that has no value of its own.
+const IMMEDIATE: &str = "recovery_target";
+
 fn parse_lsn(text: &str) -> Result<PgLsn, &'static str> {
     text.parse().map_err(|_| "not a position such as 0/3000060")
 }
@@ -71,6 +74,9 @@ pub(crate) struct PointInTime {
     /// Stop right before the target, and not after it
     #[arg(long)]
     exclusive: bool,
+    /// Also replay what there is of the segment that was not finished; with a target, or with DST
+    #[arg(long)]
+    pub(super) use_partial: bool,
 }
 
 impl PointInTime {
@@ -81,27 +87,21 @@ impl PointInTime {
             target_timeline: None,
             target_action: Action::Pause,
             exclusive: false,
+            use_partial: false,
         }
     }
 
     /// Whether there is a target; without one the slave follows the master.
     pub(super) fn is_wanted(&self) -> bool {
-        let Target {
-            time,
-            lsn,
-            xid,
-            name,
-            immediate,
-        } = &self.target;
-        time.is_some() || lsn.is_some() || xid.is_some() || name.is_some() || *immediate
+        self.setting().is_some()
     }
 
     pub(super) fn action(&self) -> Action {
         self.target_action
     }
 
-    /// Settings of the server.
-    pub(super) fn settings(&self) -> Vec<(&'static str, String)> {
+    /// The target as a setting of the server.
+    fn setting(&self) -> Option<(&'static str, String)> {
         let Target {
             time,
             lsn,
@@ -114,12 +114,25 @@ impl PointInTime {
             ("recovery_target_lsn", lsn.map(|lsn| lsn.to_string())),
             ("recovery_target_xid", xid.map(|xid| xid.to_string())),
             ("recovery_target_name", name.clone()),
-            ("recovery_target", immediate.then(|| "immediate".to_owned())),
+            (IMMEDIATE, immediate.then(|| "immediate".to_owned())),
         ];
-        let mut settings: Vec<_> = target
+        target
             .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
-            .collect();
+            .find_map(|(name, value)| Some((name, value?)))
+    }
+
+    /// The target as an option of this program, for the slave that looks for a set.
+    pub(super) fn option(&self) -> Option<String> {
+        let (name, value) = self.setting()?;
+        Some(match name.strip_prefix("recovery_target_") {
+            Some(kind) => format!("--target-{kind}={value}"),
+            None => "--target-immediate".to_owned(),
+        })
+    }
+
+    /// Settings of the server.
+    pub(super) fn settings(&self) -> Vec<(&'static str, String)> {
+        let mut settings: Vec<_> = self.setting().into_iter().collect();
         let timeline = self.target_timeline;
         settings.push((
             "recovery_target_timeline",

@@ -31,12 +31,23 @@ impl Setting {
     }
 }
 
+/// What a slave that is opened archives with.
+const NOWHERE: &str = "/bin/true";
+
+/// Name of a file of our own beside `postgresql.conf`, and in a directory that it includes.
+const OWN_FILE: &str = "walmgr.conf";
+const OWN_FILE_IN_DIR: &str = "99-walmgr.conf";
+
 /// The server, running or not, and the text of its file.
 pub(crate) struct Change<'a> {
     config: &'a MasterConfig,
     db: Option<Connection>,
-    path: &'a Path,
+    /// The file that is changed, or made.
+    path: PathBuf,
     text: String,
+    /// The file that the server begins with, if that is another: its path and text, and the text with which it
+    /// includes ours, if it does not yet.
+    main: Option<(&'a Path, String, Option<String>)>,
 }
 
 impl<'a> Change<'a> {
@@ -53,11 +64,22 @@ impl<'a> Change<'a> {
             },
             None => None,
         };
+        if config.config_method != ConfigMethod::Include {
+            return Ok(Change {
+                config,
+                db,
+                path: path.clone(),
+                text,
+                main: None,
+            });
+        }
+        let (own, including) = included(path, &text);
         Ok(Change {
             config,
             db,
-            path,
-            text,
+            text: read_or_empty(&own)?,
+            path: own,
+            main: Some((path.as_path(), text, including)),
         })
     }
 
@@ -67,7 +89,10 @@ impl<'a> Change<'a> {
             let row = db.query_one("select current_setting($1, true)", &[&name]);
             row.ok()?.get::<_, Option<String>>(0)
         });
-        shown.or_else(|| conf::find(&self.text, name).map(|line| line.value))
+        let main = self.main.as_ref().map_or("", |(_, text, _)| text);
+        shown
+            .or_else(|| conf::find(&self.text, name).map(|line| line.value))
+            .or_else(|| conf::find(main, name).map(|line| line.value))
     }
 
     /// A library would archive instead of us, on some versions without a word.
@@ -86,12 +111,16 @@ impl<'a> Change<'a> {
     /// What would be done.
     pub(crate) fn show(&self, settings: &[Setting]) -> Result<String, Error> {
         Ok(match self.config.config_method {
-            ConfigMethod::Edit => {
+            ConfigMethod::Edit | ConfigMethod::Include => {
                 let new = self.edited(settings);
-                match new == self.text {
+                let mut shown = match new == self.text {
                     true => format!("{} stays as it is\n", self.path.display()),
                     false => conf::diff(&self.path.display().to_string(), &self.text, &new),
+                };
+                if let Some((path, old, Some(new))) = &self.main {
+                    shown.push_str(&conf::diff(&path.display().to_string(), old, new));
                 }
+                shown
             }
             ConfigMethod::AlterSystem => settings.iter().map(alter).collect(),
         })
@@ -121,6 +150,38 @@ impl<'a> Change<'a> {
             }
             return Ok(true);
         }
+        let was_standby = self.forget_standby(settings)?;
+        let changed = self.change_file(settings);
+        if changed.is_err() && was_standby {
+            self.set_in_auto_conf("alter system set archive_command = '/bin/true'")?;
+        }
+        changed
+    }
+
+    /// A slave that was opened archives nowhere, by a line of `restore` that would win. True if there was one.
+    fn forget_standby(&mut self, settings: &[Setting]) -> Result<bool, Error> {
+        let (_, text) = self.auto_conf();
+        let line = conf::find(&text, "archive_command");
+        let is_ours = line.is_some_and(|line| line.value == NOWHERE);
+        let is_wanted = settings
+            .iter()
+            .any(|setting| setting.name == "archive_command" && setting.value != NOWHERE);
+        if !(is_ours && is_wanted && self.db.is_some()) {
+            return Ok(false);
+        }
+        self.set_in_auto_conf("alter system reset archive_command")?;
+        info!("archive_command is not {NOWHERE} any more, as restore had left it");
+        Ok(true)
+    }
+
+    fn set_in_auto_conf(&mut self, sql: &str) -> Result<(), Error> {
+        match &mut self.db {
+            Some(db) => Ok(db.batch_execute(sql).during("change archive_command")?),
+            None => Ok(()),
+        }
+    }
+
+    fn change_file(&mut self, settings: &[Setting]) -> Result<bool, Error> {
         let (auto, text) = self.auto_conf();
         for setting in settings {
             if let Some(line) = conf::find(&text, setting.name)
@@ -137,13 +198,29 @@ impl<'a> Change<'a> {
             }
         }
         let new = self.edited(settings);
-        if new == self.text {
-            return Ok(false);
+        let is_included = !matches!(&self.main, Some((_, _, Some(_))));
+        if new == self.text && is_included {
+            return self.find_overridden(settings).map(|()| false);
         }
         let old = std::mem::replace(&mut self.text, new);
-        write(self.path, &self.text)?;
+        let was_there = self.path.exists();
+        if let (false, Some((main, ..))) = (was_there, &self.main) {
+            create_like(&self.path, main)?;
+        }
+        write(&self.path, &self.text)?;
+        if let Some((main, _, Some(including))) = &self.main {
+            write(main, including)?;
+        }
         if let Err(error) = self.find_overridden(settings) {
-            write(self.path, &old)?;
+            if let Some((main, text, Some(_))) = &self.main {
+                write(main, text)?;
+            }
+            match was_there {
+                true => write(&self.path, &old)?,
+                false => durable::remove(&self.path)
+                    .map(|_| ())
+                    .map_err(|error| Error::io("remove", &self.path, error))?,
+            }
             self.text = old;
             return Err(error);
         }
@@ -292,6 +369,45 @@ impl<'a> Change<'a> {
     }
 }
 
+/// The file of our own that a configuration includes, and the text with which it does, if it does not yet.
+fn included(main: &Path, text: &str) -> (PathBuf, Option<String>) {
+    let dir = main.parent().unwrap_or(Path::new("/"));
+    if let Some(line) = conf::find(text, "include_dir") {
+        return (dir.join(line.value).join(OWN_FILE_IN_DIR), None);
+    }
+    let is_included =
+        conf::lines(text).any(|line| line.name.starts_with("include") && line.value == OWN_FILE);
+    let including = match is_included {
+        true => None,
+        false => {
+            let end = if text.is_empty() || text.ends_with('\n') {
+                ""
+            } else {
+                "\n"
+            };
+            Some(format!("{text}{end}include_if_exists = '{OWN_FILE}'\n"))
+        }
+    };
+    (dir.join(OWN_FILE), including)
+}
+
+fn read_or_empty(path: &Path) -> Result<String, Error> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(|error| Error::io("read", path, error)),
+    }
+}
+
+/// Makes an empty file that its server may read: as another one that it reads.
+fn create_like(path: &Path, other: &Path) -> Result<(), Error> {
+    let failed = |error| Error::io("create", path, error);
+    let metadata = fs::metadata(other).map_err(failed)?;
+    fs::File::create_new(path)
+        .and_then(|file| file.set_permissions(metadata.permissions()))
+        .and_then(|()| chown(path, Some(metadata.uid()), Some(metadata.gid())))
+        .map_err(failed)
+}
+
 fn alter(setting: &Setting) -> String {
     format!(
         "alter system set {} = {};\n",
@@ -327,4 +443,24 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
         fs::write(path, text).map_err(failed)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::included;
+
+    #[test]
+    fn a_file_of_our_own_is_included_once() {
+        let main = Path::new("/etc/pg/postgresql.conf");
+        let (own, text) = included(main, "port = 1");
+        assert_eq!(own, Path::new("/etc/pg/walmgr.conf"));
+        let text = text.expect("it has to be included");
+        assert_eq!(text, "port = 1\ninclude_if_exists = 'walmgr.conf'\n");
+        assert_eq!(included(main, &text), (own, None));
+        let debian = "include_dir = 'conf.d'\t# or not\n";
+        let own = "/etc/pg/conf.d/99-walmgr.conf".into();
+        assert_eq!(included(main, debian), (own, None));
+    }
 }

@@ -93,6 +93,11 @@ impl Control {
         })
     }
 
+    /// Where the server begins to replay when it starts.
+    pub(crate) fn redo(&self) -> PgLsn {
+        self.redo
+    }
+
     /// First segment that the server needs to start.
     pub(crate) fn redo_segment(&self, size: SegmentSize) -> Segment {
         Segment::at(self.timeline, self.redo, size)

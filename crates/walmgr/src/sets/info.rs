@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
@@ -61,6 +62,9 @@ pub(crate) struct Info {
     pub(crate) files: u64,
     #[serde(default)]
     pub(crate) tablespaces: Vec<TablespaceInfo>,
+    /// Directories that were links, and where they led: WAL, and logs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) links: BTreeMap<String, String>,
     #[serde(default)]
     pub(crate) keep: bool,
     #[serde(default)]

@@ -6,7 +6,7 @@ use skytools::failpoint;
 use tracing::{debug, info};
 
 use super::{Label, Sets};
-use crate::archive::{Archive, ArchiveError, Identity, Listing};
+use crate::archive::{Archive, ArchiveError, Identity, Listing, leftovers};
 use crate::config::SlaveConfig;
 use crate::names::{Segment, WalName};
 use crate::server::DataDir;
@@ -63,15 +63,27 @@ pub(crate) fn earliest_needed(config: &SlaveConfig) -> Result<Option<Needed>, Er
 
 /// First segment that the server in a data directory needs to start.
 pub(crate) fn restart_point(config: &SlaveConfig, data: &Path) -> Result<Segment, Error> {
+    Ok(restart_position(config, data)?.0)
+}
+
+/// The same, with the position in it where replay begins.
+pub(crate) fn restart_position(
+    config: &SlaveConfig,
+    data: &Path,
+) -> Result<(Segment, String), Error> {
     // Until it is consistent for the first time, the label counts, and not the control file.
     if data.join("backup_label").exists() {
-        return Ok(Label::read(data)?.start_segment);
+        let label = Label::read(data)?;
+        return Ok((label.start_segment, label.start_lsn));
     }
     let Some(identity) = Identity::read(&config.completed_wals)? else {
         return Err(ArchiveError::LostIdentity(config.completed_wals.clone()).into());
     };
     let control = DataDir::new(data, config.bin.as_deref()).control()?;
-    Ok(control.redo_segment(identity.segment_size))
+    Ok((
+        control.redo_segment(identity.segment_size),
+        control.redo().to_string(),
+    ))
 }
 
 /// Deletes WAL before what is needed, and before `limit` if the server names one. Answers with the number of
@@ -129,6 +141,9 @@ pub(crate) fn purge(
         }
     }
     count += receiver::purge(config, boundary, dry_run)?;
+    if !dry_run {
+        count += leftovers::clear(archive.dir())?;
+    }
     if count > 0 {
         let first_needed = boundary.to_string();
         match dry_run {

@@ -65,6 +65,11 @@ pub(crate) fn set_problems(set: &Set, held: &Held) -> Result<Vec<String>, Error>
         if entry.path == Path::new(manifest::FILE) || entry.path.starts_with("pg_wal") {
             continue;
         }
+        // People mark a set in it, as one that is to be kept.
+        if entry.path == Path::new(super::info::FILE) {
+            listed.remove(super::info::FILE);
+            continue;
+        }
         let name = entry.path.to_string_lossy();
         let Some(known) = listed.remove(&*name) else {
             problems.push(format!("{name}: was not there"));

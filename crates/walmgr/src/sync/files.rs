@@ -6,14 +6,14 @@ use std::path::Path;
 use tracing::{info, warn};
 
 use super::there::There;
-use super::{PIECE, Shipped, read_piece, send};
+use super::{PIECE, Shipped, read_piece};
 use crate::Error;
 use crate::config::MasterConfig;
 use crate::names::{Segment, SegmentSize, WalName};
-use crate::page::{HEADER, Header};
+use crate::page::Header;
 use crate::partial::Taken;
 use crate::server::{DataDir, ServerState};
-use crate::slave::{Slave, push};
+use crate::slave::{Link, push};
 
 /// Ships what the slave does not have. What a dead server has finished goes into the archive.
 ///
@@ -21,12 +21,12 @@ use crate::slave::{Slave, push};
 /// Something could not be shipped; the rest was tried all the same.
 pub(super) fn ship(
     config: &MasterConfig,
-    slave: &Slave,
+    link: &mut Link,
     is_alive: bool,
     dry_run: bool,
 ) -> Result<Shipped, Error> {
     let data = DataDir::new(&config.data, config.bin.as_deref());
-    let there = There::ask(slave)?;
+    let there = There::ask(link.slave())?;
     let wal = data.wal();
     let last = last_of_clean_shutdown(&data, is_alive);
     let mut shipped = Shipped::default();
@@ -42,10 +42,10 @@ pub(super) fn ship(
             continue;
         }
         let sent = match name {
-            WalName::Segment(segment) if is_alive || !is_finished => whole(slave, segment, &path),
+            WalName::Segment(segment) if is_alive || !is_finished => whole(link, segment, &path),
             // The archiver of a server that lives does this by itself.
             WalName::History(_) if is_alive => continue,
-            name => push(slave, name, &path).map(|()| size_of(&path)),
+            name => push(link.slave(), name, &path).map(|()| size_of(&path)),
         };
         match sent {
             Ok(bytes) => {
@@ -75,7 +75,7 @@ fn size_of(path: &Path) -> u64 {
 }
 
 /// All of a segment, as an unfinished one; bytes that were sent.
-fn whole(slave: &Slave, segment: Segment, path: &Path) -> Result<u64, Error> {
+fn whole(link: &mut Link, segment: Segment, path: &Path) -> Result<u64, Error> {
     let size = size_of(path);
     let mut offset = 0;
     while offset < size {
@@ -83,7 +83,7 @@ fn whole(slave: &Slave, segment: Segment, path: &Path) -> Result<u64, Error> {
         let Some(bytes) = read_piece(path, offset, end)? else {
             return Ok(offset);
         };
-        if send(slave, segment, offset, &bytes)? == Taken::Complete {
+        if link.send(segment, offset, &bytes)? == Taken::Complete {
             return Ok(offset);
         }
         offset = end;
@@ -122,14 +122,7 @@ fn segment_size(wal: &Path) -> Option<SegmentSize> {
             name.to_str()
                 .is_some_and(|name| name.parse::<Segment>().is_ok())
         })
-        .find_map(|entry| Some(header_of(&entry.path())?.segment_size))
-}
-
-fn header_of(path: &Path) -> Option<Header> {
-    let mut head = [0; HEADER];
-    let mut file = fs::File::open(path).ok()?;
-    std::io::Read::read_exact(&mut file, &mut head).ok()?;
-    Header::read(&head)
+        .find_map(|entry| Some(Header::of_file(&entry.path())?.segment_size))
 }
 
 /// Histories first, then segments that hold WAL of their own, in their order.
@@ -181,5 +174,5 @@ fn is_ready(wal: &Path, segment: Segment) -> bool {
 
 /// Whether a file holds the segment that it is named for, and not one that it held before it was recycled.
 fn is_own(path: &Path, segment: Segment) -> bool {
-    header_of(path).is_some_and(|header| header.is_of(segment))
+    Header::of_file(path).is_some_and(|header| header.is_of(segment))
 }

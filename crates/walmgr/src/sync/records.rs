@@ -10,13 +10,13 @@ use skytools::db::{Connection, During};
 use tracing::{debug, info};
 
 use super::there::There;
-use super::{PIECE, Shipped, read_piece, send};
+use super::{PIECE, Shipped, read_piece};
 use crate::Error;
 use crate::config::MasterConfig;
 use crate::names::{Segment, SegmentSize};
 use crate::partial::Taken;
 use crate::server::DataDir;
-use crate::slave::Slave;
+use crate::slave::{Link, Slave};
 
 /// A connection, and how far the slave is.
 pub(crate) struct Records {
@@ -48,7 +48,7 @@ impl Records {
     }
 
     /// Ships all that is flushed.
-    pub(crate) fn ship(&mut self, slave: &Slave, dry_run: bool) -> Result<Shipped, Error> {
+    pub(crate) fn ship(&mut self, link: &mut Link, dry_run: bool) -> Result<Shipped, Error> {
         let row = self
             .db
             .query_one(
@@ -62,7 +62,7 @@ impl Records {
             .map_err(|_| Error::Refused("the server names no timeline".to_owned()))?;
         let mut position = match self.shipped {
             Some((known, position)) if known == timeline && position <= flushed => position,
-            _ => self.begin(slave, timeline, flushed)?,
+            _ => self.begin(link.slave(), timeline, flushed)?,
         };
         let mut shipped = Shipped::default();
         while position < flushed {
@@ -83,7 +83,7 @@ impl Records {
             let next = match read_piece(&path, offset, end)? {
                 // Recycled, which happens only after it was archived.
                 None => self.size.bytes(),
-                Some(bytes) => match send(slave, segment, offset, &bytes)? {
+                Some(bytes) => match link.send(segment, offset, &bytes)? {
                     Taken::Stored => {
                         shipped.count += 1;
                         shipped.bytes += end - offset;

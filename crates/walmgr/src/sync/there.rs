@@ -8,12 +8,12 @@ use crate::slave::Slave;
 
 /// Files of the archive.
 #[derive(Debug, Clone, Default)]
-pub(super) struct There {
+pub(crate) struct There {
     complete: BTreeSet<WalName>,
 }
 
 impl There {
-    pub(super) fn ask(slave: &Slave) -> Result<There, Error> {
+    pub(crate) fn ask(slave: &Slave) -> Result<There, Error> {
         let mut there = There::default();
         for line in slave.run(&["xwals"], None)?.lines() {
             let mut words = line.split(' ');
@@ -24,12 +24,12 @@ impl There {
         Ok(there)
     }
 
-    pub(super) fn has(&self, name: WalName) -> bool {
+    pub(crate) fn has(&self, name: WalName) -> bool {
         self.complete.contains(&name)
     }
 
     /// The newest finished segment of a timeline.
-    pub(super) fn newest(&self, timeline: u32) -> Option<Segment> {
+    pub(crate) fn newest(&self, timeline: u32) -> Option<Segment> {
         let segments = self.complete.iter().filter_map(|name| match name {
             WalName::Segment(segment) if segment.timeline == timeline => Some(*segment),
             _ => None,

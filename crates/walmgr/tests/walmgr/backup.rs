@@ -184,15 +184,7 @@ fn a_set_restores_beside_the_live_master_and_touches_nothing_of_it() -> TestResu
 #[test]
 fn two_backups_do_not_run_at_once() -> TestResult {
     let site = site()?;
-    let held = site.path("held");
-    let running = site
-        .program("master.ini backup")
-        .env(
-            "FAILPOINTS",
-            format!("backup.begun=return(hold:{})", held.display()),
-        )
-        .spawn()?;
-    wait_until("the first to run", PATIENCE, || Ok(held.exists()))?;
+    let (running, _held) = site.hold_at("master.ini backup", "backup.begun")?;
     site.refused("master.ini backup", "the backup lock is held by pid")?;
     site.refused("slave.ini restore", "the backup lock is held by pid")?;
     site.refused("slave.ini restore -n", "the backup lock is held by pid")?;
@@ -218,15 +210,7 @@ fn two_backups_do_not_run_at_once() -> TestResult {
 #[test]
 fn sets_keep_their_names_while_one_is_restored() -> TestResult {
     let site = site()?;
-    let held = site.path("held");
-    let mut running = site
-        .program("slave.ini restore data.master")
-        .env(
-            "FAILPOINTS",
-            format!("restore.stopped=return(hold:{})", held.display()),
-        )
-        .spawn()?;
-    wait_until("restore to run", PATIENCE, || Ok(held.exists()))?;
+    let (mut running, held) = site.hold_at("slave.ini restore data.master", "restore.stopped")?;
     site.refused("master.ini backup", "the backup lock is held by pid")?;
     fs::remove_file(&held)?;
     assert!(running.wait(PATIENCE)?.success(), "{}", site.logs());
@@ -344,4 +328,48 @@ fn copied_by_the_program_itself_a_set_is_what_it_is_by_rsync() -> TestResult {
         let row = standby.query_one(rows, &[])?;
         Ok((row.get(0), row.get(1)) == wanted)
     })
+}
+
+#[test]
+fn a_copy_whose_wal_comes_late_becomes_a_set_all_the_same() -> TestResult {
+    let site = site()?;
+    let mut db = site.db()?;
+    site.refused(
+        "master.ini backup --finish",
+        "backup on this host: exit status: 1",
+    )?;
+    site.refused(
+        "slave.ini backup --finish",
+        "there is no backup that waits for WAL",
+    )?;
+    db.batch_execute("alter system set archive_command = 'false # xarchive'")?;
+    db.batch_execute("select pg_reload_conf()")?;
+    let late = "master.ini backup --force --set backup_wal_timeout=0";
+    let output = site.program(late).output()?;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        output
+            .stderr
+            .contains("backup --finish makes the copy a set"),
+        "{}",
+        output.stderr
+    );
+    let check = site.program("slave.ini check").output()?.stdout;
+    assert!(
+        check.contains("data.master.inprogress: a backup under way or given up: waiting for WAL"),
+        "{check}"
+    );
+    // Not yet, and it waits no longer than it is told to.
+    site.refused(
+        "slave.ini backup --finish --set backup_wal_timeout=0",
+        "has not come into",
+    )?;
+    db.batch_execute("alter system reset archive_command")?;
+    db.batch_execute("select pg_reload_conf()")?;
+    let shown = site.on_master("backup --finish -n")?.stdout;
+    assert!(shown.starts_with("would wait for the WAL of"), "{shown}");
+    site.on_master("backup --finish")?;
+    assert_eq!(sets(&site)?, ["data.master", "data.master.0"]);
+    site.on_slave("verify --all")?;
+    verify(&site, "data.master")
 }

@@ -14,8 +14,14 @@ const OF_THE_MASTER: [&str; 5] = [
     "synch-standby a",
     "xarchive pg_wal/x 00000002.history",
 ];
-const OF_THE_SLAVE: [&str; 11] = [
+const OF_THE_SLAVE: [&str; 17] = [
     "boot",
+    "verify",
+    "expire",
+    "xset",
+    "xrstpt",
+    "xserve",
+    "xwals",
     "createslave",
     "xstopped",
     "pause",
@@ -42,6 +48,49 @@ fn a_command_of_the_other_side_does_nothing() -> TestResult {
             &format!("master.ini {command}"),
             "is not available on this node",
         )?;
+    }
+    assert!(!site.path("ship").exists());
+    Ok(())
+}
+
+#[test]
+fn without_a_configuration_nothing_is_well() -> TestResult {
+    let site = Site::new()?;
+    fs::write(site.path("bad.ini"), "[wal-slave]\nslave_data = data\n")?;
+    fs::write(site.path("odd.ini"), "slave_data = /x\n[wal-slave\n")?;
+    let of_both = [
+        "setup",
+        "backup",
+        "backup --finish",
+        "listbackups",
+        "restore",
+        "restore data.master /x",
+        "rejoin",
+        "sync",
+        "syncdaemon",
+        "check",
+        "status",
+        "cleanup --yes",
+        "xrestore 00000002.history /x",
+    ];
+    let all = OF_THE_MASTER.iter().chain(&OF_THE_SLAVE).chain(&of_both);
+    for command in all {
+        for ini in ["none.ini", "bad.ini", "odd.ini"] {
+            let output = site.program(&format!("{ini} {command}")).output()?;
+            // What recovers must not take it for the end of the WAL.
+            let code = if command.starts_with("xrestore") {
+                200
+            } else {
+                1
+            };
+            assert_eq!(
+                output.status.code(),
+                Some(code),
+                "{ini} {command}: {}",
+                output.stderr
+            );
+            assert!(!output.stderr.is_empty(), "{ini} {command}");
+        }
     }
     assert!(!site.path("ship").exists());
     Ok(())
@@ -108,7 +157,7 @@ fn the_role_comes_from_the_section_or_from_the_keys() -> TestResult {
             "transport",
             "[wal-master]\nmaster_data = /m\ntransport = rsync\n".to_owned(),
             "setup",
-            Some("transport: "),
+            Some("transport: WAL does not go by rsync"),
         ),
     ] {
         fs::write(site.path(&format!("{name}.ini")), text)?;
@@ -157,7 +206,13 @@ fn setup_changes_what_it_must_and_the_second_time_nothing() -> TestResult {
     let mut site = Site::new()?;
     let conf = site.master.data_dir().join("postgresql.conf");
     let before = fs::read_to_string(&conf)?;
-    let shown = site.on_master("setup -n")?.stdout;
+    let output = site.on_master("setup -n --set logfile=own.log")?;
+    assert!(
+        output.stderr.contains("logfile is a relative path"),
+        "{}",
+        output.stderr
+    );
+    let shown = output.stdout;
     assert!(shown.contains("+archive_mode = 'on'\n"), "{shown}");
     assert!(shown.contains("would create"), "{shown}");
     assert_eq!(fs::read_to_string(&conf)?, before);
@@ -207,6 +262,41 @@ fn setup_changes_what_it_must_and_the_second_time_nothing() -> TestResult {
     let text = fs::read_to_string(&conf)?;
     assert!(text.contains("archive_command = '/bin/true'\n"), "{text}");
     assert!(text.contains("archive_mode = 'on'\n"), "{text}");
+    Ok(())
+}
+
+#[test]
+fn settings_may_be_in_a_file_of_their_own() -> TestResult {
+    let mut site = Site::new()?;
+    site.write_master("config_method = include")?;
+    let (conf, own) = (
+        site.master.data_dir().join("postgresql.conf"),
+        site.master.data_dir().join("walmgr.conf"),
+    );
+    let before = fs::read_to_string(&conf)?;
+    let shown = site.on_master("setup -n")?.stdout;
+    assert!(shown.contains("+archive_mode = 'on'\n"), "{shown}");
+    assert!(
+        shown.contains("+include_if_exists = 'walmgr.conf'\n"),
+        "{shown}"
+    );
+    assert!(!own.exists() && fs::read_to_string(&conf)? == before);
+    site.set_up()?;
+    let after = fs::read_to_string(&conf)?;
+    let including = format!("{before}include_if_exists = 'walmgr.conf'\n");
+    assert_eq!(after, including);
+    site.on_master("setup")?;
+    assert_eq!(fs::read_to_string(&conf)?, after);
+    site.on_master("backup")?;
+    // Another one has the last word, and nothing is changed.
+    let ours = fs::read_to_string(&own)?;
+    site.master.append_conf("archive_command = 'cp'\n")?;
+    site.refused("master.ini setup", "archive_command is set in ")?;
+    assert_eq!(fs::read_to_string(&own)?, ours);
+    fs::write(&conf, after)?;
+    site.on_master("stop")?;
+    let text = fs::read_to_string(&own)?;
+    assert!(text.contains("archive_command = '/bin/true'\n"), "{text}");
     Ok(())
 }
 

@@ -197,15 +197,7 @@ fn a_master_that_dies_in_its_backup_leaves_the_sets_as_they_were() -> TestResult
     site.on_master("backup")?;
     let label = fs::read(site.shipped("data.master/backup_label"))?;
     for step in ["backup.begun", "backup.copied", "backup.stopped"] {
-        let held = site.path("held");
-        let mut running = site
-            .program("master.ini backup")
-            .env(
-                "FAILPOINTS",
-                format!("{step}=return(hold:{})", held.display()),
-            )
-            .spawn()?;
-        wait_until("the step to be reached", PATIENCE, || Ok(held.exists()))?;
+        let (mut running, held) = site.hold_at("master.ini backup", step)?;
         site.master.stop(Shutdown::Kill)?;
         fs::remove_file(&held)?;
         assert_eq!(

@@ -73,10 +73,7 @@ fn a_slave_is_made_from_the_master_alone_and_streams() -> TestResult {
     // What has not been archived is there.
     db.batch_execute("insert into t values (2)")?;
     let count = "select count(*) from t";
-    wait_until("the row to be replayed", PATIENCE, || {
-        Ok(standby.query_one(count, &[])?.get::<_, i64>(0) == 2)
-    })
-    .map_err(|error| format!("{error}\n{}", site.logs()))?;
+    site.wait_for_rows(&mut standby, 2)?;
     let location: String = standby
         .query_one(
             "select pg_tablespace_location(oid) from pg_tablespace where spcname = 'space'",
@@ -192,7 +189,16 @@ fn archiving_that_was_stopped_is_a_gap_until_the_next_backup() -> TestResult {
         "master.ini stop --minimal",
         "stop --minimal needs master_restart_cmd",
     )?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t (id int)")?;
+    site.switch(&mut db)?;
+    site.on_slave("verify")?;
     site.on_master("stop")?;
+    wait_until("archiving to be off", PATIENCE, || {
+        let shown: String = db.query_one("show archive_command", &[])?.get(0);
+        Ok(shown == "/bin/true")
+    })?;
+    db.batch_execute("insert into t values (1); select pg_switch_wal()")?;
     let check = site.program("slave.ini check").output()?;
     assert_eq!(check.status.code(), Some(3));
     assert!(
@@ -207,11 +213,16 @@ fn archiving_that_was_stopped_is_a_gap_until_the_next_backup() -> TestResult {
         said.contains("base backups from before do not reach beyond that"),
         "{said}"
     );
-    let mut db = site.db()?;
     wait_until("the setting to count", PATIENCE, || {
         let shown: String = db.query_one("show archive_command", &[])?.get(0);
         Ok(shown.contains("xarchive"))
     })?;
+    // What was written in between is nowhere, and the set does not reach the present.
+    db.batch_execute("insert into t values (1)")?;
+    site.switch(&mut db)?;
+    let verify = site.program("slave.ini verify").output()?;
+    assert_eq!(verify.status.code(), Some(3), "{}", verify.stdout);
+    assert!(verify.stdout.contains(" missing)"), "{}", verify.stdout);
     drop(db);
     site.on_master("backup")?;
     assert!(!site.archived("ARCHIVE_STOPPED").exists());
@@ -233,8 +244,10 @@ fn archiving_that_was_stopped_is_a_gap_until_the_next_backup() -> TestResult {
         found,
         ("minimal".to_owned(), "off".to_owned(), "0".to_owned())
     );
-    // And back, by a restart of its own.
+    // And back, by a restart of its own; standbys may stream again.
     site.on_master("setup")?;
+    let senders: String = site.db()?.query_one("show max_wal_senders", &[])?.get(0);
+    assert_eq!(senders, "10");
     site.on_master("backup")?;
     Ok(())
 }

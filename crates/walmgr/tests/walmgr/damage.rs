@@ -9,8 +9,6 @@ use testkit::{TestResult, wait_until};
 
 use crate::{PATIENCE, Site};
 
-const COUNT: &str = "select count(*) from t";
-
 /// What becomes of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Damage {
@@ -66,9 +64,7 @@ fn a_standby_waits_in_front_of_damage_and_goes_on_when_it_is_repaired() -> TestR
     site.on_slave("restore")?;
     let mut standby = site.standby()?;
     for (before, damage) in (0..).step_by(200).zip(Damage::ALL) {
-        wait_until("the standby to follow", PATIENCE, || {
-            Ok(standby.query_one(COUNT, &[])?.get::<_, i64>(0) == before)
-        })?;
+        site.wait_for_rows(&mut standby, before)?;
         site.on_slave("pause")?;
         let [first, _] = two_segments(&site, &mut db)?;
         let path = site.archived(&first);
@@ -97,9 +93,7 @@ fn a_standby_waits_in_front_of_damage_and_goes_on_when_it_is_repaired() -> TestR
         assert_eq!((row.get(0), row.get(1)), (before, true), "{damage:?}");
         fs::write(&path, &bytes)?;
     }
-    wait_until("the standby to follow", PATIENCE, || {
-        Ok(standby.query_one(COUNT, &[])?.get::<_, i64>(0) == 600)
-    })?;
+    site.wait_for_rows(&mut standby, 600)?;
     Ok(())
 }
 
@@ -138,13 +132,7 @@ fn a_recovery_stops_in_front_of_damage_and_never_opens() -> TestResult {
         // Nothing is lost by that.
         fs::write(&path, &bytes)?;
         site.start_standby()?;
-        let mut standby = site.standby()?;
-        wait_until("the target to be reached", PATIENCE, || {
-            let paused = "select pg_is_wal_replay_paused()";
-            Ok(standby.query_one(paused, &[])?.get(0))
-        })
-        .map_err(|error| format!("{damage:?}: {error}\n{}", site.logs()))?;
-        assert_eq!(standby.query_one(COUNT, &[])?.get::<_, i64>(0), 200);
+        drop(site.at_target(200)?);
     }
     Ok(())
 }
@@ -159,9 +147,7 @@ fn an_archive_that_is_away_stops_a_recovery_and_not_a_standby() -> TestResult {
     site.on_slave("restore data.master")?;
     let mut standby = site.standby()?;
     two_segments(&site, &mut db)?;
-    wait_until("the standby to follow", PATIENCE, || {
-        Ok(standby.query_one(COUNT, &[])?.get::<_, i64>(0) == 200)
-    })?;
+    site.wait_for_rows(&mut standby, 200)?;
     let (archive, away) = (site.shipped("logs.complete"), site.path("away"));
     fs::rename(&archive, &away)?;
     // As a mount point that has nothing mounted.
@@ -206,13 +192,7 @@ fn an_archive_that_is_away_stops_a_recovery_and_not_a_standby() -> TestResult {
     fs::rename(&away, &archive)?;
     fs::write(site.archived(&first), bytes)?;
     site.start_standby()?;
-    let mut standby = site.standby()?;
-    wait_until("the target to be reached", PATIENCE, || {
-        Ok(standby
-            .query_one("select pg_is_wal_replay_paused()", &[])?
-            .get(0))
-    })?;
-    assert_eq!(standby.query_one(COUNT, &[])?.get::<_, i64>(0), 400);
+    drop(site.at_target(400)?);
     Ok(())
 }
 
@@ -236,12 +216,6 @@ fn a_segment_that_comes_late_is_waited_for() -> TestResult {
         Ok(site.requested().as_ref() == Some(&first))
     })?;
     fs::write(site.archived(&first), bytes)?;
-    let mut standby = site.standby()?;
-    wait_until("the target to be reached", PATIENCE, || {
-        Ok(standby
-            .query_one("select pg_is_wal_replay_paused()", &[])?
-            .get(0))
-    })?;
-    assert_eq!(standby.query_one(COUNT, &[])?.get::<_, i64>(0), 200);
+    drop(site.at_target(200)?);
     Ok(())
 }

@@ -19,15 +19,7 @@ fn on_a_small_disk() -> TestResult<Option<(Site, SmallDisk)>> {
 
 /// Starts a line that stops at a step, and fills the disk then.
 fn fill_at(site: &Site, disk: &SmallDisk, line: &str, step: &str) -> TestResult<Running> {
-    let held = site.path("held");
-    let running = site
-        .program(line)
-        .env(
-            "FAILPOINTS",
-            format!("{step}=return(hold:{})", held.display()),
-        )
-        .spawn()?;
-    wait_until("the step to be reached", PATIENCE, || Ok(held.exists()))?;
+    let (running, held) = site.hold_at(line, step)?;
     disk.fill()?;
     fs::remove_file(&held)?;
     Ok(running)
@@ -216,4 +208,21 @@ fn a_segment_is_archived_although_the_master_cannot_write() -> TestResult {
     );
     assert!(fs::read(site.archived(&name))? == fs::read(&path)?);
     disk.free()
+}
+
+#[test]
+fn a_data_directory_that_is_a_disk_is_refused_before_the_standby_is_stopped() -> TestResult {
+    let Some(disk) = SmallDisk::mount(16)? else {
+        return Ok(());
+    };
+    let mut site = Site::new()?;
+    site.set_up()?;
+    site.on_master("backup")?;
+    let line = format!(
+        "slave.ini restore --set slave_data={}",
+        disk.path().display()
+    );
+    site.refused(&line, "is where a disk is mounted")?;
+    site.on_slave("restore -n")?;
+    Ok(())
 }

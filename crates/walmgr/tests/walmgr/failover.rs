@@ -1,5 +1,8 @@
 //! The runbook: setup, backup, restore; the master dies; boot.
 
+use std::fs;
+use std::process::Stdio;
+
 use testkit::{Shutdown, TestResult, wait_until};
 
 use crate::{PATIENCE, Site};
@@ -16,18 +19,17 @@ fn fail_over(mut site: Site) -> TestResult {
     let mut standby = site.standby()?;
     db.batch_execute("insert into t select generate_series(201, 300)")?;
     site.switch(&mut db)?;
-    let count = "select count(*) from t";
-    wait_until("the standby to have all rows", PATIENCE, || {
-        Ok(standby.query_one(count, &[])?.get::<_, i64>(0) == 300)
-    })
-    .map_err(|error| format!("{error}\n{}", site.logs()))?;
+    site.wait_for_rows(&mut standby, 300)?;
     drop(standby);
     // What has not been archived is lost, and no more.
     db.batch_execute("insert into t select generate_series(301, 400)")?;
     drop(db);
     site.master.stop(Shutdown::Kill)?;
     let said = site.on_slave("boot")?.stderr;
-    assert!(said.contains("old_timeline=1 new_timeline=2"), "{said}");
+    assert!(
+        said.contains("old_timeline=1 new_timeline=2 end=0/"),
+        "{said}"
+    );
     let mut new = site.standby()?;
     assert!(
         !new.query_one("select pg_is_in_recovery()", &[])?
@@ -91,11 +93,69 @@ fn a_standby_that_is_promoted_by_accident_archives_nowhere() -> TestResult {
     drop(standby);
     site.on_slave("restore data.master --force")?;
     let mut standby = site.standby()?;
-    wait_until("the standby to follow", PATIENCE, || {
-        Ok(standby
-            .query_one("select count(*) from t", &[])?
-            .get::<_, i64>(0)
-            == 1)
-    })?;
+    site.wait_for_rows(&mut standby, 1)?;
+    Ok(())
+}
+
+/// A slave's directory that becomes a master's, with files for both.
+fn write_files(site: &Site, name: &str) -> TestResult {
+    let text = |file: &str| fs::read_to_string(site.path(file));
+    let path = |name: &str| site.path(name).display().to_string();
+    let slave = text("slave.ini")?.replace(&path("slave"), &path(name));
+    // The archive is one for all.
+    fs::write(site.path(&format!("{name}.slave.ini")), slave)?;
+    let conninfo = format!("host={} port=5432 user=postgres dbname=postgres", path("s"));
+    let master = text("master.ini")?
+        .replace(&site.master.conninfo("postgres"), &conninfo)
+        .replace(&site.master.data_dir().display().to_string(), &path(name))
+        .replace(&path("master."), &path(&format!("{name}.master.")));
+    Ok(fs::write(
+        site.path(&format!("{name}.master.ini")),
+        format!("{master}\nconfig_method = alter_system\n"),
+    )?)
+}
+
+#[test]
+fn the_oldest_set_leads_over_all_timelines_to_the_newest() -> TestResult {
+    let mut site = Site::with(false, "keep_backups = 3")?;
+    site.set_up()?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t (id int)")?;
+    site.on_master("backup")?;
+    db.batch_execute("insert into t values (1)")?;
+    site.switch(&mut db)?;
+    drop(db);
+    site.master.stop(Shutdown::Kill)?;
+    let mut rows = 1_i64;
+    for name in ["second", "third", "fourth"] {
+        write_files(&site, name)?;
+        let run = |line: &str| site.program(line).succeed();
+        run(&format!("{name}.slave.ini restore data.master"))?;
+        let mut db = site.standby()?;
+        site.wait_for_rows(&mut db, rows)
+            .map_err(|error| format!("{name}: {error}"))?;
+        if name != "fourth" {
+            run(&format!("{name}.slave.ini boot"))?;
+            run(&format!("{name}.master.ini setup"))?;
+            wait_until("the setting to count", PATIENCE, || {
+                let shown: String = db.query_one("show archive_command", &[])?.get(0);
+                Ok(shown.contains("xarchive"))
+            })?;
+            db.execute("insert into t values (1)", &[])?;
+            rows += 1;
+            site.switch(&mut db)?;
+            run(&format!("{name}.slave.ini expire"))?;
+        }
+        drop(db);
+        let mut stop = site.master.command("pg_ctl");
+        stop.arg("-D").arg(site.path(name));
+        stop.args(["-m", "immediate", "-w", "stop"]);
+        assert!(stop.stdout(Stdio::null()).status()?.success());
+    }
+    for history in ["00000002.history", "00000003.history"] {
+        assert!(site.archived(history).exists(), "{history}");
+    }
+    let verify = site.program("slave.ini verify").output()?;
+    assert!(verify.status.success(), "{}", verify.stdout);
     Ok(())
 }

@@ -252,15 +252,7 @@ fn a_set_that_has_been_verified_is_noted_in_no_other() -> TestResult {
         Ok(line.ok_or("no id")?.to_owned())
     };
     let first = id("data.master")?;
-    let held = site.path("held");
-    let mut running = site
-        .program("slave.ini verify")
-        .env(
-            "FAILPOINTS",
-            format!("verify.done=return(hold:{})", held.display()),
-        )
-        .spawn()?;
-    wait_until("verify to have read all", PATIENCE, || Ok(held.exists()))?;
+    let (mut running, held) = site.hold_at("slave.ini verify", "verify.done")?;
     // An id is of the second.
     let mut db = site.db()?;
     db.batch_execute("select pg_sleep(1)")?;
@@ -326,15 +318,7 @@ fn a_set_that_is_being_verified_may_get_another_name_and_is_not_deleted() -> Tes
     let mut site = Site::with(false, "keep_backups = 1")?;
     site.set_up()?;
     site.on_master("backup")?;
-    let held = site.path("held");
-    let mut running = site
-        .program("slave.ini verify")
-        .env(
-            "FAILPOINTS",
-            format!("verify.begun=return(hold:{})", held.display()),
-        )
-        .spawn()?;
-    wait_until("verify to have begun", PATIENCE, || Ok(held.exists()))?;
+    let (mut running, held) = site.hold_at("slave.ini verify", "verify.begun")?;
     // The next one takes its name, and would have it deleted.
     let said = site.on_master("backup")?.stderr;
     assert!(

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
 
-use testkit::{Shutdown, TestResult, wait_until};
+use testkit::{Program, Shutdown, TestResult};
 
-use crate::{PATIENCE, Site};
+use crate::Site;
 
 #[test]
 fn configuration_outside_of_the_data_directory_is_restored_where_it_is_missing() -> TestResult {
@@ -47,9 +49,10 @@ fn configuration_outside_of_the_data_directory_is_restored_where_it_is_missing()
         site.path("pid").display(),
     );
     let command = site.start_command()?.replace("-o \"", &options);
-    let restore = |set: &str| {
+    let restore = |words: &str| {
         site.program("slave.ini restore --set")
-            .args([format!("slave_start_cmd={command}"), set.to_owned()])
+            .args([format!("slave_start_cmd={command}")])
+            .args(words.split(' '))
             .succeed()
     };
     let said = restore("data.master")?.stderr;
@@ -73,6 +76,56 @@ fn configuration_outside_of_the_data_directory_is_restored_where_it_is_missing()
     restore("data.master")?;
     drop(site.standby()?);
     assert_eq!(fs::read_to_string(etc.join("pg_ident.conf"))?, "# own\n");
+    restore("data.master --overwrite-config")?;
+    drop(site.standby()?);
+    assert_ne!(fs::read_to_string(etc.join("pg_ident.conf"))?, "# own\n");
+    let old = etc.join("pg_ident.conf.old");
+    assert_eq!(fs::read_to_string(old)?, "# own\n");
+    Ok(())
+}
+
+impl Site {
+    /// Moves a directory of the master's elsewhere, and leaves a link to it.
+    fn move_and_link(&self, name: &str, to: &Path) -> TestResult {
+        let from = self.master.data_dir().join(name);
+        fs::create_dir_all(&from)?;
+        self.owner.give(&from)?;
+        let moved = Command::new("mv").arg(&from).arg(to).status()?;
+        assert!(moved.success());
+        Ok(symlink(to, &from)?)
+    }
+}
+
+#[test]
+fn links_of_the_master_are_made_anew_where_they_lead_to_nobody() -> TestResult {
+    let mut site = Site::with(true, "keep_backups = 2")?;
+    site.set_up()?;
+    site.master.stop(Shutdown::Fast)?;
+    let disk = site.path("disk");
+    fs::create_dir(&disk)?;
+    site.owner.give(&disk)?;
+    for name in ["pg_wal", "log"] {
+        site.move_and_link(name, &disk.join(name))?;
+    }
+    site.master.start_again()?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t as select generate_series(1, 100) id")?;
+    site.on_master("backup")?;
+    // On another host there is nothing of that name; so it is here, once the master is gone.
+    site.master.stop(Shutdown::Kill)?;
+    fs::rename(&disk, site.path("gone"))?;
+    fs::create_dir(&disk)?;
+    site.owner.give(&disk)?;
+    for is_first in [true, false] {
+        let said = site.on_slave("restore data.master")?.stderr;
+        let mut standby = site.standby()?;
+        site.wait_for_rows(&mut standby, 100)?;
+        // The one that was moved aside still has its WAL there.
+        let wal = site.path("slave/pg_wal");
+        assert_eq!(wal.is_symlink(), is_first, "{said}");
+        assert!(site.path("slave/log").is_symlink(), "{said}");
+        assert_eq!(said.contains("is not empty"), !is_first, "{said}");
+    }
     Ok(())
 }
 
@@ -81,23 +134,15 @@ fn wal_of_the_master_that_is_elsewhere_is_left_alone() -> TestResult {
     let mut site = Site::new()?;
     site.set_up()?;
     site.master.stop(Shutdown::Fast)?;
-    let (wal, elsewhere) = (site.master.data_dir().join("pg_wal"), site.path("wal"));
-    let moved = std::process::Command::new("mv")
-        .arg(&wal)
-        .arg(&elsewhere)
-        .status()?;
-    assert!(moved.success());
-    symlink(&elsewhere, &wal)?;
+    let elsewhere = site.path("wal");
+    site.move_and_link("pg_wal", &elsewhere)?;
     site.master.start_again()?;
     let mut db = site.db()?;
     db.batch_execute("create table t as select generate_series(1, 100) id")?;
     site.on_master("backup")?;
     site.on_slave("restore")?;
     let mut standby = site.standby()?;
-    wait_until("the standby to have all rows", PATIENCE, || {
-        let row = standby.query_one("select count(*) from t", &[])?;
-        Ok(row.get::<_, i64>(0) == 100)
-    })?;
+    site.wait_for_rows(&mut standby, 100)?;
     drop(standby);
     site.on_slave("boot")?;
     let own = fs::symlink_metadata(site.path("slave/pg_wal"))?;
@@ -106,5 +151,71 @@ fn wal_of_the_master_that_is_elsewhere_is_left_alone() -> TestResult {
     // The master works on in its own.
     db.batch_execute("insert into t values (101)")?;
     site.switch(&mut db)?;
+    Ok(())
+}
+
+/// A directory on the way to everything.
+const ODD: &str = "o'd d%$é";
+
+/// Runs a line there: the name of a file in two words, and what to do.
+fn run(site: &Site, line: &str) -> TestResult {
+    let home = site.path(ODD);
+    let (file, words) = line.split_once(".ini ").ok_or("a file")?;
+    Program::at(&home.join("wal mgr"), &home)
+        .owned_by(site.owner)
+        .env("PGUSER", "postgres")
+        .args([home.join(format!("{file}.ini"))])
+        .args(words.split(' '))
+        .succeed()
+        .map_err(|error| format!("{line}: {error}\n{}", site.logs()))?;
+    Ok(())
+}
+
+#[test]
+fn odd_names_of_files_and_directories_do_no_harm() -> TestResult {
+    let mut site = Site::behind_ssh()?;
+    let in_ini = |text: &str| text.replace('%', "%%");
+    let path = |name: &str| site.path(name).display().to_string();
+    let home = site.path(ODD);
+    fs::create_dir(&home)?;
+    site.owner.give(&home)?;
+    fs::copy(site.path("walmgr"), home.join("wal mgr"))?;
+    // In the shell, between single quotes.
+    let data = path(&format!("{ODD}/slave"));
+    let quoted = format!("'{}'", data.replace('\'', r"'\''"));
+    for (file, name) in [("master.ini", "m x.ini"), ("slave.ini", "s x.ini")] {
+        let text = fs::read_to_string(site.path(file))?
+            .replace(
+                &format!("-D {}", path("slave")),
+                &format!("-D {}", in_ini(&quoted)),
+            )
+            .replace(
+                &format!("slave_data = {}", path("slave")),
+                &format!("slave_data = {}", in_ini(&data)),
+            )
+            .replace(&path("ship"), &in_ini(&path(&format!("{ODD}/sh ip"))))
+            .replace(
+                &path("slave.ini"),
+                &in_ini(&path(&format!("{ODD}/s x.ini"))),
+            );
+        fs::write(home.join(name), text)?;
+    }
+    run(&site, "m x.ini setup")?;
+    site.master.restart(Shutdown::Fast)?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t as select generate_series(1, 100) id")?;
+    run(&site, "m x.ini backup")?;
+    db.batch_execute("insert into t values (101)")?;
+    run(&site, "m x.ini sync --set use_xlog_functions=1")?;
+    run(&site, "s x.ini restore")?;
+    let mut standby = site.standby()?;
+    run(&site, "s x.ini boot")?;
+    let count: i64 = standby.query_one("select count(*) from t", &[])?.get(0);
+    assert_eq!(count, 101, "{}", site.logs());
+    let mut stop = site.master.command("pg_ctl");
+    stop.arg("-D")
+        .arg(&data)
+        .args(["-m", "immediate", "-w", "stop"]);
+    assert!(stop.stdout(std::process::Stdio::null()).status()?.success());
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The program on real servers, on one machine: a slave directory beside the master, or behind ssh.
 
 mod archive;
+mod aside;
 mod backup;
 mod batch;
 mod cleanup;

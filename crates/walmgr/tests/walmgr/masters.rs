@@ -120,7 +120,7 @@ fn a_second_cluster_is_refused_and_the_first_is_not_disturbed() -> TestResult {
     // Its unfinished WAL is no more welcome.
     site.refused(
         "second.ini sync --set use_xlog_functions=1",
-        "xpartialsync on this host",
+        "another server archives here",
     )?;
     assert_eq!(site.names_in(&site.shipped("logs.partial"))?, [""; 0]);
 

@@ -154,15 +154,7 @@ fn a_slave_that_lets_nobody_in_is_told_from_one_that_is_gone() -> TestResult {
 fn a_backup_whose_connection_is_cut_is_none() -> TestResult {
     let mut site = Site::behind_ssh()?;
     site.set_up()?;
-    let held = site.path("held");
-    let mut running = site
-        .program("master.ini backup")
-        .env(
-            "FAILPOINTS",
-            format!("backup.copied=return(hold:{})", held.display()),
-        )
-        .spawn()?;
-    wait_until("the files to be copied", PATIENCE, || Ok(held.exists()))?;
+    let (mut running, held) = site.hold_at("master.ini backup", "backup.copied")?;
     site.ssh()?.cut()?;
     wait_until("the lock to be free", PATIENCE, || {
         Ok(!site.archived("BACKUPLOCK").exists())

@@ -33,13 +33,8 @@ fn death_at_any_step_loses_neither_the_set_nor_the_old_directory() -> TestResult
         site.on_slave("restore")
             .map_err(|error| format!("{step}: {error}"))?;
         let mut standby = site.standby()?;
-        wait_until("the standby to have all rows", PATIENCE, || {
-            Ok(standby
-                .query_one("select count(*) from t", &[])?
-                .get::<_, i64>(0)
-                == 100)
-        })
-        .map_err(|error| format!("{step}: {error}"))?;
+        site.wait_for_rows(&mut standby, 100)
+            .map_err(|error| format!("{step}: {error}"))?;
         let kept = site.names_in(site.path("").as_path())?;
         let is_kept = kept
             .iter()
@@ -202,6 +197,26 @@ fn a_set_without_its_wal_or_of_another_version_is_not_restored() -> TestResult {
         "is of PostgreSQL 12, and the programs of slave_bin are of",
     )?;
     fs::write(&version, own)?;
+    // A mark of the owner's is none of its files; one bit of another is enough.
+    let json = site.shipped("data.master/walmgr_backup.json");
+    let text = fs::read_to_string(&json)?;
+    fs::write(&json, text.replace("\"keep\": false", "\"keep\": true"))?;
+    site.on_slave("restore -n")?;
+    let file = site.shipped("data.master/global/pg_filenode.map");
+    let mut bytes = fs::read(&file)?;
+    bytes[100] ^= 1;
+    fs::write(&file, &bytes)?;
+    site.refused(
+        "slave.ini restore",
+        "data.master is damaged: global/pg_filenode.map: has changed. Take another set, or use --force",
+    )?;
+    site.on_slave("restore -n --no-verify")?;
+    bytes[100] ^= 1;
+    fs::write(&file, &bytes)?;
+    site.refused(
+        "slave.ini restore --use-partial",
+        "--use-partial goes with a target or with DST",
+    )?;
     site.refused(
         "slave.ini restore data.master.5",
         "no backup set data.master.5; there are: data.master",
@@ -241,18 +256,7 @@ fn recovery_ends_at_its_target() -> TestResult {
             .args(&line)
             .succeed()
             .map_err(|error| format!("{error}\n{}", site.logs()))?;
-        let mut standby = site.standby()?;
-        wait_until("replay to pause", PATIENCE, || {
-            Ok(standby
-                .query_one("select pg_is_wal_replay_paused()", &[])?
-                .get(0))
-        })?;
-        assert_eq!(
-            standby.query_one(count, &[])?.get::<_, i64>(0),
-            200,
-            "{value}"
-        );
-        drop(standby);
+        drop(site.at_target(200)?);
         site.on_slave("boot")?;
         let mut new = site.standby()?;
         assert_eq!(new.query_one(count, &[])?.get::<_, i64>(0), 200, "{value}");
@@ -283,6 +287,24 @@ fn recovery_ends_at_its_target() -> TestResult {
     let mut new = site.standby()?;
     assert_eq!(new.query_one(count, &[])?.get::<_, i64>(0), 300);
     drop(new);
+    let said = site.on_slave("restore --force --target-immediate --target-action shutdown")?;
+    assert!(
+        said.stderr.contains("the server has reached the target"),
+        "{}",
+        said.stderr
+    );
+    assert!(!site.path("slave/postmaster.pid").exists());
+    // Beyond all that is here: it does not open where the WAL ends.
+    let newest = site.wal()?.pop().ok_or("a segment")?;
+    site.refused(
+        "slave.ini restore --target-lsn FF/0",
+        &format!("if the target is not in the WAL that is here, up to {newest}"),
+    )?;
+    let log = fs::read_to_string(site.path("slave.server.log"))?;
+    assert!(
+        log.contains("recovery ended before configured recovery target was reached"),
+        "{log}"
+    );
     let output = site
         .program("")
         .args([ini.as_str(), "restore", &format!("--target-time={early}")])

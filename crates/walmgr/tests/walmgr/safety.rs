@@ -11,7 +11,7 @@ use crate::{PATIENCE, Site};
 
 impl Site {
     /// Segments of the archive.
-    fn wal(&self) -> TestResult<Vec<String>> {
+    pub(crate) fn wal(&self) -> TestResult<Vec<String>> {
         let names = self.names_in(&self.shipped("logs.complete"))?;
         Ok(names.into_iter().filter(|name| name.len() == 24).collect())
     }
@@ -48,10 +48,7 @@ fn the_newest_set_goes_only_when_there_is_a_newer_one() -> TestResult {
     site.on_slave("restore data.master.1")
         .or_else(|_| site.on_slave("restore data.master.0"))?;
     let mut standby = site.standby()?;
-    wait_until("the standby to have all rows", PATIENCE, || {
-        let row = standby.query_one("select count(*) from t", &[])?;
-        Ok(row.get::<_, i64>(0) == 200)
-    })?;
+    site.wait_for_rows(&mut standby, 200)?;
     Ok(())
 }
 
@@ -79,15 +76,7 @@ fn wal_that_a_set_needs_stays_also_while_the_set_is_copied() -> TestResult {
         })
     };
     for step in ["backup.started", "backup.begun", "backup.stopped"] {
-        let held = site.path("held");
-        let mut running = site
-            .program("master.ini backup")
-            .env(
-                "FAILPOINTS",
-                format!("{step}=return(hold:{})", held.display()),
-            )
-            .spawn()?;
-        wait_until("the step to be reached", PATIENCE, || Ok(held.exists()))?;
+        let (mut running, held) = site.hold_at("master.ini backup", step)?;
         db.batch_execute("insert into t values (1)")?;
         before.push(site.switch(&mut db)?);
         purge(&site)?;
@@ -115,10 +104,7 @@ fn wal_that_a_set_needs_stays_also_while_the_set_is_copied() -> TestResult {
     site.switch(&mut db)?;
     let rows: i64 = db.query_one("select count(*) from t", &[])?.get(0);
     let mut standby = site.standby()?;
-    wait_until("the standby to follow", PATIENCE, || {
-        let row = standby.query_one("select count(*) from t", &[])?;
-        Ok(row.get::<_, i64>(0) == rows)
-    })?;
+    site.wait_for_rows(&mut standby, rows)?;
     Ok(())
 }
 
@@ -258,6 +244,14 @@ fn a_look_at_what_would_be_done_changes_nothing() -> TestResult {
         "slave.ini restore".to_owned(),
         "slave.ini restore data.master.0 --force".to_owned(),
         "slave.ini restore --target-immediate".to_owned(),
+        format!(
+            "slave.ini restore data.master {}",
+            site.path("s/aside").display()
+        ),
+        format!("master.ini restore --to {}", site.path("s/aside").display()),
+        "slave.ini backup --finish".to_owned(),
+        "slave.ini xset".to_owned(),
+        "slave.ini xrstpt".to_owned(),
         "slave.ini boot".to_owned(),
         "slave.ini pause".to_owned(),
         "slave.ini continue".to_owned(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use postgres::{Client, NoTls};
 use tempfile::TempDir;
-use testkit::{Cluster, Output, Owner, Program, Sshd, TestResult, bin, wait_until};
+use testkit::{Cluster, Output, Owner, Program, Running, Sshd, TestResult, bin, wait_until};
 
 use crate::PATIENCE;
 
@@ -196,6 +196,42 @@ impl Site {
         })
         .map_err(|error| format!("{error}\n{}", self.logs()))?;
         client.ok_or_else(|| "no standby".into())
+    }
+
+    /// Waits until a server has so many rows in the table `t`.
+    pub(crate) fn wait_for_rows(&self, db: &mut Client, rows: i64) -> TestResult {
+        wait_until("the rows to be there", PATIENCE, || {
+            let row = db.query_one("select count(*) from t", &[])?;
+            Ok(row.get::<_, i64>(0) == rows)
+        })
+        .map_err(|error| format!("{error}\n{}{}", self.logs(), self.master.log()).into())
+    }
+
+    /// The standby when it has replayed up to its target, with so many rows in the table `t`.
+    pub(crate) fn at_target(&self, rows: i64) -> TestResult<Client> {
+        let mut standby = self.standby()?;
+        wait_until("the target to be reached", PATIENCE, || {
+            let row = standby.query_one("select pg_is_wal_replay_paused()", &[])?;
+            Ok(row.get(0))
+        })
+        .map_err(|error| format!("{error}\n{}", self.logs()))?;
+        let row = standby.query_one("select count(*) from t", &[])?;
+        assert_eq!(row.get::<_, i64>(0), rows);
+        Ok(standby)
+    }
+
+    /// Starts a line that stops at a step, and waits until it is there. It goes on when the file is removed.
+    pub(crate) fn hold_at(&self, line: &str, step: &str) -> TestResult<(Running, PathBuf)> {
+        let held = self.path("held");
+        let running = self
+            .program(line)
+            .env(
+                "FAILPOINTS",
+                format!("{step}=return(hold:{})", held.display()),
+            )
+            .spawn()?;
+        wait_until("the step to be reached", PATIENCE, || Ok(held.exists()))?;
+        Ok((running, held))
     }
 
     /// All that was logged, for messages of failed tests.

@@ -1,6 +1,8 @@
 //! `backup` on the slave: of its standby.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use testkit::{Shutdown, TestResult, wait_until};
 
@@ -27,18 +29,34 @@ fn a_backup_of_the_standby_is_as_good_as_one_of_the_master() -> TestResult {
     db.batch_execute("insert into t select generate_series(101, 200); checkpoint")?;
     site.switch(&mut db)?;
     let mut standby = site.standby()?;
-    let count = "select count(*) from t";
-    wait_until("the standby to have all rows", PATIENCE, || {
-        Ok(standby.query_one(count, &[])?.get::<_, i64>(0) == 200)
-    })
-    .map_err(|error| format!("{error}\n{}", site.logs()))?;
+    site.wait_for_rows(&mut standby, 200)?;
     drop(standby);
     let shown = site.on_slave("backup -n")?.stdout;
     assert!(
         shown.starts_with("would take the backup lock, copy"),
         "{shown}"
     );
-    let said = site.on_slave("backup")?.stderr;
+    // While rows come.
+    let is_over = AtomicBool::new(false);
+    let mut writer = site.db()?;
+    let (said, rows) = thread::scope(|scope| {
+        let written = scope.spawn(|| -> TestResult<i32> {
+            let mut rows = 200;
+            while !is_over.load(Ordering::SeqCst) {
+                for _ in 0..20 {
+                    rows += 1;
+                    writer.execute("insert into t values ($1)", &[&rows])?;
+                }
+                writer.batch_execute("update t set id = id where id % 7 = 0")?;
+                writer.batch_execute("select pg_switch_wal()")?;
+            }
+            Ok(rows)
+        });
+        let said = site.on_slave("backup");
+        is_over.store(true, Ordering::SeqCst);
+        (said, written.join().expect("it does not panic"))
+    });
+    let (said, rows) = (said?.stderr, rows?);
     assert!(said.contains("Backup of the standby successful"), "{said}");
     let list = site.on_slave("listbackups")?.stdout;
     assert!(
@@ -71,11 +89,14 @@ fn a_backup_of_the_standby_is_as_good_as_one_of_the_master() -> TestResult {
     }
     // It is restored as any other, and follows.
     site.on_slave("restore data.master")?;
-    db.batch_execute("insert into t select generate_series(201, 300)")?;
+    db.batch_execute("insert into t values (0)")?;
     site.switch(&mut db)?;
     let mut standby = site.standby()?;
+    let whole = "select count(*), count(distinct id), max(id) from t";
     wait_until("the standby to have all rows", PATIENCE, || {
-        Ok(standby.query_one(count, &[])?.get::<_, i64>(0) == 300)
+        let row = standby.query_one(whole, &[])?;
+        let wanted = i64::from(rows) + 1;
+        Ok((row.get(0), row.get(1), row.get(2)) == (wanted, wanted, rows))
     })
     .map_err(|error| format!("{error}\n{}", site.logs()))?;
     Ok(())
@@ -84,15 +105,7 @@ fn a_backup_of_the_standby_is_as_good_as_one_of_the_master() -> TestResult {
 #[test]
 fn a_backup_of_a_standby_that_is_promoted_is_none() -> TestResult {
     let mut site = site("")?;
-    let held = site.path("held");
-    let mut running = site
-        .program("slave.ini backup")
-        .env(
-            "FAILPOINTS",
-            format!("backup.copied=return(hold:{})", held.display()),
-        )
-        .spawn()?;
-    wait_until("the copy to be there", PATIENCE, || Ok(held.exists()))?;
+    let (mut running, held) = site.hold_at("slave.ini backup", "backup.copied")?;
     site.refused("slave.ini backup", "the backup lock is held by pid")?;
     site.master.stop(Shutdown::Kill)?;
     let before = site.names_in(&site.path("ship"))?;
@@ -150,10 +163,6 @@ fn a_standby_without_connections_is_stopped_for_its_backup_if_that_is_said() -> 
     fs::write(site.path("slave.ini"), ini)?;
     site.on_slave("restore data.master")?;
     let mut standby = site.standby()?;
-    wait_until("the standby to have all rows", PATIENCE, || {
-        let row = standby.query_one("select count(*) from t", &[])?;
-        Ok(row.get::<_, i64>(0) == 300)
-    })
-    .map_err(|error| format!("{error}\n{}", site.logs()))?;
+    site.wait_for_rows(&mut standby, 300)?;
     Ok(())
 }

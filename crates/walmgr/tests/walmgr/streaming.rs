@@ -334,12 +334,8 @@ fn a_standby_streams_from_its_slot_and_follows_the_archive_without() -> TestResu
     }
     db.batch_execute("insert into t values (1)")?;
     rows += 1;
-    let count = "select count(*) from t";
     // Nothing is archived for that.
-    wait_until("the row to be streamed", PATIENCE, || {
-        Ok(standby.query_one(count, &[])?.get::<_, i64>(0) == rows)
-    })
-    .map_err(|error| format!("{error}\n{}", site.logs()))?;
+    site.wait_for_rows(&mut standby, rows)?;
     let check = site.program("slave.ini check").output()?.stdout;
     assert!(
         check.contains("standby: OK (streams on timeline 1 (pid "),
@@ -361,10 +357,7 @@ fn a_standby_streams_from_its_slot_and_follows_the_archive_without() -> TestResu
     db.batch_execute("insert into t values (1)")?;
     rows += 1;
     site.switch(&mut db)?;
-    wait_until("the row to come from the archive", PATIENCE, || {
-        Ok(standby.query_one(count, &[])?.get::<_, i64>(0) == rows)
-    })
-    .map_err(|error| format!("{error}\n{}", site.logs()))?;
+    site.wait_for_rows(&mut standby, rows)?;
     // It tries again and again, and may just be about to.
     wait_until("check to say so", PATIENCE, || {
         let check = site.program("slave.ini check").output()?.stdout;

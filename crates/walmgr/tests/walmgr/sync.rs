@@ -41,6 +41,11 @@ fn nothing_is_lost(mut site: Site, way: Way) -> TestResult {
         Way::Daemon => Some(site.program("master.ini syncdaemon").spawn()?),
         _ => None,
     };
+    let connections = |site: &Site| match &site.sshd {
+        Some(sshd) => sshd.log().matches("Accepted publickey").count(),
+        None => 0,
+    };
+    let before = connections(&site);
     let mut rows = 0;
     for _ in 0..3 {
         db.batch_execute(&format!(
@@ -79,6 +84,11 @@ fn nothing_is_lost(mut site: Site, way: Way) -> TestResult {
             wait_until("the current segment to come", PATIENCE, || {
                 Ok(partial.exists())
             })?;
+            // One for the question what is there, and one for all that is sent.
+            assert_eq!(connections(&site) - before, 2, "{}", site.logs());
+            if let Some(sshd) = &site.sshd {
+                sshd.cut()?;
+            }
             let refused = site.program("master.ini sync").output()?;
             assert_eq!(refused.status.code(), Some(1));
             let stderr = &refused.stderr;

@@ -125,6 +125,7 @@ fn copy_stopped(
         bytes,
         files: 0,
         tablespaces: Vec::new(),
+        links: std::collections::BTreeMap::new(),
         keep: false,
         verified_at: None,
         walmgr_version: env!("CARGO_PKG_VERSION").to_owned(),
