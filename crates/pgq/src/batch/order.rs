@@ -1,7 +1,7 @@
 //! Events in the order of their ids, of a source that sends them as they stand in its table.
 //!
 //! A writer takes an id just before it puts the event in, and fills a page of its own; so events stand about in order,
-//! and the later ones of a slow writer too early. A part of them is held back and sorted here: the source neither
+//! some of them too early. A part of them is held back and sorted here: the source neither
 //! sorts, nor writes what it sorts to disk, and sends the first event at once. The order is exact; if what is held
 //! back does not suffice for it, the batch has to be read in another way.
 
@@ -12,11 +12,20 @@ use bytes::Bytes;
 
 use crate::Error;
 
-/// So many bytes of events are held back: a page each of a hundred writers.
-pub(super) const HELD_BYTES: usize = 1024 * 1024;
+/// How many bytes of events are held back.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// As long as all have come in order.
+    orderly: usize,
+    /// As soon as one has not.
+    disorderly: usize,
+}
 
-/// Most memory that pieces may keep for the sake of some of their rows.
-const KEPT_BYTES: usize = 4 * HELD_BYTES;
+/// A hundred writers have a server add some megabytes to a table at once, and fill these pages in any order.
+const LIMITS: Limits = Limits {
+    orderly: 1024 * 1024,
+    disorderly: 8 * 1024 * 1024,
+};
 
 /// Rows that are held back.
 #[derive(Debug)]
@@ -25,8 +34,10 @@ pub(super) struct Held {
     /// Number of the first piece.
     first: usize,
     rows: VecDeque<Row>,
-    /// Whether they are by id.
+    /// Whether they are by id, and whether all were by id as they came.
     is_sorted: bool,
+    is_orderly: bool,
+    limits: Limits,
     /// Bytes of the rows.
     bytes: usize,
     /// Bytes of the pieces.
@@ -52,11 +63,17 @@ struct Row {
 
 impl Held {
     pub(super) fn new() -> Held {
+        Held::with(LIMITS)
+    }
+
+    fn with(limits: Limits) -> Held {
         Held {
             pieces: VecDeque::new(),
             first: 0,
             rows: VecDeque::new(),
             is_sorted: true,
+            is_orderly: true,
+            limits,
             bytes: 0,
             kept: 0,
             last: i64::MIN,
@@ -80,7 +97,9 @@ impl Held {
         }
         piece.left += 1;
         self.bytes += place.len();
-        self.is_sorted &= self.rows.back().is_none_or(|row| row.id <= id);
+        if self.rows.back().is_some_and(|row| id < row.id) {
+            (self.is_sorted, self.is_orderly) = (false, false);
+        }
         self.rows.push_back(Row {
             id,
             piece: self.first + self.pieces.len() - 1,
@@ -89,11 +108,33 @@ impl Held {
         Ok(())
     }
 
-    /// Lets rows go, the first ones first, until so many bytes are left at most.
+    /// Lets those rows go that need not be held back any longer, the first ones first.
     ///
     /// # Errors
     /// What `handle` returns.
     pub(super) fn let_go<E>(
+        &mut self,
+        handle: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let leave = match self.is_orderly {
+            true => self.limits.orderly,
+            false => self.limits.disorderly,
+        };
+        self.let_go_until(leave, handle)
+    }
+
+    /// Lets all rows go: no more will come.
+    ///
+    /// # Errors
+    /// What `handle` returns.
+    pub(super) fn let_all_go<E>(
+        &mut self,
+        handle: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.let_go_until(0, handle)
+    }
+
+    fn let_go_until<E>(
         &mut self,
         leave: usize,
         mut handle: impl FnMut(&[u8]) -> Result<(), E>,
@@ -119,7 +160,7 @@ impl Held {
             self.pieces.pop_front();
             self.first += 1;
         }
-        if self.kept > KEPT_BYTES {
+        if self.kept > 2 * self.limits.disorderly {
             self.tidy();
         }
         Ok(())
@@ -152,12 +193,17 @@ mod tests {
     use super::*;
 
     /// Bytes of a row.
-    const ROW: usize = 1024;
+    const ROW: usize = 64;
+
+    const LIMITS: Limits = Limits {
+        orderly: 100 * ROW,
+        disorderly: 800 * ROW,
+    };
 
     /// Rows that hold their ids come in pieces of so many; the ids in the order in which they go on, and the most
     /// memory that was kept.
     fn pass(ids: &[i64], at_a_time: usize) -> Result<(Vec<i64>, usize), Error> {
-        let (mut held, mut out, mut kept) = (Held::new(), Vec::new(), 0);
+        let (mut held, mut out, mut kept) = (Held::with(LIMITS), Vec::new(), 0);
         let mut take = |row: &[u8]| {
             out.push(i64::from_be_bytes(row[..8].try_into().unwrap()));
             Ok::<(), Error>(())
@@ -172,10 +218,10 @@ mod tests {
             for (number, id) in piece.iter().enumerate() {
                 held.put(*id, number * ROW..(number + 1) * ROW)?;
             }
-            held.let_go(HELD_BYTES, &mut take)?;
+            held.let_go(&mut take)?;
             kept = held.kept.max(kept);
         }
-        held.let_go(0, &mut take)?;
+        held.let_all_go(&mut take)?;
         assert_eq!((held.bytes, held.kept, held.pieces.len()), (0, 0, 0));
         Ok((out, kept))
     }
@@ -183,55 +229,65 @@ mod tests {
     #[test]
     fn what_comes_in_order_goes_on_so() {
         let ids: Vec<i64> = (0..5000).collect();
-        let (out, kept) = pass(&ids, 100).unwrap();
+        let (out, kept) = pass(&ids, 10).unwrap();
         assert_eq!(out, ids);
-        assert!(kept < 2 * HELD_BYTES);
+        assert!(kept <= LIMITS.orderly + 10 * ROW);
     }
 
     #[test]
     fn what_comes_too_early_waits_for_its_turn_without_keeping_others() {
-        // The first of each hundred comes 900 rows before the others near it.
-        let ids = (0..8000).map(|n| if n % 100 == 0 { n + 900 } else { n });
+        // The first of each hundred comes 700 rows before the others near it.
+        let ids = (0..8000).map(|n| if n % 100 == 0 { n + 700 } else { n });
         let ids: Vec<i64> = ids.collect();
-        let (out, kept) = pass(&ids, 100).unwrap();
+        let (out, kept) = pass(&ids, 10).unwrap();
         let mut sorted = ids.clone();
         sorted.sort();
         assert_eq!(out, sorted);
-        assert!(kept <= KEPT_BYTES, "{kept}");
-        // One that comes before all others.
-        let ids: Vec<i64> = std::iter::once(90_000).chain(0..10_000).collect();
-        let (out, _) = pass(&ids, 50).unwrap();
+        assert!(kept <= 2 * LIMITS.disorderly, "{kept}");
+        // Each twentieth of those that come before all others keeps a piece.
+        let early = |n: i64| if n % 20 == 0 { n + 100_000 } else { n };
+        let ids: Vec<i64> = (0..12_000).map(early).collect();
+        let (out, kept) = pass(&ids, 20).unwrap();
         assert!(out.is_sorted());
+        assert!(kept <= 2 * LIMITS.disorderly, "{kept}");
     }
 
     #[test]
     fn what_comes_after_its_turn_is_an_error() {
-        let rows = i64::try_from(HELD_BYTES / ROW).unwrap();
-        let ids = |late: i64| (1..late).chain([0]).collect::<Vec<i64>>();
-        assert!(pass(&ids(rows), 1).unwrap().0.is_sorted());
-        assert!(matches!(pass(&ids(rows + 2), 1), Err(Error::OutOfOrder)));
+        let late = |rows: i64| pass(&(1..rows).chain([0]).collect::<Vec<i64>>(), 1);
+        assert!(late(100).unwrap().0.is_sorted());
+        assert!(matches!(late(102), Err(Error::OutOfOrder)));
+        // Who has come too late before is waited for longer.
+        let later = |rows: i64| {
+            let ids = [2, 1].into_iter().chain(3..rows).chain([0]);
+            pass(&ids.collect::<Vec<i64>>(), 1)
+        };
+        assert!(later(800).unwrap().0.is_sorted());
+        assert!(matches!(later(802), Err(Error::OutOfOrder)));
     }
 
     #[test]
     fn a_row_that_is_larger_than_what_is_held_goes_on_at_once() {
-        let mut held = Held::new();
-        held.begin(vec![0; 3 * HELD_BYTES].into());
-        held.put(1, 0..3 * HELD_BYTES).unwrap();
+        let size = 2 * LIMITS.orderly;
+        let mut held = Held::with(LIMITS);
+        held.begin(vec![0; size].into());
+        held.put(1, 0..size).unwrap();
         let mut seen = 0;
-        held.let_go(HELD_BYTES, |row| {
+        held.let_go(|row| {
             seen += row.len();
             Ok::<(), Error>(())
         })
         .unwrap();
-        assert_eq!((seen, held.kept), (3 * HELD_BYTES, 0));
+        assert_eq!((seen, held.kept), (size, 0));
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(8))]
+        #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
         fn rows_go_on_in_order_or_not_at_all(
-            jumps in prop::collection::vec(-600_i64..600, 2500), at_a_time in 1_usize..400,
+            jumps in prop::collection::vec(prop_oneof![9 => -20_i64..20, 1 => -900_i64..900], 2000),
+            at_a_time in 1_usize..400,
         ) {
             let ids = jumps.iter().zip(0..).map(|(jump, place)| place + jump);
             let ids: Vec<i64> = ids.collect();

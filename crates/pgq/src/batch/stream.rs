@@ -10,7 +10,7 @@ use postgres::types::{FromSql, Type};
 use skytools::copy_binary::{self, Place, Row};
 use skytools::db::{CopyOutReader, DbError, During, Text, Tx};
 
-use super::order::{HELD_BYTES, Held};
+use super::order::Held;
 use super::{Event, EventTime};
 use crate::row::Fields;
 use crate::{Error, EventId};
@@ -224,7 +224,7 @@ impl Arriving {
         })?;
         self.rest.extend_from_slice(&piece[whole..]);
         drop(piece);
-        held.let_go(HELD_BYTES, |row| handle(event_of(row)?))
+        held.let_go(|row| handle(event_of(row)?))
     }
 
     /// Hands over all that is left; returns how many there were in all.
@@ -236,7 +236,7 @@ impl Arriving {
             return Err(Error::UnreadableEvent.into());
         }
         if let Some(held) = &mut self.held {
-            held.let_go(0, |row| handle(event_of(row)?))?;
+            held.let_all_go(|row| handle(event_of(row)?))?;
         }
         Ok(self.rows.count)
     }

@@ -42,9 +42,9 @@ impl BatchWork for Ids {
 #[test]
 fn events_come_by_their_ids_wherever_they_stand() -> TestResult {
     let pair = &mut Pair::new()?;
-    // A thousand bytes each. Every tenth stands three hundred events too early, as those of a slow writer do; or the
+    // A thousand bytes each. Every tenth stands thousands of events too early, as those of a slow writer do; or the
     // first one stands last, and batches behind such a one are expected to be no better.
-    let near = "case when n % 10 = 0 then n + 300 else n end";
+    let near = "case when n % 10 = 0 then n + 3000 else n end";
     let far = "case n when 4000 then 0 else n end";
     let mut batches = 0;
     for ahead in [true, false] {
