@@ -102,5 +102,6 @@
 \ir functions/londiste.relay_create.sql
 \ir functions/londiste.relay_promote.sql
 \ir functions/londiste.relay_promoted.sql
+\ir functions/londiste.node_resurrect.sql
 
 \ir grants.sql

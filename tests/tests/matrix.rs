@@ -1,7 +1,6 @@
-//! Rows of the failure matrix: the network, the disk, a restored subscriber, tables that do not fit.
+//! Rows of the failure matrix: the network, a restored subscriber, tables that do not fit.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -74,121 +73,6 @@ fn a_network_that_stalls_loses_and_doubles_nothing() -> TestResult {
     }
     Load::wait_progress(&it, 10)?;
     settle(&it, load)?;
-    it.stop()
-}
-
-/// A small file system; goes away with the value.
-struct SmallDisk {
-    path: PathBuf,
-}
-
-impl SmallDisk {
-    /// `None`, with the reason printed, where nobody may mount.
-    #[expect(clippy::print_stdout, reason = "says why a test did nothing")]
-    fn mount(size: &str) -> TestResult<Option<SmallDisk>> {
-        let path = tempfile::tempdir()?.keep();
-        let mounted = Command::new("mount")
-            .args([
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={size},mode=0777"),
-                "tmpfs",
-            ])
-            .arg(&path)
-            .output()?;
-        if mounted.status.success() {
-            return Ok(Some(SmallDisk { path }));
-        }
-        std::fs::remove_dir(&path)?;
-        println!(
-            "skipped: no small disk can be mounted: {}",
-            String::from_utf8_lossy(&mounted.stderr).trim()
-        );
-        Ok(None)
-    }
-
-    /// Leaves room for 2 MB only; answers with the file that is in the way.
-    fn fill(&self) -> TestResult<PathBuf> {
-        const ROOM: u64 = 2 * 1024 * 1024;
-        let path = self.path.join("filler");
-        let mut file = std::fs::File::create(&path)?;
-        let block = [1; 64 * 1024];
-        let mut length = 0;
-        while file.write_all(&block).is_ok() {
-            length += block.len() as u64;
-        }
-        file.set_len(length.saturating_sub(ROOM))?;
-        Ok(path)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // A server that still has files open there ends later.
-        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
-        let _ = std::fs::remove_dir(&self.path);
-    }
-}
-
-/// A directory for a tablespace, which has to belong to the server's user.
-fn tablespace(disk: &Path, it: &Replication) -> TestResult<PathBuf> {
-    use std::os::unix::fs::MetadataExt;
-    let path = disk.join("tablespace");
-    std::fs::create_dir(&path)?;
-    let owner = std::fs::metadata(it.subscriber.data_dir())?;
-    std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid()))?;
-    Ok(path)
-}
-
-#[test]
-fn a_full_disk_of_the_subscriber_is_waited_for() -> TestResult {
-    let Some(disk) = SmallDisk::mount("16m")? else {
-        return Ok(());
-    };
-    let it = Replication::start(SIMPLE)?;
-    let space = tablespace(&disk.path, &it)?;
-    it.subscriber_db()?.batch_execute(&format!(
-        "create tablespace small location '{}'",
-        space.display()
-    ))?;
-    it.subscriber_db()?.batch_execute(
-        "alter table t set tablespace small; alter index t_pkey set tablespace small",
-    )?;
-    it.typed("londiste replic.ini provider add t")?;
-    it.typed("londiste replic.ini subscriber add t")?;
-    it.wait_synced()?;
-    // More than fits, and what makes the disk full is not only ours.
-    let filler = disk.fill()?;
-    let insert = "insert into t select i, repeat(md5(i::text), 30) from generate_series(1, 4000) i";
-    it.provider_db()?.batch_execute(insert)?;
-    let log = || std::fs::read_to_string(it.log("replic.log"));
-    it.wait("replay to find the disk full", || {
-        Ok(log()?.contains("No space left on device"))
-    })?;
-    let rows = it
-        .subscriber_db()?
-        .query_one("select count(*) from t", &[])?;
-    assert_eq!(rows.get::<_, i64>(0), 0, "nothing is committed in part");
-    std::fs::remove_file(&filler)?;
-    it.wait_caught_up(
-        "insert into t values (-1, 'last')",
-        "select from t where id = -1",
-    )?;
-    assert_eq!(it.same("select * from t order by id")?, 4001);
-    // The copy of a table is no different.
-    let filler = disk.fill()?;
-    it.typed("londiste replic.ini subscriber resync t")?;
-    let errors = || -> TestResult<usize> { Ok(log()?.matches("No space left on device").count()) };
-    let before = errors()?;
-    it.wait("the copy to find the disk full", || Ok(errors()? > before))?;
-    let rows = it
-        .subscriber_db()?
-        .query_one("select count(*) from t", &[])?;
-    assert_eq!(rows.get::<_, i64>(0), 4001, "the table is as before");
-    std::fs::remove_file(&filler)?;
-    it.wait_synced()?;
-    assert_eq!(it.same("select * from t order by id")?, 4001);
     it.stop()
 }
 

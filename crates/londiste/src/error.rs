@@ -185,8 +185,8 @@ pub enum Error {
     /// The server refused what the role has no privilege for.
     #[error("the role of {database} needs: {}", grants.join("; "))]
     Denied {
-        /// Configuration key of the database.
-        database: &'static str,
+        /// Configuration key of the database, or what else its connect string came from.
+        database: String,
         /// Statements that give the role what it lacks.
         grants: Vec<String>,
         /// What was refused.
@@ -241,6 +241,18 @@ pub enum Error {
         queue: QueueName,
         /// The position stored on the subscriber.
         tick: TickId,
+    },
+    /// The provider's past is not the one that was applied.
+    #[error(
+        "Lost position: tick {tick} is applied, and on the provider that number {what}: it has lost its newest \
+         changes, as in a failover or a restore, and the tables have more than it. To take over what it has: \
+         \"londiste INI --reset\", \"londiste INI subscriber resync --all\", and start replay again"
+    )]
+    LostTicks {
+        /// The position stored on the subscriber.
+        tick: TickId,
+        /// What the provider has instead.
+        what: &'static str,
     },
     /// The consumer was registered just now, and is gone.
     #[error("consumer {consumer} was removed from queue {queue} as soon as it was registered")]

@@ -5,7 +5,7 @@
 
 use postgres::types::Type;
 use skytools::daemon::Job;
-use skytools::db::{Connection, DbError, During, denied_on};
+use skytools::db::{Connection, Database, DbError, During, denied_on};
 use skytools::table::TableName;
 
 use crate::schema::Side;
@@ -110,6 +110,7 @@ fn needs(work: Work, side: Side) -> Needs {
                 "londiste.node_join",
                 "londiste.relay_create",
                 "londiste.relay_promote",
+                "londiste.node_resurrect",
             ],
         },
         registry: match work {
@@ -156,11 +157,21 @@ pub(crate) fn explain(error: Error, job: &Job<Config>, work: Work, tables: &[Str
         Side::Provider => job.config.provider(&job.common),
         Side::Subscriber => job.config.subscriber(&job.common),
     };
-    let Ok(mut database) = database else {
-        return error;
-    };
+    match database {
+        Ok(mut database) => match database.connection() {
+            Ok(db) => explain_on(error, db, side, work, tables),
+            Err(_) => error,
+        },
+        Err(_) => error,
+    }
+}
+
+/// As [`explain`], for an error that came at a database which serves as this side.
+pub(crate) fn explain_at(error: Error, database: &mut Database, side: Side, work: Work) -> Error {
+    // One that is in a failed transaction is of no use.
+    database.reset();
     match database.connection() {
-        Ok(db) => explain_on(error, db, side, work, tables),
+        Ok(db) => explain_on(error, db, side, work, &[]),
         Err(_) => error,
     }
 }
@@ -174,15 +185,13 @@ pub(crate) fn explain_on(
     tables: &[String],
 ) -> Error {
     let said = matches!(error, Error::Denied { .. } | Error::MayNotCreate { .. });
-    if said || denied_on(&error).is_none() {
-        return error;
-    }
+    let database = match denied_on(&error) {
+        Some(database) if !said => database.to_owned(),
+        _ => return error,
+    };
     match missing(db, &needs(work, side), tables) {
         Ok(grants) if !grants.is_empty() => Error::Denied {
-            database: match side {
-                Side::Provider => "provider_db",
-                Side::Subscriber => "subscriber_db",
-            },
+            database,
             grants,
             source: Box::new(error),
         },

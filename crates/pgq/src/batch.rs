@@ -42,6 +42,8 @@ pub struct Batch {
     pub prev_tick: TickId,
     /// Tick that ends it.
     pub tick: TickId,
+    /// When that tick was made: two ticks of one number differ in it, if the source has lost the first.
+    pub end: EventTime,
 }
 
 /// What became of an event.
@@ -134,6 +136,9 @@ pub fn next_batch_soon(
     next_batch_from(&from, db, queue, consumer)
 }
 
+/// What [`batch`] reads.
+const FIELDS: &str = "batch_id, prev_tick_id, cur_tick_id, cur_tick_time";
+
 /// Lets the transaction of a query end before it is on disk, as a part of what the query reads from.
 pub(crate) const SOON: &str = "pg_catalog.set_config('synchronous_commit', 'off', true)";
 
@@ -145,7 +150,7 @@ fn next_batch_from(
 ) -> Result<Option<Batch>, Error> {
     let row = db
         .query_typed_one(
-            &format!("select batch_id, prev_tick_id, cur_tick_id from {from}"),
+            &format!("select {FIELDS} from {from}"),
             &[(queue, Type::TEXT), (consumer, Type::TEXT)],
         )
         .during("ask for the next batch")?;
@@ -164,8 +169,9 @@ pub fn next_batch_like(
 ) -> Result<Option<Batch>, Error> {
     let row = db
         .query_typed_one(
-            "select batch_id, prev_tick_id, cur_tick_id \
-             from pgq.next_batch_custom($1, $2, $3::interval, $4, $5::interval)",
+            &format!(
+                "select {FIELDS} from pgq.next_batch_custom($1, $2, $3::interval, $4, $5::interval)"
+            ),
             &[
                 (queue, Type::TEXT),
                 (consumer, Type::TEXT),
@@ -214,9 +220,7 @@ pub struct BatchInfo {
     pub consumer: ConsumerName,
     /// When it was that the batch begins.
     pub start: EventTime,
-    /// When it was that the batch ends.
-    pub end: EventTime,
-    /// Time since then.
+    /// Time since it ended.
     pub lag_seconds: f64,
 }
 
@@ -238,11 +242,11 @@ pub fn info(db: &mut impl GenericClient, batch: BatchId) -> Result<Option<BatchI
             id: batch,
             prev_tick: row.get(4),
             tick: row.get(5),
+            end: row.get(3),
         },
         queue: row.get(0),
         consumer: row.get(1),
         start: row.get(2),
-        end: row.get(3),
         lag_seconds: row.get(6),
     }))
 }
@@ -253,6 +257,7 @@ fn batch(row: &Row) -> Result<Option<Batch>, Error> {
         id,
         prev_tick: row.get(1),
         tick: row.get(2),
+        end: row.get(3),
     }))
 }
 

@@ -146,6 +146,7 @@ mod tests {
             id: BatchId::from(1),
             prev_tick: TickId::from(prev_tick),
             tick: TickId::from(tick),
+            end: jiff::Timestamp::UNIX_EPOCH.into(),
         }
     }
 

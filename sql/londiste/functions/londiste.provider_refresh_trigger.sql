@@ -54,6 +54,12 @@ begin
         update londiste.provider_table
            set trigger_name = v_name
          where queue_name = i_queue_name and table_name = i_table_name;
+    elsif to_regclass('pgq.capture') is not null then
+        -- In a restored database the table is another one, and nobody knows its trigger.
+        if not exists (select from pgq.capture c
+                        where c.cap_relid = londiste.find_table_oid(i_table_name) and c.cap_trigger = v_name) then
+            perform londiste.provider_drop_trigger(i_table_name, v_name);
+        end if;
     end if;
     return londiste.provider_create_trigger(i_queue_name, i_table_name, i_col_types);
 end;

@@ -7,6 +7,8 @@ create table if not exists londiste.completed (
 
     constraint completed_pkey primary key (consumer_id)
 );
+-- When that tick was made, if it is known: a provider that was restored gives its number out again.
+alter table londiste.completed add column if not exists last_tick_time timestamptz;
 
 -- Queues of this database that continue a subscribed queue.
 create table if not exists londiste.link (

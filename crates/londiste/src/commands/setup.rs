@@ -20,6 +20,9 @@ use crate::names::{Pattern, Relation};
 use crate::schema::{self, Side};
 use crate::{Config, Error, node};
 
+/// What a database of the command line is called in errors.
+pub(super) const ANOTHER: &str = "DSN";
+
 /// A set-up command at work.
 pub(super) struct Setup<'a> {
     pub(super) config: &'a Config,
@@ -61,7 +64,7 @@ impl<'a> Setup<'a> {
     pub(super) fn database(&self, conninfo: ConnInfo) -> Database {
         let common = &self.job.common;
         let conninfo = conninfo.with_application_name(&common.job_name);
-        Database::new("DSN", conninfo, common.connection_lifetime)
+        Database::new(ANOTHER, conninfo, common.connection_lifetime)
     }
 
     /// The provider, connected on demand: the one stored on the subscriber, or that of the

@@ -52,6 +52,8 @@ pub(crate) struct Copier {
     claim: Option<Claim>,
     /// Whether the consumer was registered when this process looked last; an error may mean that it is not.
     attached: bool,
+    /// The subscriber keeps the times of ticks.
+    times: bool,
     /// The last poll for a batch was empty.
     idle: bool,
     pace: Pace,
@@ -100,6 +102,7 @@ impl Copier {
             analysis,
             claim: None,
             attached: false,
+            times: false,
             idle: false,
             pace: Pace::new(),
             replay_seen: Instant::now(),
@@ -160,64 +163,6 @@ impl Copier {
             true => other,
             false => usual,
         })
-    }
-
-    /// Makes sure that the consumer is registered before the copy takes its snapshot.
-    fn attach(&mut self, claim: &Claim, table: &Table) -> Result<(), Error> {
-        let queue = &self.settings.queue;
-        if let Some(source) = &mut self.abroad {
-            source.note(self.subscriber.open()?, queue, &claim.consumer)?;
-        }
-        let registered =
-            attach::registered_at(&mut **self.provider.open()?, queue, &claim.consumer)?;
-        let in_copy = table.state == MergeState::InCopy;
-        match registered {
-            Some(_) if !in_copy => {}
-            Some(tick) => {
-                // What was applied before is overwritten by the copy to come.
-                position::set_last_tick(
-                    &mut **self.subscriber.open()?,
-                    SCHEMA,
-                    &claim.consumer,
-                    Some(tick),
-                )?;
-            }
-            None => {
-                if !in_copy {
-                    warn!("the registration of {} was lost", claim.consumer);
-                    self.start_over(claim, table, MergeState::InCopy)?;
-                }
-                attach::register(
-                    &self.settings,
-                    &claim.consumer,
-                    &mut self.provider,
-                    &mut self.subscriber,
-                )?;
-                failpoint::step("copy.registered");
-            }
-        }
-        self.attached = true;
-        Ok(())
-    }
-
-    /// Gives up what was copied.
-    fn start_over(&mut self, claim: &Claim, table: &Table, to: MergeState) -> Result<(), Error> {
-        warn!("copying {} again", claim.table);
-        state::transition(
-            self.subscriber.open()?,
-            &self.settings.queue,
-            Actor::Copy,
-            table,
-            to,
-            None,
-            |tx| {
-                position::set_last_tick(&mut **tx, SCHEMA, &claim.consumer, None)?;
-                Ok(true)
-            },
-        )?;
-        // The place in the queue has to be found anew.
-        self.claim = None;
-        Ok(())
     }
 
     /// The table as it is now; `None` if it is not registered any more.
@@ -403,7 +348,7 @@ impl Copier {
             careful,
             &mut Ignore,
         )?;
-        position::set_last_tick(&mut *tx, SCHEMA, &claim.consumer, Some(batch.tick))?;
+        attach::store(&mut tx, &claim.consumer, batch, self.times)?;
         failpoint::step("copy.before_batch_commit");
         tx.commit()?;
         failpoint::step("copy.batch_committed");

@@ -71,9 +71,6 @@ pub enum VerifyError {
     /// A value cannot be part of a statement.
     #[error("cannot write a value as SQL")]
     Quote(#[source] skytools::quote::Error),
-    /// A value is in no known encoding.
-    #[error("a row of {0} holds bytes that are not UTF-8; repair it with a fix file")]
-    NotUtf8(String),
     /// A table could not be locked in time.
     #[error("cannot lock {table} within {limit:?}: other transactions hold it")]
     Locked {

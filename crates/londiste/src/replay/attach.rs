@@ -1,15 +1,16 @@
 //! Finding the place in the queue, and never losing it silently.
 
+use pgq::batch::{Batch, EventTime};
 use pgq::{ConsumerName, QueueName, TickId, admin, position};
 use postgres::types::Type;
-use skytools::db::{During, GenericClient};
+use skytools::db::{Connection, During, GenericClient, Tx};
 use tracing::{info, warn};
 
 use super::job::Settings;
 use super::join;
 use super::session::{SCHEMA, Session};
 use super::state::{self, Actor, MergeState};
-use crate::{Error, node};
+use crate::{Error, node, schema};
 use skytools::snapshot::Snapshot;
 
 /// Registers replay's consumer if it is new, and makes sure that a position is stored.
@@ -20,7 +21,8 @@ use skytools::snapshot::Snapshot;
 /// `subscriber unregister --force`.
 ///
 /// # Errors
-/// The registration was lost and the tick of the position is gone from the queue.
+/// The registration was lost and the tick of the position is gone from the queue; or the provider has not made
+/// that tick: see [`Applied`].
 pub(crate) fn attach(
     settings: &Settings,
     provider: &mut Session,
@@ -36,7 +38,7 @@ pub(crate) fn attach(
             // Hand-overs compare positions, so there has to be one from the start.
             position::set_last_tick(&mut **subscriber.open()?, SCHEMA, consumer, Some(tick))?;
         }
-        return Ok(());
+        return Applied::find(provider, subscriber, queue, consumer)?.insist();
     }
     if again && stored.is_none() {
         return Ok(());
@@ -53,6 +55,7 @@ pub(crate) fn attach(
                 tick,
             });
         }
+        Applied::find(provider, subscriber, queue, consumer)?.insist()?;
         warn!("the consumer was not registered any more; registering it at tick {tick}");
         admin::register_consumer_at(&mut **provider.open()?, queue, consumer, tick)?;
         return Ok(());
@@ -84,6 +87,114 @@ pub(crate) fn register(
     position::set_last_tick(&mut **subscriber.open()?, SCHEMA, consumer, Some(tick))?;
     info!("registered consumer {consumer} on queue {queue} at tick {tick}");
     Ok(tick)
+}
+
+/// What the provider has of the tick up to which a subscriber has applied.
+///
+/// A provider that was restored, or whose standby took over before it had everything, makes ticks of the same
+/// numbers again, with other events. Their times tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// That tick; or nobody knows better.
+    Same,
+    /// It is not so far.
+    Behind(TickId),
+    /// Another tick of that number.
+    Other(TickId),
+}
+
+impl Applied {
+    /// Asks both sides.
+    pub(crate) fn find(
+        provider: &mut Session,
+        subscriber: &mut Session,
+        queue: &QueueName,
+        consumer: &ConsumerName,
+    ) -> Result<Applied, Error> {
+        Applied::find_on(provider.open()?, subscriber.open()?, queue, consumer)
+    }
+
+    /// As [`Applied::find`], on connections.
+    pub(crate) fn find_on(
+        provider: &mut Connection,
+        subscriber: &mut Connection,
+        queue: &QueueName,
+        consumer: &ConsumerName,
+    ) -> Result<Applied, Error> {
+        // A schema of an older version has no times.
+        let row = subscriber
+            .query_typed_opt(
+                "select c.last_tick_id, (to_jsonb(c) ->> 'last_tick_time')::timestamptz \
+                 from londiste.completed c where c.consumer_id = $1",
+                &[(consumer, Type::TEXT)],
+            )
+            .during("read the position and its time")?;
+        let Some(row) = row else {
+            return Ok(Applied::Same);
+        };
+        let (tick, known): (TickId, Option<EventTime>) = (row.get(0), row.get(1));
+        let row = provider
+            .query_typed_one(
+                "select count(*) > 0, max(t.tick_time) filter (where t.tick_id = $2) \
+                 from pgq.tick t join pgq.queue q on q.queue_id = t.tick_queue \
+                 where q.queue_name = $1 and t.tick_id >= $2",
+                &[(queue, Type::TEXT), (&tick, Type::INT8)],
+            )
+            .during("look for the tick of the position")?;
+        let (reached, time): (bool, Option<EventTime>) = (row.get(0), row.get(1));
+        Ok(match (known, time) {
+            _ if !reached => Applied::Behind(tick),
+            (Some(known), Some(time)) if known != time => Applied::Other(tick),
+            _ => Applied::Same,
+        })
+    }
+
+    /// Whether it is the tick that was applied.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(crate) fn insist(self) -> Result<(), Error> {
+        match self {
+            Applied::Same => Ok(()),
+            Applied::Behind(tick) => Err(Error::LostTicks {
+                tick,
+                what: "is not reached",
+            }),
+            Applied::Other(tick) => Err(Error::LostTicks {
+                tick,
+                what: "is another one",
+            }),
+        }
+    }
+}
+
+/// Stores that a batch is applied; belongs into its transaction. `times`: see [`keeps_times`].
+pub(crate) fn store(
+    tx: &mut Tx<'_>,
+    consumer: &ConsumerName,
+    batch: &Batch,
+    times: bool,
+) -> Result<(), Error> {
+    if !times {
+        position::set_last_tick(&mut **tx, SCHEMA, consumer, Some(batch.tick))?;
+        return Ok(());
+    }
+    tx.query_typed_one(
+        "select londiste.set_last_tick($1, $2, $3::text::timestamptz)",
+        &[
+            (consumer, Type::TEXT),
+            (&batch.tick, Type::INT8),
+            (&batch.end.to_string(), Type::TEXT),
+        ],
+    )
+    .during("store the position at the destination")?;
+    Ok(())
+}
+
+/// Whether the subscriber's schema, which may be of an older version, keeps the times of ticks.
+pub(crate) fn keeps_times(subscriber: &mut Session) -> Result<bool, Error> {
+    let function = "londiste.set_last_tick(text,bigint,timestamptz)";
+    schema::may_call(subscriber.open()?, function)
 }
 
 /// Takes a copy's consumer and its position away.
@@ -143,6 +254,9 @@ pub(crate) fn rewind(
         warn!("No tick found on dst side");
         return Ok(());
     };
+    if let other @ Applied::Other(_) = Applied::find(provider, subscriber, queue, consumer)? {
+        other.insist()?;
+    }
     // The ticks in their states are void when replay goes elsewhere.
     restart_copies(settings, subscriber, None, moved)?;
     admin::register_consumer_at(&mut **provider.open()?, queue, consumer, tick)?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pgq::{ConsumerName, lock};
 use skytools::conninfo::ConnInfo;
 use skytools::daemon::Stop;
-use skytools::db::{Connection, Database, During};
+use skytools::db::{Connection, Database, During, denied_on};
 use tracing::debug;
 
 use crate::Error;
@@ -50,6 +50,9 @@ const CHANGES: &str = "londiste";
 /// How long one who listens to the server does not look for requests.
 const HEEDLESS: Duration = Duration::from_millis(200);
 
+/// The first server version that lets others than superusers set such parameters.
+const PARAMETER_PRIVILEGES: i32 = 150_000;
+
 /// The first server version that has `transaction_timeout`.
 const TRANSACTION_TIMEOUT: i32 = 170_000;
 
@@ -65,6 +68,7 @@ pub(crate) struct Session {
     side: Side,
     database: Database,
     settings: String,
+    role: ApplyRole,
     lock: Option<ConsumerName>,
 }
 
@@ -75,20 +79,18 @@ impl Session {
             side: Side::Provider,
             database,
             settings: format!("{SETTINGS}; set timezone = 'UTC'"),
+            role: ApplyRole::Origin,
             lock: None,
         }
     }
 
     /// The side that events are applied to.
     pub(crate) fn subscriber(database: Database, role: ApplyRole) -> Session {
-        let role = match role {
-            ApplyRole::Origin => "",
-            ApplyRole::Replica => "; set session_replication_role = replica",
-        };
         Session {
             side: Side::Subscriber,
             database,
-            settings: format!("{SETTINGS}; set {UNANSWERED}{role}"),
+            settings: format!("{SETTINGS}; set {UNANSWERED}"),
+            role,
             lock: None,
         }
     }
@@ -183,6 +185,9 @@ impl Session {
                 .batch_execute(SORT_MEMORY)
                 .during("give sorting its memory")?;
         }
+        if self.role == ApplyRole::Replica {
+            become_replica(connection)?;
+        }
         if connection.server_version() >= TRANSACTION_TIMEOUT {
             connection
                 .batch_execute("set transaction_timeout = 0")
@@ -263,6 +268,30 @@ impl Session {
         }
         self.database.expire();
     }
+}
+
+/// Has only those triggers fire that are meant for it.
+fn become_replica(connection: &mut Connection) -> Result<(), Error> {
+    let refused = connection
+        .batch_execute("set session_replication_role = replica")
+        .during("follow apply_role");
+    let Err(source) = refused else {
+        return Ok(());
+    };
+    if denied_on(&source).is_none() || connection.server_version() < PARAMETER_PRIVILEGES {
+        return Err(source.into());
+    }
+    let row = connection
+        .query_typed_one(
+            "select pg_catalog.format('grant set on parameter session_replication_role to %I', current_user)",
+            &[],
+        )
+        .during("look at the role")?;
+    Err(Error::Denied {
+        database: "subscriber_db".to_owned(),
+        grants: vec![row.get(0)],
+        source: Box::new(source.into()),
+    })
 }
 
 /// Takes the lock of a consumer for as long as the connection lasts.

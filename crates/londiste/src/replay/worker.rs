@@ -71,6 +71,8 @@ pub(crate) struct Replay {
     looked: Option<Instant>,
     /// What "subscriber change-provider" had stored when replay turned to its provider.
     stored_provider: Option<String>,
+    /// The subscriber keeps the times of ticks.
+    times: bool,
 }
 
 #[derive(Debug)]
@@ -112,6 +114,7 @@ impl Replay {
             script_waits: None,
             looked: None,
             stored_provider: None,
+            times: false,
         }
     }
 
@@ -197,6 +200,7 @@ impl Replay {
         self.stored_provider = node::provider_text(self.subscriber.open()?, queue)?;
         join::join(settings, provider, &mut self.subscriber)?;
         attach::attach(settings, provider, &mut self.subscriber, self.attached)?;
+        self.times = attach::keeps_times(&mut self.subscriber)?;
         if let Some(mirror) = &mut self.mirror {
             let (provider, subscriber) = (provider.open()?, self.subscriber.open()?);
             let stored = position::last_tick(&mut **subscriber, SCHEMA, &settings.consumer)?;
@@ -354,7 +358,7 @@ impl Replay {
         if let Some(mirror) = &self.mirror {
             mirror.copy_events(self.provider.open()?, batch, &mut tx)?;
         }
-        position::set_last_tick(&mut *tx, SCHEMA, &self.settings.consumer, Some(batch.tick))?;
+        attach::store(&mut tx, &self.settings.consumer, batch, self.times)?;
         failpoint::step("replay.before_commit");
         tx.commit()?;
         failpoint::step("replay.committed");

@@ -6,17 +6,17 @@
 
 use postgres::error::SqlState;
 use skytools::daemon::Job;
-use skytools::db::{Database, DbError, During, Session, Text};
+use skytools::db::{Database, DbError, During, Session};
 use tracing::warn;
 
 use super::check::Sink;
 use super::difference::{self, Difference, SizedKey, Whose};
 use super::fence::{Fence, Terms};
 use super::layout::Layout;
-use super::read::{Key, Values};
+use super::read::{self, Value};
 use super::session;
-use super::statement::{self, Kind};
-use crate::{Config, Error, VerifyError};
+use super::statement::{self, Kind, Statement};
+use crate::{Config, Error};
 
 /// Rows repaired while replay is held …
 const AT_ONCE: usize = 2000;
@@ -102,7 +102,7 @@ impl Repairer {
             }
         }
         let count = found.len() as u64;
-        run(subscriber, layout, found)?;
+        run(provider, subscriber, layout, &found)?;
         subscriber
             .batch_execute("commit")
             .during(format!("commit the repair of {}", layout.table))?;
@@ -141,38 +141,41 @@ fn prepare(subscriber: &mut Session<'_>, told: &mut bool) -> Result<(), DbError>
     }
 }
 
-/// Runs the statements for rows; what is large is dropped as soon as it is not needed any more.
-fn run(subscriber: &mut Session<'_>, layout: &Layout, found: Vec<Difference>) -> Result<(), Error> {
-    let mut all = Vec::new();
-    for difference in found {
-        all.extend(statement::statements(layout, &difference)?);
-    }
+/// Runs the statements for rows.
+fn run(
+    provider: &mut Session<'_>,
+    subscriber: &mut Session<'_>,
+    layout: &Layout,
+    found: &[Difference],
+) -> Result<(), Error> {
+    let all: Vec<Statement> = (found.iter())
+        .flat_map(|difference| statement::statements(layout, difference))
+        .collect();
     for kind in Kind::ALL {
-        for (this, sql) in &mut all {
-            if *this != kind {
-                continue;
-            }
-            let sql = String::from_utf8(std::mem::take(sql))
-                .map_err(|_| Error::Verify(VerifyError::NotUtf8(layout.table.to_string())))?;
-            subscriber
-                .batch_execute(&sql)
-                .during(format!("repair a row of {}", layout.table))?;
+        for statement in all.iter().filter(|statement| statement.kind == kind) {
+            statement.run(layout, provider, subscriber)?;
         }
     }
     Ok(())
 }
 
 impl Sink for Repairer {
-    fn take(&mut self, layout: &Layout, differences: Vec<Difference>) -> Result<(), Error> {
-        for difference in differences {
+    fn take(
+        &mut self,
+        layout: &Layout,
+        _: &mut Session<'_>,
+        differences: Vec<Difference>,
+    ) -> Result<(), Error> {
+        for difference in &differences {
             let (row, whose) = match difference {
                 Difference::Missing(row) => (row, Whose::Provider),
                 Difference::Changed { provider, .. } => (provider, Whose::Provider),
                 Difference::Extra(row) => (row, Whose::Subscriber),
             };
-            let bytes = length(&row);
+            let bytes: usize = row.iter().flatten().map(Value::bytes).sum();
             self.bytes += bytes;
-            self.waiting.push(((key_of(layout, row), bytes), whose));
+            let key = read::key(layout, row);
+            self.waiting.push(((key, bytes), whose));
         }
         if self.waiting.len() >= AT_ONCE || self.bytes >= BYTES {
             self.flush(layout)?;
@@ -184,16 +187,4 @@ impl Sink for Repairer {
         self.flush(layout)?;
         Ok(Vec::new())
     }
-}
-
-fn length(row: &Values) -> usize {
-    let values = row.iter().flatten();
-    values.map(|value| value.as_bytes().len()).sum()
-}
-
-fn key_of(layout: &Layout, row: Values) -> Key {
-    row.into_iter()
-        .take(layout.key_length)
-        .map(Option::<Text>::unwrap_or_default)
-        .collect()
 }

@@ -40,11 +40,16 @@ pub(crate) struct Manner {
 
 /// What becomes of differences.
 pub(crate) trait Sink {
-    /// Takes some differences.
+    /// Takes some differences; more of their rows can be read on the provider.
     ///
     /// # Errors
     /// They cannot be written, or not be applied.
-    fn take(&mut self, layout: &Layout, differences: Vec<Difference>) -> Result<(), Error>;
+    fn take(
+        &mut self,
+        layout: &Layout,
+        provider: &mut Session<'_>,
+        differences: Vec<Difference>,
+    ) -> Result<(), Error>;
 
     /// Makes sure that what was taken lasts; what a later run needs to go on from here.
     ///
@@ -57,7 +62,7 @@ pub(crate) trait Sink {
 pub(crate) struct Count;
 
 impl Sink for Count {
-    fn take(&mut self, _: &Layout, _: Vec<Difference>) -> Result<(), Error> {
+    fn take(&mut self, _: &Layout, _: &mut Session<'_>, _: Vec<Difference>) -> Result<(), Error> {
         Ok(())
     }
 
@@ -362,7 +367,7 @@ impl Walk<'_> {
         range: &Range,
     ) -> Result<(), Error> {
         let (layout, totals, sink) = (self.layout, &mut *self.totals, &mut *self.sink);
-        let mut tell = |found: Vec<Difference>| {
+        let mut tell = |provider: &mut Session<'_>, found: Vec<Difference>| {
             for difference in &found {
                 match difference {
                     Difference::Missing(_) => totals.missing += 1,
@@ -372,7 +377,7 @@ impl Walk<'_> {
             }
             match found.is_empty() {
                 true => Ok(()),
-                false => sink.take(layout, found),
+                false => sink.take(layout, provider, found),
             }
         };
         difference::drill(driller, subscriber, layout, range, &mut tell)

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use skytools::db::{Session, Text};
+use skytools::db::Session;
 
 use super::layout::Layout;
-use super::read::{self, Key, Range, Seen, Sum, Values};
+use super::read::{self, Key, Range, Seen, Sum, Value, Values};
 use crate::Error;
 use crate::schema::Side;
 
@@ -55,13 +55,14 @@ pub(crate) enum Difference {
     },
 }
 
-/// Looks for the rows of a range that differ, and tells them in small portions.
+/// Looks for the rows of a range that differ, and tells them in small portions, with the provider of which
+/// more can be asked.
 pub(crate) fn drill(
     provider: &mut Session<'_>,
     subscriber: &mut Session<'_>,
     layout: &Layout,
     range: &Range,
-    tell: &mut impl FnMut(Vec<Difference>) -> Result<(), Error>,
+    tell: &mut impl FnMut(&mut Session<'_>, Vec<Difference>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut rest = range.clone();
     loop {
@@ -84,7 +85,7 @@ fn candidates(
     layout: &Layout,
     range: &Range,
     here: Sum,
-    tell: &mut impl FnMut(Vec<Difference>) -> Result<(), Error>,
+    tell: &mut impl FnMut(&mut Session<'_>, Vec<Difference>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let limit = u32::try_from(here.rows).unwrap_or(SMALL).max(1);
     let mut wanted: HashMap<Key, Seen> =
@@ -105,22 +106,12 @@ fn candidates(
             }
         }
         for keys in portions(&extra) {
-            tell(verify(
-                provider,
-                subscriber,
-                layout,
-                &keys,
-                Whose::Subscriber,
-            )?)?;
+            let found = verify(provider, subscriber, layout, &keys, Whose::Subscriber)?;
+            tell(provider, found)?;
         }
         for keys in portions(&changed) {
-            tell(verify(
-                provider,
-                subscriber,
-                layout,
-                &keys,
-                Whose::Provider,
-            )?)?;
+            let found = verify(provider, subscriber, layout, &keys, Whose::Provider)?;
+            tell(provider, found)?;
         }
         if !more {
             break;
@@ -131,13 +122,8 @@ fn candidates(
         .map(|(key, seen)| (key, seen.bytes))
         .collect();
     for keys in portions(&missing) {
-        tell(verify(
-            provider,
-            subscriber,
-            layout,
-            &keys,
-            Whose::Provider,
-        )?)?;
+        let found = verify(provider, subscriber, layout, &keys, Whose::Provider)?;
+        tell(provider, found)?;
     }
     Ok(())
 }
@@ -214,10 +200,10 @@ pub(crate) fn changed<'v>(
 }
 
 /// Whether one value is the other with a time zone that the other's type has not.
-fn differ_by_zone(a: &Option<Text>, b: &Option<Text>) -> bool {
+fn differ_by_zone(a: &Option<Value>, b: &Option<Value>) -> bool {
     /// Length of `2026-01-01 00:00:00`.
     const TIMESTAMP: usize = 19;
-    let (Some(a), Some(b)) = (a, b) else {
+    let (Some(Value::Short(a)), Some(Value::Short(b))) = (a, b) else {
         return false;
     };
     let (a, b) = (a.as_bytes(), b.as_bytes());
@@ -234,8 +220,8 @@ fn differ_by_zone(a: &Option<Text>, b: &Option<Text>) -> bool {
 mod tests {
     use super::*;
 
-    fn value(text: &str) -> Option<Text> {
-        Some(Text::from(text))
+    fn value(text: &str) -> Option<Value> {
+        Some(Value::Short(text.into()))
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use skytools::db::Session;
 use skytools::table::TableName;
 
 use super::check::Sink;
@@ -171,10 +172,17 @@ impl Drop for FixFile {
 }
 
 impl Sink for FixFile {
-    fn take(&mut self, layout: &Layout, differences: Vec<Difference>) -> Result<(), Error> {
+    fn take(
+        &mut self,
+        layout: &Layout,
+        provider: &mut Session<'_>,
+        differences: Vec<Difference>,
+    ) -> Result<(), Error> {
         for difference in differences {
-            for (kind, sql) in statement::statements(layout, &difference)? {
-                self.add(kind, &sql).map_err(|source| self.error(source))?;
+            for statement in statement::statements(layout, &difference) {
+                statement.write(layout, provider, &mut |sql| {
+                    (self.add(statement.kind, sql)).map_err(|source| self.error(source))
+                })?;
             }
         }
         Ok(())

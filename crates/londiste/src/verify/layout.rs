@@ -32,6 +32,9 @@ const EQUALITY: [&str; 16] = [
     "pg_catalog.inet",
 ];
 
+/// Values whose text has more bytes are told apart by a digest, and read only to be written.
+const LONG: usize = 256 * 1024;
+
 /// What is compared of a table, and how it is read on either side.
 #[derive(Debug)]
 pub(crate) struct Layout {
@@ -50,6 +53,8 @@ pub(crate) struct Layout {
     pub(crate) ignores_columns: bool,
     /// Hash of a row `t`, as SQL.
     hash: String,
+    /// Encoding in which both sides see the same bytes of a text, as SQL.
+    encoding: &'static str,
     provider: From,
     subscriber: From,
 }
@@ -240,6 +245,10 @@ impl Layout {
         Ok(Layout {
             table: name.clone(),
             hash: hash(&here, &there, &columns),
+            encoding: match here.encoding == there.encoding {
+                true => "pg_catalog.getdatabaseencoding()",
+                false => "'UTF8'",
+            },
             ignores_columns: count(&here) != columns.len() || count(&there) != columns.len(),
             columns,
             key_length: key.len(),
@@ -290,6 +299,28 @@ impl Layout {
             .map(|column| format!("t.{}", column.name))
             .collect();
         format!("octet_length(row({})::text)", names.join(", "))
+    }
+
+    /// The value of a column of a row `t` as [`Value`](super::read::Value) reads it, as SQL.
+    pub(crate) fn value(&self, column: &Column) -> String {
+        let name = format!("t.{}", column.name);
+        let (output, digest) = (output(&name), self.digest(&name));
+        let length = format!("pg_catalog.octet_length({output})");
+        // A composite value that holds a null is neither `is null` nor `is not null`.
+        format!(
+            "case when {name} is distinct from null then
+                 case when {length} > {LONG} then '#' || {length} || ':' || {digest} else '=' || {output} end
+             end"
+        )
+    }
+
+    /// What tells a value from others by few bytes, as SQL.
+    pub(crate) fn digest(&self, expression: &str) -> String {
+        format!(
+            "pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to({}, {})), 'hex')",
+            output(expression),
+            self.encoding
+        )
     }
 
     /// The query that counts and sums up the whole table on a side.

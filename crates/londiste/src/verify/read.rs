@@ -12,8 +12,57 @@ use crate::schema::Side;
 /// Values of the key's columns, as text.
 pub(crate) type Key = Vec<Text>;
 
-/// Values of the compared columns, as text; `None` is NULL.
-pub(crate) type Values = Vec<Option<Text>>;
+/// Values of the compared columns; `None` is NULL.
+pub(crate) type Values = Vec<Option<Value>>;
+
+/// A value of a column. Those of one text are equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// Its text.
+    Short(Text),
+    /// What is known of a long one: see [`long_value`].
+    Long {
+        /// Length of its text.
+        bytes: usize,
+        /// [`Layout::digest`] of it.
+        digest: String,
+    },
+}
+
+impl Value {
+    /// Reads what [`Layout::value`] writes.
+    fn parse(value: &[u8]) -> Value {
+        let long = || {
+            let long = std::str::from_utf8(value.strip_prefix(b"#")?).ok()?;
+            let (bytes, digest) = long.split_once(':')?;
+            Some(Value::Long {
+                bytes: bytes.parse().ok()?,
+                digest: digest.to_owned(),
+            })
+        };
+        long().unwrap_or_else(|| {
+            Value::Short(Text::from(value.get(1..).unwrap_or_default().to_vec()))
+        })
+    }
+
+    /// Length of its text.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Value::Short(text) => text.as_bytes().len(),
+            Value::Long { bytes, .. } => *bytes,
+        }
+    }
+}
+
+/// The key of a row.
+pub(crate) fn key(layout: &Layout, row: &Values) -> Key {
+    let text = |value: &Option<Value>| match value {
+        Some(Value::Short(text)) => text.clone(),
+        // An index holds no such value.
+        Some(Value::Long { .. }) | None => Text::default(),
+    };
+    row.iter().take(layout.key_length).map(text).collect()
+}
 
 /// Keys above `after`, up to and with `last`; open where there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -211,10 +260,8 @@ pub(crate) fn rows(
     let equal: Vec<String> = (layout.key().iter().zip(&names))
         .map(|(column, name)| format!("t.{} = v.{name}", column.name))
         .collect();
-    let texts: Vec<String> = layout
-        .columns
-        .iter()
-        .map(|column| layout::text(&format!("t.{}", column.name)))
+    let texts: Vec<String> = (layout.columns.iter())
+        .map(|column| layout.value(column))
         .collect();
     let sql = format!(
         "select v.nr, {} from (values {}) v (nr, {}) join {from} on {}",
@@ -225,14 +272,40 @@ pub(crate) fn rows(
     );
     let step = format!("read rows of {} on the {}", layout.table, side.name());
     let found = query(db, &sql, keys, &step)?;
-    // Each is dropped when it is read: they may be large.
+    let value = |row: &Row, nr: usize| {
+        let value: Option<TextValue<'_>> = row.get(nr);
+        value.map(|TextValue(value)| Value::parse(value))
+    };
     Ok(found
-        .into_iter()
+        .iter()
         .map(|row| {
             let nr: i32 = row.get(0);
             let nr = usize::try_from(nr).expect("places count from 0");
-            let values = (1..=layout.columns.len()).map(|nr| row.get(nr)).collect();
-            (nr, values)
+            let values = (1..=layout.columns.len()).map(|nr| value(row, nr));
+            (nr, values.collect())
         })
         .collect())
+}
+
+/// The text of the provider's value in the column at `place`, in the row of a key: a row of one value,
+/// for a long one had better not be copied.
+pub(crate) fn long_value(
+    provider: &mut Session<'_>,
+    layout: &Layout,
+    key: &Key,
+    place: usize,
+) -> Result<Row, DbError> {
+    let sql = format!(
+        "select {} from {} where ({}) = ({})",
+        layout::text(&format!("t.{}", layout.columns[place].name)),
+        layout.all_rows(Side::Provider),
+        layout.key_list(),
+        layout.parameters(Side::Provider, 1),
+    );
+    let step = format!("read a value of {} on the provider", layout.table);
+    let rows = query(provider, &sql, [key], &step)?;
+    let mut rows = rows.into_iter();
+    Ok(rows
+        .next()
+        .expect("the snapshot holds the row that was seen in it"))
 }

@@ -307,6 +307,7 @@ fn clocks_that_are_set_back_make_no_age_negative_and_nobody_wait() -> TestResult
         .batch_execute("update pgq.tick set tick_time = tick_time + interval '1 day'")?;
     pair.subscriber.batch_execute(
         "update londiste.subscriber_table set state_since = now() + interval '1 day';
+         update londiste.completed set last_tick_time = last_tick_time + interval '1 day';
          insert into londiste.job_error (consumer_id, error, first_at, last_at, solved_at)
          values ('replic_copy', 'old', now() + interval '1 day', now() + interval '1 day', null),
                 ('replic_copy.x', 'over', now() + interval '1 day', now() + interval '1 day', now() + interval '1 day')",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use postgres::Client;
 use testkit::{Program, Running, TestResult, wait_until};
 
-use crate::support::{PATIENCE, Pair, Setting};
+use crate::support::{ALL, PATIENCE, Pair, Setting};
 
 /// Statements of a random workload beyond this number have shown nothing more.
 const STATEMENTS: usize = 400;
@@ -287,7 +287,6 @@ fn random_changes_come_to_the_same_at_once_and_one_by_one() -> TestResult {
 }
 
 const SIMPLE: &str = "create table t (id int primary key, n int, data text)";
-const ALL: &str = "select * from t order by id";
 
 /// Statements that wrote the rows of `t` as they are now.
 fn statements(db: &mut Client) -> TestResult<i64> {

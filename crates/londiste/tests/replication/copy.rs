@@ -4,7 +4,7 @@ use postgres::Client;
 use rustix::process::Signal;
 use testkit::{Shutdown, TestResult, wait_until};
 
-use crate::support::{Load, PATIENCE, Pair, Setting};
+use crate::support::{ALL, Load, PATIENCE, Pair, Setting};
 
 /// A table that is written all the time, and one that takes a while to copy.
 const BUSY: &str = "create table t (id int primary key, data text, n int not null default 0);
@@ -28,8 +28,6 @@ fn write(client: &mut Client, number: u64) -> TestResult {
     }
     Ok(())
 }
-
-const ALL: &str = "select * from t order by id";
 
 #[test]
 fn a_table_is_added_while_it_is_written() -> TestResult {

@@ -4,10 +4,7 @@
 use postgres::error::SqlState;
 use testkit::{SmallDisk, TestResult, wait_until};
 
-use crate::support::{PATIENCE, Pair};
-
-const SIMPLE: &str = "create table t (id int primary key, data text)";
-const ALL: &str = "select * from t order by id";
+use crate::support::{ALL, PATIENCE, Pair, SIMPLE};
 
 /// So many rows, half a kilobyte each.
 fn insert(from: u32, to: u32) -> String {
@@ -68,6 +65,20 @@ fn replay_waits_for_room_on_the_disk_of_the_subscriber() -> TestResult {
     pair.catch_up()?;
     assert_eq!(pair.assert_equal(ALL)?, 30_000);
     wait_well(&pair)?;
+
+    disk.fill()?;
+    pair.londiste(&["subscriber", "resync", "t"])?;
+    wait_status(&pair, "the copy of public.t fails since ")?;
+    let rows = subscriber.query_one("select count(*) from t", &[])?;
+    assert_eq!(
+        rows.get::<_, i64>(0),
+        30_000,
+        "until it is there, the old rows stay"
+    );
+    disk.free()?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 30_000);
     pair.assert_tidy()
 }
 

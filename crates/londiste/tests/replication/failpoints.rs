@@ -204,3 +204,103 @@ fn replay_can_be_stopped_while_it_waits_for_a_copy() -> TestResult {
     assert_eq!(pair.assert_equal("select * from parent order by id")?, 2);
     pair.assert_tidy()
 }
+
+/// Steps at which a copy or replay is held, and the state of the table then.
+const HELD: [(&str, &str); 4] = [
+    ("copy.registered", "in-copy"),
+    ("copy.copied", "catching-up"),
+    ("replay.meet", "wanna-sync:"),
+    ("copy.hand_over", "do-sync:"),
+];
+
+/// The table `parent`, whose copies are held up at each of the steps.
+struct Holding {
+    pair: Pair,
+    _replay: Running,
+}
+
+impl Holding {
+    fn start() -> TestResult<Holding> {
+        let pair = Pair::start(TABLES)?;
+        pair.provider()?
+            .batch_execute("insert into parent values (0, 'before')")?;
+        let failpoints: Vec<String> = (HELD.iter())
+            .map(|(step, _)| format!("{step}=return(hold:{})", pair.path(step).display()))
+            .collect();
+        let replay = pair
+            .replay_program()
+            .env("FAILPOINTS", failpoints.join(";"))
+            .spawn()?;
+        pair.add(&["parent"])?;
+        Ok(Holding {
+            pair,
+            _replay: replay,
+        })
+    }
+
+    /// Lets both go on from wherever they are held but from `step`.
+    fn let_go(&self, step: &str) {
+        for (other, _) in HELD.iter().filter(|(other, _)| *other != step) {
+            // They are held there now and then.
+            let _ = std::fs::remove_file(self.pair.path(other));
+        }
+    }
+
+    /// Waits until one is held at `step`, with the table in `state`.
+    fn wait_held(&self, step: &str, state: &str) -> TestResult {
+        wait_until(step, PATIENCE, || {
+            self.let_go(step);
+            let held = self.pair.path(step).exists();
+            Ok(held && self.pair.state("public.parent")?.starts_with(state))
+        })
+        .map_err(|error| self.pair.explain(error))
+    }
+
+    /// Waits until nothing is held any more, and both sides are equal.
+    fn settle(&self, rows: u64) -> TestResult {
+        wait_until("parent to be ok", PATIENCE, || {
+            self.let_go("");
+            Ok(self.pair.state("public.parent")? == "ok")
+        })
+        .map_err(|error| self.pair.explain(error))?;
+        self.pair.catch_up()?;
+        let equal = self.pair.assert_equal("select * from parent order by id")?;
+        assert_eq!(equal, rows);
+        self.pair.assert_tidy()
+    }
+}
+
+#[test]
+fn a_copy_whose_registration_is_lost_in_whatever_state_loses_nothing() -> TestResult {
+    let held = Holding::start()?;
+    let mut provider = held.pair.provider()?;
+    for (id, (step, state)) in (1..).zip(HELD) {
+        held.wait_held(step, state)?;
+        provider.batch_execute(&format!(
+            "select pgq.unregister_consumer('q', 'replay_copy'); insert into parent values ({id}, '{state}')"
+        ))?;
+        std::fs::remove_file(held.pair.path(step))?;
+    }
+    held.settle(5)
+}
+
+#[test]
+fn a_table_removed_in_whatever_state_of_its_copy_leaves_nothing() -> TestResult {
+    let held = Holding::start()?;
+    let pair = &held.pair;
+    for (id, (step, state)) in (1..).zip(HELD) {
+        held.wait_held(step, state)?;
+        pair.provider()?
+            .batch_execute(&format!("insert into parent values ({id}, 'x')"))?;
+        pair.londiste(&["subscriber", "remove", "parent"])?;
+        wait_until("the copy to leave", PATIENCE, || {
+            held.let_go("");
+            Ok(pair.copy_pid().is_none())
+        })
+        .map_err(|error| pair.explain(error))?;
+        pair.assert_tidy()?;
+        assert_eq!(pair.state("public.parent")?, "");
+        pair.add_on_subscriber(&["parent"])?;
+    }
+    held.settle(5)
+}

@@ -9,11 +9,13 @@ mod deferrable;
 mod disk;
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod jobs;
 mod large;
 mod moments;
 mod position;
 mod process;
 mod replay;
+mod restored;
 mod scripts;
 mod structure;
 mod support;

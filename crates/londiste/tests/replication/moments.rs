@@ -2,10 +2,7 @@
 
 use testkit::{TestResult, wait_until};
 
-use crate::support::{PATIENCE, Pair};
-
-const SIMPLE: &str = "create table t (id int primary key, data text)";
-const ALL: &str = "select * from t order by id";
+use crate::support::{ALL, PATIENCE, Pair, SIMPLE};
 
 /// Waits until the copy waits for the table on the subscriber, for so long.
 fn wait_for_waiting_copy(pair: &Pair, time: &str) -> TestResult {
@@ -95,11 +92,8 @@ fn constraints_that_may_wait_hold_at_the_end_of_a_batch() -> TestResult {
 
 #[test]
 fn a_late_notice_of_removal_does_not_end_a_new_subscription() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
+    let (pair, mut replay) = Pair::simple()?;
     let mut provider = pair.provider()?;
-    let mut replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
     replay.kill()?;
     pair.londiste(&["provider", "remove", "t"])?;
     pair.londiste(&["subscriber", "remove", "t"])?;
@@ -117,11 +111,8 @@ fn a_late_notice_of_removal_does_not_end_a_new_subscription() -> TestResult {
 
 #[test]
 fn a_table_that_was_not_captured_for_a_while_is_copied_again() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
+    let (pair, mut replay) = Pair::simple()?;
     let mut provider = pair.provider()?;
-    let mut replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
     replay.kill()?;
     pair.londiste(&["provider", "remove", "t"])?;
     provider.batch_execute("insert into t values (1, 'not captured')")?;

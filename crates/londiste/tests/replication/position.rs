@@ -1,20 +1,17 @@
 //! The place of replay in the queue: lost, forgotten, moved.
 
+use std::path::Path;
+use std::process::Command;
+
 use rustix::process::Signal;
-use testkit::{Program, TestResult, wait_until};
+use testkit::{Program, Shutdown, TestResult, wait_until};
 
-use crate::support::{PATIENCE, Pair};
-
-const SIMPLE: &str = "create table t (id int primary key, data text)";
-const ALL: &str = "select * from t order by id";
+use crate::support::{ALL, PATIENCE, Pair};
 
 #[test]
 fn a_lost_position_stops_replay_until_somebody_rewinds() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
+    let (pair, mut replay) = Pair::simple()?;
     let mut provider = pair.provider()?;
-    let mut replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
     provider.batch_execute("insert into t values (1, 'x')")?;
     pair.catch_up()?;
     replay.signal(Signal::INT)?;
@@ -61,10 +58,7 @@ fn a_lost_position_stops_replay_until_somebody_rewinds() -> TestResult {
 
 #[test]
 fn reset_forgets_the_position() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
-    let mut replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
+    let (pair, mut replay) = Pair::simple()?;
     pair.catch_up()?;
     replay.kill()?;
     let reset = pair.londiste(&["--reset"])?;
@@ -90,11 +84,8 @@ fn reset_forgets_the_position() -> TestResult {
 
 #[test]
 fn a_registration_that_was_lost_is_made_again_where_it_stood() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
+    let (pair, mut replay) = Pair::simple()?;
     let mut provider = pair.provider()?;
-    let mut replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
     pair.catch_up()?;
     replay.kill()?;
     provider.batch_execute(
@@ -116,11 +107,8 @@ fn a_registration_that_was_lost_is_made_again_where_it_stood() -> TestResult {
 
 #[test]
 fn a_registration_that_cannot_be_made_again_stops_replay_with_advice() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
+    let (pair, mut replay) = Pair::simple()?;
     let mut provider = pair.provider()?;
-    let mut replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
     pair.catch_up()?;
     replay.kill()?;
     provider.batch_execute(
@@ -157,10 +145,7 @@ fn a_registration_that_cannot_be_made_again_stops_replay_with_advice() -> TestRe
 
 #[test]
 fn rewinding_makes_tables_in_copy_start_over() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
-    let mut replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
+    let (pair, mut replay) = Pair::simple()?;
     pair.catch_up()?;
     replay.kill()?;
     pair.subscriber()?.batch_execute(
@@ -174,5 +159,91 @@ fn rewinding_makes_tables_in_copy_start_over() -> TestResult {
     pair.wait_ok(&["public.t"])?;
     pair.catch_up()?;
     assert_eq!(pair.assert_equal(ALL)?, 1);
+    pair.assert_tidy()
+}
+
+/// Copies the files of a stopped server.
+fn copy_files(from: &Path, to: &Path) -> TestResult {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status()?;
+    match copied.success() {
+        true => Ok(()),
+        false => Err(format!("cannot copy {}", from.display()).into()),
+    }
+}
+
+/// As if a standby had taken over that did not have everything: its next tick has the number of the one that is lost.
+#[test]
+fn a_provider_that_lost_its_newest_tick_is_not_taken_for_the_one_that_had_it() -> TestResult {
+    let (mut pair, mut replay) = Pair::simple()?;
+    pair.provider()?
+        .batch_execute("insert into t values (1, 'old')")?;
+    pair.catch_up()?;
+    replay.signal(Signal::INT)?;
+    replay.wait(PATIENCE)?;
+    // No tick but those that are asked for.
+    pair.ticker = None;
+    let (data, backup) = (pair.provider.data_dir(), pair.path("backup"));
+    pair.provider.stop(Shutdown::Fast)?;
+    copy_files(&data, &backup)?;
+    pair.provider.start_again()?;
+    let write = |pair: &Pair, row: &str| -> TestResult<i64> {
+        let mut provider = pair.provider()?;
+        provider.batch_execute(&format!("insert into t values ({row})"))?;
+        provider.batch_execute("select pgq.force_tick('q')")?;
+        provider.batch_execute("select pgq.ticker('q')")?;
+        Ok(provider
+            .query_one("select max(tick_id) from pgq.tick", &[])?
+            .get(0))
+    };
+    let applied = |pair: &Pair| -> TestResult<Option<i64>> {
+        let row = pair
+            .subscriber()?
+            .query_one("select londiste.get_last_tick('replay')", &[])?;
+        Ok(row.get(0))
+    };
+    let tick = write(&pair, "2, 'lost'")?;
+    let mut replay = pair.replay()?;
+    wait_until("replay to apply it", PATIENCE, || {
+        Ok(applied(&pair)? == Some(tick))
+    })?;
+    replay.signal(Signal::INT)?;
+    replay.wait(PATIENCE)?;
+
+    pair.provider.stop(Shutdown::Kill)?;
+    std::fs::remove_dir_all(&data)?;
+    std::fs::rename(&backup, &data)?;
+    pair.provider.start_again()?;
+    let mut replay = pair.replay()?;
+    pair.wait_log("and on the provider that number is not reached")?;
+    let status = Program::new("londiste", pair.dir())
+        .args(["replay.ini", "status"])
+        .output()?;
+    let advised = status.stdout.lines().any(|line| {
+        line.trim_start().starts_with("-> londiste replay.ini ")
+            && line.ends_with("subscriber resync --all")
+    });
+    assert!(advised, "{}", status.stdout);
+    assert_eq!(write(&pair, "3, 'other'")?, tick);
+    pair.wait_log("and on the provider that number is another one")?;
+    assert_eq!(applied(&pair)?, Some(tick));
+    replay.signal(Signal::INT)?;
+    replay.wait(PATIENCE)?;
+    let refused = Program::new("londiste", pair.dir())
+        .args(["replay.ini", "--rewind"])
+        .output()?;
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("Lost position: tick "),
+        "{}",
+        refused.stderr
+    );
+    // The advice helps.
+    pair.start_ticker()?;
+    pair.londiste(&["--reset"])?;
+    pair.londiste(&["subscriber", "resync", "--all"])?;
+    let _replay = pair.replay()?;
+    pair.wait_ok(&["public.t"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 2);
     pair.assert_tidy()
 }

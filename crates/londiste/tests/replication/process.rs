@@ -5,17 +5,11 @@ use std::time::Duration;
 use rustix::process::Signal;
 use testkit::{Program, Shutdown, TestResult, wait_until};
 
-use crate::support::{Load, PATIENCE, Pair, Setting};
-
-const SIMPLE: &str = "create table t (id int primary key, data text)";
-const ALL: &str = "select * from t order by id";
+use crate::support::{ALL, Load, PATIENCE, Pair, SIMPLE, Setting};
 
 #[test]
 fn a_second_replay_of_a_job_is_refused() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
-    let replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
+    let (pair, replay) = Pair::simple()?;
     let second = pair.replay_program().output()?;
     assert_eq!(second.status.code(), Some(1));
     assert!(
@@ -47,10 +41,7 @@ fn a_second_replay_of_a_job_is_refused() -> TestResult {
 
 #[test]
 fn a_stop_signal_ends_replay_and_its_copy() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
-    let mut replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
+    let (pair, mut replay) = Pair::simple()?;
     pair.provider()?
         .batch_execute("insert into t values (1, 'x')")?;
     pair.catch_up()?;
@@ -75,10 +66,7 @@ fn a_stop_signal_ends_replay_and_its_copy() -> TestResult {
 
 #[test]
 fn servers_may_crash_and_come_back() -> TestResult {
-    let mut pair = Pair::start(SIMPLE)?;
-    let _replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
+    let (mut pair, _replay) = Pair::simple()?;
     let write = |pair: &Pair, from: i32| -> TestResult {
         let mut provider = pair.provider()?;
         for id in from..from + 50 {
@@ -101,10 +89,7 @@ fn servers_may_crash_and_come_back() -> TestResult {
 
 #[test]
 fn replay_may_be_killed_at_any_time() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
-    let mut replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
+    let (pair, mut replay) = Pair::simple()?;
     let load = Load::start(pair.provider()?, |client, number| {
         let id = i32::try_from(number)?;
         client.batch_execute(&format!(
@@ -136,11 +121,8 @@ fn replay_may_be_killed_at_any_time() -> TestResult {
 
 #[test]
 fn a_provider_that_cannot_say_who_it_is_is_asked_again() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
+    let (pair, mut replay) = Pair::simple()?;
     let mut provider = pair.provider()?;
-    let mut replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
     pair.catch_up()?;
     replay.kill()?;
     // A table was copied a moment ago: it must not be continued from another node.
@@ -161,10 +143,7 @@ fn a_provider_that_cannot_say_who_it_is_is_asked_again() -> TestResult {
 
 #[test]
 fn a_killed_replay_can_be_started_again_at_once() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
-    let mut replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
+    let (pair, mut replay) = Pair::simple()?;
     replay.kill()?;
     let mut replay = pair.replay()?;
     pair.provider()?
@@ -176,14 +155,11 @@ fn a_killed_replay_can_be_started_again_at_once() -> TestResult {
 
 #[test]
 fn connections_are_replaced_while_replay_works() -> TestResult {
-    let pair = Pair::with(Setting {
+    let (pair, _replay) = Pair::replicating(Setting {
         lines: "connection_lifetime = 1",
         schema: SIMPLE,
         ..Setting::default()
     })?;
-    let _replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
     let load = Load::start(pair.provider()?, |client, number| {
         client.execute("insert into t values ($1, 'x')", &[&i32::try_from(number)?])?;
         Ok(())

@@ -3,10 +3,7 @@
 use rustix::process::Signal;
 use testkit::{TestResult, wait_until};
 
-use crate::support::{PATIENCE, Pair, Setting};
-
-const SIMPLE: &str = "create table t (id int primary key, data text)";
-const ALL: &str = "select * from t order by id";
+use crate::support::{ALL, PATIENCE, Pair, SIMPLE, Setting};
 
 #[test]
 fn an_added_table_is_copied_and_then_follows() -> TestResult {
@@ -252,11 +249,8 @@ fn a_table_removed_on_the_provider_is_unsubscribed_and_gets_its_triggers_back() 
 
 #[test]
 fn events_of_other_programs_are_skipped_and_those_of_later_versions_are_not() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
+    let (pair, _replay) = Pair::simple()?;
     let mut provider = pair.provider()?;
-    let _replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
     provider.batch_execute(
         "select pgq.insert_event('q', 'mine', 'x'); insert into t values (1, 'a'); \
          select pgq.insert_event('q', 'mine', 'y')",
@@ -350,11 +344,8 @@ fn columns_the_subscriber_computes_and_partitions_are_no_obstacle() -> TestResul
 
 #[test]
 fn an_event_that_cannot_be_applied_is_named_and_stops_replay_until_it_can() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
+    let (pair, _replay) = Pair::simple()?;
     let mut provider = pair.provider()?;
-    let _replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
     pair.subscriber()?
         .batch_execute("insert into t values (50, 'foreign')")?;
     provider.batch_execute("insert into t select i, 'x' from generate_series(1, 100) i")?;
@@ -388,11 +379,8 @@ fn an_event_that_cannot_be_applied_is_named_and_stops_replay_until_it_can() -> T
 
 #[test]
 fn a_large_batch_takes_little_memory() -> TestResult {
-    let pair = Pair::start(SIMPLE)?;
+    let (pair, replay) = Pair::simple()?;
     let mut provider = pair.provider()?;
-    let replay = pair.replay()?;
-    pair.add(&["t"])?;
-    pair.wait_ok(&["public.t"])?;
     provider.batch_execute(
         "select count(pgq.insert_event('q', 'I', \
              format('(id,data) values (%L,%L)', i, repeat('x', 1000)), \
@@ -419,14 +407,11 @@ fn a_large_batch_takes_little_memory() -> TestResult {
 #[test]
 fn triggers_of_the_subscriber_fire_unless_the_role_is_replica() -> TestResult {
     for (lines, fired) in [("", 1), ("apply_role = replica", 0)] {
-        let pair = Pair::with(Setting {
+        let (pair, _replay) = Pair::replicating(Setting {
             lines,
             schema: SIMPLE,
             ..Setting::default()
         })?;
-        let _replay = pair.replay()?;
-        pair.add(&["t"])?;
-        pair.wait_ok(&["public.t"])?;
         pair.subscriber()?.batch_execute(
             "create table fired (id int); \
              create function f() returns trigger language plpgsql as \
@@ -443,6 +428,31 @@ fn triggers_of_the_subscriber_fire_unless_the_role_is_replica() -> TestResult {
         assert_eq!(count, fired, "{lines}");
     }
     Ok(())
+}
+
+#[test]
+fn characters_arrive_where_databases_have_different_encodings() -> TestResult {
+    let pair = Pair::with(Setting {
+        schema: "create table t (id text primary key, \"Größe\" text)",
+        encoding: "LATIN1",
+        encoding_there: "UTF8",
+        ..Setting::default()
+    })?;
+    let mut provider = pair.provider()?;
+    provider.batch_execute("insert into t values ('Ä', 'copiée'), ('ß', 'it''s \\ñ')")?;
+    pair.add(&["t"])?;
+    let _replay = pair.replay()?;
+    pair.wait_ok(&["public.t"])?;
+    provider.batch_execute(
+        "insert into t values ('é', '¿'), ('plain', null); update t set \"Größe\" = 'geändert' where id = 'Ä'; \
+         update t set id = 'ü' where id = 'plain'; delete from t where id = 'ß'",
+    )?;
+    pair.catch_up()?;
+    assert_eq!(
+        pair.assert_equal("select * from t order by id collate \"C\"")?,
+        3
+    );
+    pair.assert_quiet()
 }
 
 #[test]

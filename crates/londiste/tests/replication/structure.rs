@@ -2,9 +2,7 @@
 
 use testkit::TestResult;
 
-use crate::support::Pair;
-
-const ALL: &str = "select * from t order by id";
+use crate::support::{ALL, Pair};
 
 #[test]
 fn a_missing_column_is_noticed_before_anything_is_touched() -> TestResult {

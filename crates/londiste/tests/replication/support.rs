@@ -13,6 +13,12 @@ use testkit::{Cluster, Job, Program, Running, TestResult, wait_until};
 /// Longest wait for anything that has to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A table.
+pub(crate) const SIMPLE: &str = "create table t (id int primary key, data text)";
+
+/// What is in it.
+pub(crate) const ALL: &str = "select * from t order by id";
+
 /// Database of either side.
 const DATABASE: &str = "shop";
 
@@ -35,6 +41,8 @@ pub(crate) struct Setting {
     pub(crate) schema: &'static str,
     /// Encoding of the databases; UTF8 if empty.
     pub(crate) encoding: &'static str,
+    /// Encoding of the subscriber's; that of both if empty.
+    pub(crate) encoding_there: &'static str,
 }
 
 impl Pair {
@@ -42,6 +50,23 @@ impl Pair {
     pub(crate) fn start(schema: &'static str) -> TestResult<Pair> {
         Pair::with(Setting {
             schema,
+            ..Setting::default()
+        })
+    }
+
+    /// The table `t` of both sides is replicated.
+    pub(crate) fn replicating(setting: Setting) -> TestResult<(Pair, Running)> {
+        let pair = Pair::with(setting)?;
+        let replay = pair.replay()?;
+        pair.add(&["t"])?;
+        pair.wait_ok(&["public.t"])?;
+        Ok((pair, replay))
+    }
+
+    /// As [`Pair::replicating`], with the table [`SIMPLE`].
+    pub(crate) fn simple() -> TestResult<(Pair, Running)> {
+        Pair::replicating(Setting {
+            schema: SIMPLE,
             ..Setting::default()
         })
     }
@@ -55,8 +80,15 @@ impl Pair {
             copies: vec![Job::new(dir.path().join("replay.pid.copy"))],
             dir,
         };
-        for side in [&pair.provider, &pair.subscriber] {
-            let options = match setting.encoding {
+        let there = match setting.encoding_there {
+            "" => setting.encoding,
+            encoding => encoding,
+        };
+        for (side, encoding) in [
+            (&pair.provider, setting.encoding),
+            (&pair.subscriber, there),
+        ] {
+            let options = match encoding {
                 "" => String::new(),
                 encoding => format!("encoding '{encoding}' locale 'C'"),
             };
@@ -65,16 +97,7 @@ impl Pair {
             ))?;
         }
         pair.write_ini("replay", setting.lines)?;
-        fs::write(
-            pair.dir.path().join("ticker.ini"),
-            format!(
-                "[pgqadm]\njob_name = ticker\ndb = {}\nloop_delay = 0.1\nlogfile = {}\n\
-                 pidfile = {}\n",
-                pair.provider.conninfo(DATABASE),
-                pair.path("ticker.log").display(),
-                pair.path("ticker.pid").display(),
-            ),
-        )?;
+        pair.write_ticker_ini()?;
         for side in [&pair.provider, &pair.subscriber] {
             side.connect(DATABASE)?.batch_execute(setting.schema)?;
         }
@@ -103,12 +126,37 @@ impl Pair {
         Ok(())
     }
 
+    fn write_ticker_ini(&self) -> TestResult {
+        let text = format!(
+            "[pgqadm]\njob_name = ticker\ndb = {}\nloop_delay = 0.1\nexception_sleep = 0.3\nlogfile = {}\n\
+             pidfile = {}\n",
+            self.provider.conninfo(DATABASE),
+            self.path("ticker.log").display(),
+            self.path("ticker.pid").display(),
+        );
+        Ok(fs::write(self.path("ticker.ini"), text)?)
+    }
+
+    /// Takes the place of the provider, for replay and ticker that are started from now on.
+    pub(crate) fn provide_from(&mut self, cluster: Cluster) -> TestResult {
+        self.ticker = None;
+        self.provider = cluster;
+        self.write_ini("replay", "")?;
+        self.write_ticker_ini()
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Whether the provider's installation has the programs.
+    pub(crate) fn has(&self, programs: &[&str]) -> bool {
+        let bindir = self.provider.bindir();
+        programs.iter().all(|program| bindir.join(program).exists())
     }
 
     /// Starts the ticker, in place of one that runs.

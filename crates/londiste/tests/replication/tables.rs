@@ -59,11 +59,14 @@ fn keys_of_every_kind_are_replicated_or_refused() -> TestResult {
             side.batch_execute(
                 "create extension btree_gist;
                  create table times (id int, during int4range, v text,
-                                     primary key (id, during without overlaps))",
+                                     primary key (id, during without overlaps));
+                 create table virt (id int primary key, v int, g int generated always as (v * 2) virtual)",
             )?;
         }
-        tables.push("times");
-        db.batch_execute("insert into times values (1, '[1,5)', 'a'), (1, '[5,9)', 'b')")?;
+        tables.extend(["times", "virt"]);
+        db.batch_execute(
+            "insert into times values (1, '[1,5)', 'a'), (1, '[5,9)', 'b'); insert into virt values (1, 1), (2, 2)",
+        )?;
     }
     db.batch_execute(
         "insert into incl values (1, 2, 'x'), (2, 3, null); insert into later values (1, 1), (2, 2);
@@ -88,7 +91,8 @@ fn keys_of_every_kind_are_replicated_or_refused() -> TestResult {
     if major >= 18 {
         db.batch_execute(
             "update times set v = 'c' where during @> 6; update times set during = '[1,4)' where during @> 1;
-             insert into times values (1, '[4,5)', 'd'); delete from times where v = 'a'",
+             insert into times values (1, '[4,5)', 'd'); delete from times where v = 'a';
+             update virt set v = 5 where id = 1; insert into virt values (3, 3); delete from virt where id = 2",
         )?;
     }
     pair.catch_up()?;

@@ -134,10 +134,10 @@ fn a_nack_may_be_repeated_and_a_whole_batch_retried() -> TestResult {
     assert_eq!(batch::batch_retry(&mut *db, open.id, Duration::ZERO)?, 2);
     let info = batch::info(&mut *db, open.id)?.ok_or("the batch is open")?;
     assert_eq!(
-        (info.batch, info.queue, info.consumer),
+        (info.batch.clone(), info.queue, info.consumer),
         (open.clone(), queue(), consumer())
     );
-    assert!(info.start < info.end && info.lag_seconds >= 0.0);
+    assert!(info.start < info.batch.end && info.lag_seconds >= 0.0);
     batch::finish_batch(&mut *db, open.id)?;
     assert_eq!(batch::info(&mut *db, open.id)?, None);
     Ok(())

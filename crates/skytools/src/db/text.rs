@@ -69,9 +69,22 @@ impl ToSql for Text {
 }
 
 /// A value in the text form of whatever type the server finds for it: a parameter of the type
-/// [`Type::UNKNOWN`].
+/// [`Type::UNKNOWN`]. In a row it is text that is not copied.
 #[derive(Debug, Clone, Copy)]
 pub struct TextValue<'a>(pub &'a [u8]);
+
+impl<'a> FromSql<'a> for TextValue<'a> {
+    fn from_sql(
+        _: &Type,
+        raw: &'a [u8],
+    ) -> Result<TextValue<'a>, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(TextValue(raw))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        <Text as FromSql>::accepts(ty)
+    }
+}
 
 impl ToSql for TextValue<'_> {
     fn to_sql(

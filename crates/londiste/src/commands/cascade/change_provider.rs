@@ -4,11 +4,13 @@ use pgq::{ConsumerName, QueueName, TickId, admin, lock, position};
 use postgres::types::Type;
 use skytools::conninfo::ConnInfo;
 use skytools::daemon::Stop;
-use skytools::db::{Connection, Database, During};
+use skytools::db::{Connection, Database, During, denied_on};
 use tracing::{info, warn};
 
 use super::super::Outcome;
-use super::super::setup::{Setup, step};
+use super::super::setup::{ANOTHER, Setup, step};
+use crate::grants::{self, Work};
+use crate::replay::attach::Applied;
 use crate::replay::job::watermark_consumer;
 use crate::replay::mirror::{self, has_tick, top_tick};
 use crate::replay::state::{self, Actor, MergeState};
@@ -44,10 +46,27 @@ pub(in super::super) fn run(
     args: &Args,
     stop: &Stop,
 ) -> Result<Outcome, Error> {
-    let (queue, consumer, force) = (setup.queue, setup.consumer.clone(), setup.options.force);
-    let conninfo =
-        ConnInfo::parse(&args.dsn).map_err(|source| Error::ConnInfo { key: "DSN", source })?;
+    let conninfo = ConnInfo::parse(&args.dsn).map_err(|source| Error::ConnInfo {
+        key: ANOTHER,
+        source,
+    })?;
     let mut new = setup.database(conninfo.clone());
+    turn_to(setup, args, stop, &mut new, &conninfo).map_err(|error| {
+        match denied_on(&error) == Some(ANOTHER) {
+            true => grants::explain_at(error, &mut new, Side::Provider, Work::Cascade),
+            false => error,
+        }
+    })
+}
+
+fn turn_to(
+    setup: &mut Setup<'_>,
+    args: &Args,
+    stop: &Stop,
+    new: &mut Database,
+    conninfo: &ConnInfo,
+) -> Result<Outcome, Error> {
+    let (queue, consumer, force) = (setup.queue, setup.consumer.clone(), setup.options.force);
     let patience = setup.config.lock_timeout * PATIENCE;
     let subscriber = setup.subscriber()?;
     let Some(tick) = position::last_tick(&mut **subscriber, "londiste", &consumer)? else {
@@ -59,7 +78,7 @@ pub(in super::super) fn run(
         return Err(Error::NoQueue(queue.clone()));
     }
     // What is wrong is said before replay is disturbed.
-    node::meet(queue, &consumer, provider, subscriber)?;
+    meet(queue, &consumer, provider, subscriber)?;
     if !args.no_store && !node::can_join(queue, provider, subscriber)? {
         return Err(CascadeError::CannotStore(queue.clone()).into());
     }
@@ -73,8 +92,8 @@ pub(in super::super) fn run(
     let Some(tick) = position::last_tick(&mut **subscriber, "londiste", &consumer)? else {
         return Err(CascadeError::NoPosition(consumer).into());
     };
-    node::meet(queue, &consumer, provider, subscriber)?;
     await_tick(args.wait, provider, queue, tick, stop)?;
+    meet(queue, &consumer, provider, subscriber)?;
     settle_tables(subscriber, queue, force)?;
     if mirror::is_relay(subscriber, queue)? {
         let mut relay = mirror::Mirror::on(queue);
@@ -106,6 +125,21 @@ pub(in super::super) fn run(
         super::leave(old.connection().map_err(Error::from), queue, &consumer);
     }
     Ok(Outcome::Done)
+}
+
+/// Makes sure that the position means something at the provider.
+fn meet(
+    queue: &QueueName,
+    consumer: &ConsumerName,
+    provider: &mut Connection,
+    subscriber: &mut Connection,
+) -> Result<(), Error> {
+    node::meet(queue, consumer, provider, subscriber)?;
+    match Applied::find_on(provider, subscriber, queue, consumer)? {
+        // It may get there.
+        Applied::Same | Applied::Behind(_) => Ok(()),
+        other => other.insist(),
+    }
 }
 
 /// Takes the lock of replay for the rest of the command; one that runs gives it between two batches.

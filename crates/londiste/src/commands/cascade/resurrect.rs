@@ -12,7 +12,7 @@ use super::super::Outcome;
 use super::super::setup::{Setup, step};
 use crate::replay::job::watermark_consumer;
 use crate::replay::mirror::{GLOBAL_WATERMARK, has_tick};
-use crate::{CascadeError, Error, node, registry, schema};
+use crate::{CascadeError, Error, node, schema};
 
 /// Make a former root a relay of the new one
 ///
@@ -65,9 +65,16 @@ pub(in super::super) fn run(
             return Err(CascadeError::TooOld { tick: last }.into());
         }
     }
+    // First what the new root may refuse, and what the end is told by last: until then it can be run again.
+    for name in [consumer.clone(), watermark_consumer(&consumer)] {
+        admin::register_consumer_at(&mut **provider, queue, &name, last)?;
+    }
     super::stop_writers(limit, db, queue, stop)?;
     let lost = step(db, |tx| {
-        schema::upgrade(tx, schema::Side::Subscriber)?;
+        // For a role that does not own the schema it has to be there.
+        if !schema::may_call(tx, RESURRECT)? {
+            schema::upgrade(tx, schema::Side::Subscriber)?;
+        }
         let lost = dump(tx, queue, last, args)?;
         turn(tx, queue, &consumer, last, lost > 0)?;
         Ok(lost)
@@ -78,22 +85,18 @@ pub(in super::super) fn run(
             args.dump.display()
         );
     }
-    node::join(queue, &consumer, provider, db)?;
-    for name in [consumer.clone(), watermark_consumer(&consumer)] {
-        admin::register_consumer_at(&mut **provider, queue, &name, last)?;
-    }
     admin::unregister_consumer(&mut **provider, queue, &super::gravestone(&ours.name))?;
+    crate::failpoint::step("resurrect.half");
+    node::join(queue, &consumer, provider, db)?;
     info!("subscriber_db is a relay of queue {queue}, from tick {last} on; start replay");
     Ok(Outcome::Done)
 }
 
-/// Events of the queue that are not part of anything up to the tick.
-const AFTER: &str = "not pg_catalog.txid_visible_in_snapshot(e.ev_txid, (select t.tick_snapshot \
-     from pgq.tick t join pgq.queue q on q.queue_id = t.tick_queue \
-     where q.queue_name = $1 and t.tick_id = $2))";
+/// What takes events, ticks and captures away.
+const RESURRECT: &str = "londiste.node_resurrect(text,bigint,boolean)";
 
-/// Writes the events after the tick to the file, and deletes them.
-fn dump(tx: &mut Tx<'_>, queue: &QueueName, last: TickId, args: &Args) -> Result<u64, Error> {
+/// Writes the events that are not part of anything up to the tick to the file.
+fn dump(tx: &mut Tx<'_>, queue: &QueueName, last: TickId, args: &Args) -> Result<usize, Error> {
     let parent: String = tx
         .query_typed_one(
             "select londiste.quote_fqname(queue_data_pfx) from pgq.queue where queue_name = $1",
@@ -101,12 +104,16 @@ fn dump(tx: &mut Tx<'_>, queue: &QueueName, last: TickId, args: &Args) -> Result
         )
         .during("look for the events")?
         .get(0);
-    let parameters: [(&(dyn postgres::types::ToSql + Sync), Type); 2] =
-        [(queue, Type::TEXT), (&last, Type::INT8)];
     let rows = tx
         .query_typed(
-            &format!("select to_jsonb(e)::text from {parent} e where {AFTER} order by e.ev_id"),
-            &parameters,
+            &format!(
+                "select to_jsonb(e)::text from {parent} e \
+                 where not pg_catalog.txid_visible_in_snapshot(e.ev_txid, ( \
+                     select t.tick_snapshot from pgq.tick t join pgq.queue q on q.queue_id = t.tick_queue \
+                     where q.queue_name = $1 and t.tick_id = $2)) \
+                 order by e.ev_id"
+            ),
+            &[(queue, Type::TEXT), (&last, Type::INT8)],
         )
         .during("read the events that are lost")?;
     if rows.is_empty() {
@@ -125,12 +132,7 @@ fn dump(tx: &mut Tx<'_>, queue: &QueueName, last: TickId, args: &Args) -> Result
             source,
         })
     })?;
-    tx.execute_typed(
-        &format!("delete from {parent} e where {AFTER}"),
-        &parameters,
-    )
-    .during("delete the events that are lost")?;
-    Ok(rows.len() as u64)
+    Ok(rows.len())
 }
 
 /// Turns the root into a relay that stands at the tick.
@@ -141,15 +143,6 @@ fn turn(
     last: TickId,
     copy: bool,
 ) -> Result<(), Error> {
-    for table in registry::provider_tables(tx, queue)? {
-        tx.query_typed(
-            "select londiste.provider_drop_trigger(table_name, trigger_name) \
-             from londiste.provider_table \
-             where queue_name = $1 and table_name = $2 and trigger_name is not null",
-            &[(queue, Type::TEXT), (&table, Type::TEXT)],
-        )
-        .during(format!("end the capture of {table}"))?;
-    }
     for info in admin::consumer_info(&mut **tx, Some(queue), None)? {
         if info.last_tick.is_some_and(|tick| tick > last) {
             warn!(
@@ -159,39 +152,15 @@ fn turn(
             admin::unregister_consumer(&mut **tx, queue, &info.consumer)?;
         }
     }
-    let statements = [
-        "update pgq.subscription s set sub_batch = null, sub_next_tick = null \
-         from pgq.queue q where q.queue_id = s.sub_queue and q.queue_name = $1 \
-         and s.sub_next_tick > $2",
-        "delete from pgq.tick t using pgq.queue q where q.queue_id = t.tick_queue \
-         and q.queue_name = $1 and t.tick_id > $2",
-        "update pgq.queue set queue_external_ticker = true, queue_disable_insert = true \
-         where queue_name = $1 and $2 is not null",
-        "insert into londiste.link (source, dest) select $1, $1 where $2 is not null \
-         on conflict do nothing",
-        "insert into londiste.subscriber_seq (queue_name, seq_name) \
-         select queue_name, seq_name from londiste.provider_seq \
-         where queue_name = $1 and $2 is not null order by nr on conflict do nothing",
-        "update londiste.provider_table set trigger_name = null \
-         where queue_name = $1 and $2 is not null",
-        "insert into londiste.subscriber_table (queue_name, table_name, merge_state) \
-         select queue_name, table_name, 'ok' from londiste.provider_table \
-         where queue_name = $1 and $2 is not null order by nr on conflict do nothing",
-        "update londiste.node_info set paused = false, provider_dsn = null \
-         where queue_name = $1 and $2 is not null",
-    ];
-    for statement in statements {
-        tx.execute_typed(statement, &[(queue, Type::TEXT), (&last, Type::INT8)])
-            .during("turn the queue into a relay's")?;
-    }
-    if copy {
-        tx.query_typed(
-            "select londiste.subscriber_set_table_state(queue_name, table_name, null, null) \
-             from londiste.subscriber_table where queue_name = $1",
-            &[(queue, Type::TEXT)],
-        )
-        .during("let the tables be copied")?;
-    }
+    tx.query_typed(
+        "select londiste.node_resurrect($1, $2, $3)",
+        &[
+            (queue, Type::TEXT),
+            (&last, Type::INT8),
+            (&copy, Type::BOOL),
+        ],
+    )
+    .during("turn the queue into a relay's")?;
     position::set_last_tick(&mut **tx, "londiste", consumer, Some(last))?;
     let watermark = ConsumerName::from(GLOBAL_WATERMARK);
     admin::register_consumer_at(&mut **tx, queue, &watermark, last)?;

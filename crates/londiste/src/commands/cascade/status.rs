@@ -6,7 +6,7 @@ use skytools::db::{Connection, During};
 use tracing::error;
 
 use super::super::Outcome;
-use super::super::setup::{Setup, print, print_json};
+use super::super::setup::{ANOTHER, Setup, print, print_json};
 use crate::grants::Work;
 use crate::replay::mirror;
 use crate::{Error, node};
@@ -55,8 +55,10 @@ pub(in super::super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcom
         }
     }
     for text in &args.nodes {
-        let conninfo =
-            ConnInfo::parse(text).map_err(|source| Error::ConnInfo { key: "DSN", source })?;
+        let conninfo = ConnInfo::parse(text).map_err(|source| Error::ConnInfo {
+            key: ANOTHER,
+            source,
+        })?;
         let address = conninfo.to_string();
         let mut database = setup.database(conninfo);
         let row = database

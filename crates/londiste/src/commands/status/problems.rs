@@ -215,15 +215,21 @@ fn of_both(
     provider: &Provider,
     subscriber: &Subscriber,
 ) {
-    if provider.queue.is_some() {
+    if let Some(queue) = &provider.queue {
         match &provider.consumer {
             None => unregistered(finder, consumer, subscriber),
             Some(info) => {
                 let after = info.next_tick.max(info.last_tick);
                 if let Some(message) = lost(subscriber.position, provider.tick_before, after) {
-                    let advice = match subscriber.replay_runs {
-                        true => "replay -s, and --rewind when it has ended",
-                        false => "--rewind",
+                    // What the provider has lost is there no more.
+                    let ahead = subscriber.position > queue.last_tick;
+                    let advice = match (subscriber.replay_runs, ahead) {
+                        (true, false) => "replay -s, and --rewind when it has ended",
+                        (false, false) => "--rewind",
+                        (true, true) => {
+                            "replay -s, and when it has ended --reset, and subscriber resync --all"
+                        }
+                        (false, true) => "--reset, and subscriber resync --all",
                     };
                     finder.command(Severity::Error, message, advice);
                 }

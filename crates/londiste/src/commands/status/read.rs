@@ -11,9 +11,10 @@ use skytools::table::{self, TableName};
 
 use super::Status;
 use super::problems::{self, Advice};
+use crate::grants::{Work, explain_at};
 use crate::replay::session::SCHEMA;
 use crate::schema::{self, Side, may_call};
-use crate::{Config, Error, grants, registry};
+use crate::{Config, Error, registry};
 
 /// The provider, as far as this job is concerned.
 #[derive(Debug, Serialize)]
@@ -133,11 +134,21 @@ impl<'a> Source<'a> {
     pub(super) fn read(&mut self) -> Status {
         let mut provider = self.provider();
         if let Err(error) = provider {
-            provider = Err(explain(error, &mut self.provider, Side::Provider));
+            provider = Err(explain_at(
+                error,
+                &mut self.provider,
+                Side::Provider,
+                Work::Look,
+            ));
         }
         let mut subscriber = self.subscriber();
         if let Err(error) = subscriber {
-            subscriber = Err(explain(error, &mut self.subscriber, Side::Subscriber));
+            subscriber = Err(explain_at(
+                error,
+                &mut self.subscriber,
+                Side::Subscriber,
+                Work::Look,
+            ));
         }
         if let Ok(subscriber) = &mut subscriber {
             // Estimates are worth no failure.
@@ -263,14 +274,6 @@ impl<'a> Source<'a> {
             copy.total_rows = total;
         }
         Ok(())
-    }
-}
-
-/// Adds to an error what the role lacks, if that is why it came.
-fn explain(error: Error, database: &mut Database, side: Side) -> Error {
-    match database.connection() {
-        Ok(db) => grants::explain_on(error, db, side, grants::Work::Look, &[]),
-        Err(_) => error,
     }
 }
 

@@ -1,13 +1,14 @@
-//! Which node a copy reads from.
+//! Which node a copy reads from, and its place in the queue there.
 
-use pgq::admin;
 use pgq::batch::Batch;
-use tracing::info;
+use pgq::{admin, position};
+use tracing::{info, warn};
 
 use super::super::source::{self, Source};
 use super::{Claim, Copier};
-use crate::replay::attach;
+use crate::replay::attach::{self, Applied};
 use crate::replay::mirror::has_tick;
+use crate::replay::session::SCHEMA;
 use crate::replay::state::{self, Actor, MergeState, Table};
 use crate::{Error, failpoint, node};
 
@@ -89,5 +90,76 @@ impl Copier {
         }
         let (provider, subscriber) = (self.provider.open()?, self.subscriber.open()?);
         Ok(node::meet(queue, consumer, provider, subscriber)?.moved)
+    }
+
+    /// Makes sure that the consumer is registered before the copy takes its snapshot.
+    pub(super) fn attach(&mut self, claim: &Claim, table: &Table) -> Result<(), Error> {
+        let queue = &self.settings.queue;
+        if let Some(source) = &mut self.abroad {
+            source.note(self.subscriber.open()?, queue, &claim.consumer)?;
+        }
+        let registered =
+            attach::registered_at(&mut **self.provider.open()?, queue, &claim.consumer)?;
+        let in_copy = table.state == MergeState::InCopy;
+        self.times = attach::keeps_times(&mut self.subscriber)?;
+        match registered {
+            Some(_) if !in_copy => {
+                let (here, there) = (&mut self.provider, &mut self.subscriber);
+                let applied = Applied::find(here, there, queue, &claim.consumer)?;
+                if let Err(lost) = applied.insist() {
+                    warn!("{lost}");
+                    return self.start_over(claim, table, MergeState::InCopy);
+                }
+            }
+            Some(tick) => {
+                // What was applied before is overwritten by the copy to come.
+                position::set_last_tick(
+                    &mut **self.subscriber.open()?,
+                    SCHEMA,
+                    &claim.consumer,
+                    Some(tick),
+                )?;
+            }
+            None => {
+                if !in_copy {
+                    warn!("the registration of {} was lost", claim.consumer);
+                    self.start_over(claim, table, MergeState::InCopy)?;
+                }
+                attach::register(
+                    &self.settings,
+                    &claim.consumer,
+                    &mut self.provider,
+                    &mut self.subscriber,
+                )?;
+                failpoint::step("copy.registered");
+            }
+        }
+        self.attached = true;
+        Ok(())
+    }
+
+    /// Gives up what was copied.
+    pub(super) fn start_over(
+        &mut self,
+        claim: &Claim,
+        table: &Table,
+        to: MergeState,
+    ) -> Result<(), Error> {
+        warn!("copying {} again", claim.table);
+        state::transition(
+            self.subscriber.open()?,
+            &self.settings.queue,
+            Actor::Copy,
+            table,
+            to,
+            None,
+            |tx| {
+                position::set_last_tick(&mut **tx, SCHEMA, &claim.consumer, None)?;
+                Ok(true)
+            },
+        )?;
+        // The place in the queue has to be found anew.
+        self.claim = None;
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use pgq::BatchId;
+use postgres::types::{FromSql, Type};
 
 use super::*;
 
@@ -13,6 +14,7 @@ fn batch(prev: i64, end: i64) -> Batch {
         id: BatchId::from(end),
         prev_tick: tick(prev),
         tick: tick(end),
+        end: FromSql::from_sql(&Type::TIMESTAMPTZ, &[0; 8]).expect("a time"),
     }
 }
 
