@@ -138,7 +138,7 @@ fn values_of_many_megabytes_and_rows_of_many_columns_go_through_everything() -> 
     assert!(of_replay < limit(16), "{of_replay} kB");
     assert!(of_compare < limit(1), "{of_compare} kB");
     assert!(of_difference < limit(1), "{of_difference} kB");
-    assert!(of_file < limit(7), "{of_file} kB");
-    assert!(of_repair < limit(7), "{of_repair} kB");
+    assert!(of_file < limit(5), "{of_file} kB");
+    assert!(of_repair < limit(8), "{of_repair} kB");
     Ok(())
 }
