@@ -69,6 +69,12 @@ pub trait Program: Parser {
     /// The shared options.
     fn common(&self) -> &CommonArgs;
 
+    /// Tried before anything else: a command line that is understood without all commands of the program, for one that
+    /// is started again and again. `None` for every other, and for one with anything wrong.
+    fn parse_quickly(_args: &[OsString]) -> Option<Self> {
+        None
+    }
+
     /// What to say about a command that the program does not have.
     fn unknown_command(name: &str) -> String {
         format!("unknown command '{name}', use --help for help")
@@ -143,6 +149,9 @@ fn command<P: Program>() -> clap::Command {
 }
 
 fn parse<P: Program>(args: Vec<OsString>) -> Result<P, ExitCode> {
+    if let Some(program) = P::parse_quickly(&args) {
+        return Ok(program);
+    }
     let parsed = try_parse::<P>(&args);
     let error = match parsed {
         Ok(program) => return Ok(program),

@@ -1,9 +1,10 @@
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Parser;
 use skytools::app::{CommonArgs, Program, Service};
 
-use crate::commands::Command;
+use crate::commands::{Command, ServerCommand};
 use crate::config::SECTIONS;
 
 /// Archive WAL, take base backups, and run a warm standby
@@ -21,6 +22,19 @@ pub struct Args {
     pub(crate) first: FirstSteps,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+/// The command line of what a server runs for each segment: to put those of all commands together takes longer than
+/// all else up to the first byte. What it does not know is for [`Args`].
+#[derive(Debug, Parser)]
+#[command(name = "walmgr", args_override_self = true)]
+struct ServerArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: ServerCommand,
 }
 
 /// Options of single commands, accepted in any position.
@@ -92,5 +106,72 @@ impl Program for Args {
 
     fn common(&self) -> &CommonArgs {
         &self.common
+    }
+
+    fn parse_quickly(args: &[OsString]) -> Option<Args> {
+        let is_server_command = |word: &OsString| {
+            ["xarchive", "xrestore", "xcleanup"]
+                .iter()
+                .any(|name| word == name)
+        };
+        if !args.iter().any(is_server_command) {
+            return None;
+        }
+        let ServerArgs {
+            common,
+            options,
+            command,
+        } = ServerArgs::try_parse_from(args).ok()?;
+        Some(Args {
+            common,
+            options,
+            first: FirstSteps::default(),
+            command: Some(command.into()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use clap::Parser;
+    use skytools::app::Program;
+
+    use super::Args;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn a_server_is_understood_as_everybody_is() {
+        let segment = "0000000100000000000000A0";
+        for line in [
+            format!("walmgr m.ini xarchive pg_wal/{segment} {segment}"),
+            format!("walmgr -q m.ini xarchive -n pg_wal/{segment} {segment} -v"),
+            format!("walmgr s.ini --set a=b xrestore {segment} x --set c=d"),
+            format!("walmgr s.ini xrestore 00000002.history x {segment}"),
+            format!("walmgr s.ini xcleanup {segment} --json"),
+        ] {
+            let quickly = Args::parse_quickly(&words(&line)).expect(&line);
+            let slowly = Args::try_parse_from(words(&line)).expect(&line);
+            assert_eq!(format!("{quickly:?}"), format!("{slowly:?}"));
+        }
+    }
+
+    #[test]
+    fn what_is_not_for_a_server_or_wrong_is_left_alone() {
+        for line in [
+            "walmgr m.ini setup",
+            "walmgr xarchive setup",
+            "walmgr m.ini xarchive",
+            "walmgr m.ini xarchive x y",
+            "walmgr m.ini --no-such xarchive pg_wal/a 00000002.history",
+            "walmgr m.ini xarchive --help",
+            "walmgr",
+        ] {
+            assert!(Args::parse_quickly(&words(line)).is_none(), "{line}");
+        }
     }
 }

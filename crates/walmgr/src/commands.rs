@@ -133,6 +133,24 @@ pub(crate) enum Command {
     XbackupCommit(xbackup::CommitArgs),
 }
 
+/// Those that a server runs again and again.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum ServerCommand {
+    Xarchive(xarchive::Args),
+    Xrestore(xrestore::Args),
+    Xcleanup(xpurge::CleanupArgs),
+}
+
+impl From<ServerCommand> for Command {
+    fn from(command: ServerCommand) -> Command {
+        match command {
+            ServerCommand::Xarchive(args) => Command::Xarchive(args),
+            ServerCommand::Xrestore(args) => Command::Xrestore(args),
+            ServerCommand::Xcleanup(args) => Command::Xcleanup(args),
+        }
+    }
+}
+
 impl Command {
     fn synch_standby(names: String) -> Command {
         Command::SynchStandby(synch_standby::Args { names })
