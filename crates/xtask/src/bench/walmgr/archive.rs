@@ -37,7 +37,9 @@ impl Way {
         let archive = archive.display();
         Ok(match self {
             Way::Walmgr(name, is_remote, lines) => {
-                let lines = lines.replace("SPOOL", &site.path("spool").display().to_string());
+                let lines = lines
+                    .replace("SPOOL", &site.path("spool").display().to_string())
+                    .replace("SSH", &site.ssh().0);
                 let file = name.replace([' ', ','], "-");
                 let ini = site.write_master(&file, is_remote, &lines)?;
                 format!(
@@ -121,14 +123,25 @@ pub(super) fn measure_ssh(run: &mut Run) -> Result {
         true,
         "archive_jobs = 4\narchive_spool = SPOOL\nwal_compression = zstd",
     );
+    // What needs least of the processor where it has AES.
+    let gcm = Way::Walmgr(
+        "walmgr, batched, AES-GCM",
+        true,
+        "archive_jobs = 4\narchive_spool = SPOOL\nssh_command = SSH -c aes128-gcm@openssh.com",
+    );
     let shared = Way::Walmgr("walmgr, ssh_multiplex", true, "ssh_multiplex = 1");
     let single = Way::Walmgr("walmgr, new ssh a segment", true, "");
     let peer = Way::RsyncOverSsh;
-    measure(run, workload, &[batched, compressed, shared, single, peer])?;
+    measure(
+        run,
+        workload,
+        &[batched, compressed, gcm, shared, single, peer],
+    )?;
     let report = &mut run.report;
     let goals = [
         (batched, Some(Goal::AtLeast(6.0))),
         (compressed, None),
+        (gcm, None),
         (shared, Some(Goal::AtLeast(3.0))),
         (single, None),
     ];

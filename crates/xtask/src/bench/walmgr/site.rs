@@ -98,7 +98,10 @@ impl Site {
         let (host, ssh) = match is_remote {
             true => (
                 format!("{}:", self.sshd.host()),
-                format!("ssh_command = {}\n", self.sshd.command()),
+                match lines.contains("ssh_command") {
+                    true => String::new(),
+                    false => format!("ssh_command = {}\n", self.sshd.command()),
+                },
             ),
             false => Default::default(),
         };
