@@ -237,11 +237,13 @@ impl<'a> OpenBatch<'a> {
         let batch = self.batch.id;
         let mut tx = self.source()?.begin()?;
         // What the functions for it run, without the copy of all events that they make. Compiling it would take longer
-        // than running it, and workers more of the processor than they save.
+        // than running it, and workers more of the processor than they save; and a scan that begins where another one
+        // is reads events in the worst order.
         let row = tx
             .query_typed_one(
                 "select pgq.batch_event_sql($1) from pg_catalog.set_config('jit', 'off', true) jit, \
-                        pg_catalog.set_config('max_parallel_workers_per_gather', '0', true) workers",
+                        pg_catalog.set_config('max_parallel_workers_per_gather', '0', true) workers, \
+                        pg_catalog.set_config('synchronize_seqscans', 'off', true) scans",
                 &[(&batch, Type::INT8)],
             )
             .during("ask for the query of the batch")?;
