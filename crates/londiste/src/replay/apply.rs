@@ -1,12 +1,14 @@
 //! Turns row events into statements and sends them in large units.
 //!
 //! Runs of events of tables that allow it are applied at once: [`class`] says which tables, [`plan`]
-//! what the events come to, [`setwise`] how that is said to the server. All else is applied in order,
+//! what the events come to, [`setwise`] how that is said to the server, which [`line`] does while the next run is
+//! planned. All else is applied in order,
 //! statement by statement. There, partial SQL goes into a statement as it is; what needs more, other
 //! formats of events, generated columns, text that is not UTF-8, takes the general way of [`general`].
 
 mod class;
 mod general;
+mod line;
 mod literal;
 mod plan;
 mod setwise;
@@ -16,6 +18,7 @@ mod unit;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use pgq::EventId;
 use pgq::row::{Fields, Op, RowEvent};
@@ -30,8 +33,10 @@ use crate::Error;
 use crate::config::{ApplyCheck, ApplyMode};
 use class::{Class, Target};
 use general::Statement;
-use plan::{Changes, Net};
-use setwise::Failure;
+pub(crate) use line::Line;
+use line::RunEvents;
+use plan::{Apart, Changes};
+use setwise::Statements;
 use truncate::{Emptied, Truncates};
 use twins::Place;
 use unit::{Rows, Unit};
@@ -86,14 +91,27 @@ struct Known {
 }
 
 /// Row events that wait to be applied at once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Run<'c> {
+    /// The chunk that they are in.
+    chunk: &'c Arc<Chunk>,
     /// All of them, in their order.
     events: Vec<(usize, EventRef<'c>)>,
     /// The same by their tables.
     changes: Vec<(usize, Changes<'c>)>,
     /// Nothing can be added but inserts of the one table that is there.
     alone: bool,
+}
+
+impl<'c> Run<'c> {
+    pub(crate) fn new(chunk: &'c Arc<Chunk>) -> Run<'c> {
+        Run {
+            chunk,
+            events: Vec::new(),
+            changes: Vec::new(),
+            alone: false,
+        }
+    }
 }
 
 /// Applies row events.
@@ -208,7 +226,7 @@ impl Applier {
     /// Looks up all tables that a chunk writes to.
     pub(crate) fn look_up(
         &mut self,
-        tx: &mut Tx<'_>,
+        line: &mut Line<'_, '_, '_>,
         routes: &Routes,
         chunk: &Chunk,
     ) -> Result<(), Error> {
@@ -227,7 +245,11 @@ impl Applier {
                 wanted.push(place);
             }
         }
+        if wanted.is_empty() {
+            return Ok(());
+        }
         let lock = self.manner.mode == ApplyMode::Fast && chunk.len() >= SHORTEST_RUN;
+        let tx = self.settle(line)?;
         self.look_up_tables(tx, &wanted, lock)
     }
 
@@ -237,9 +259,6 @@ impl Applier {
         places: &[usize],
         lock: bool,
     ) -> Result<(), Error> {
-        if places.is_empty() {
-            return Ok(());
-        }
         let tables: Vec<&TableName> = (places.iter())
             .map(|place| &self.tables[*place].table)
             .collect();
@@ -261,23 +280,25 @@ impl Applier {
     /// Takes a row event.
     pub(crate) fn row<'c>(
         &mut self,
-        tx: &mut Tx<'_>,
+        line: &mut Line<'_, '_, '_>,
         run: &mut Run<'c>,
         table: usize,
         event: EventRef<'c>,
     ) -> Result<(), Error> {
         if self.tables[table].target.is_none() {
             // Lost since the chunk began; it is not worth a lock.
+            let tx = self.settle(line)?;
             self.look_up_tables(tx, &[table], false)?;
         }
         if self.truncates.waits(table) {
-            self.close(tx, run)?;
-            self.flush(tx)?;
+            self.close(line, run)?;
+            self.flush(line)?;
         }
-        if self.join(tx, run, table, event)? {
+        if self.join(line, run, table, event)? {
             return Ok(());
         }
-        self.close(tx, run)?;
+        self.close(line, run)?;
+        let tx = self.settle(line)?;
         self.push(tx, table, event)
     }
 
@@ -289,7 +310,7 @@ impl Applier {
     /// Adds an event to the run if it can be part of one.
     fn join<'c>(
         &mut self,
-        tx: &mut Tx<'_>,
+        line: &mut Line<'_, '_, '_>,
         run: &mut Run<'c>,
         table: usize,
         event: EventRef<'c>,
@@ -312,7 +333,7 @@ impl Applier {
             Some((first, _)) => run.alone != alone || alone && *first != table,
         };
         if starts_another {
-            self.close(tx, run)?;
+            self.close(line, run)?;
         }
         run.alone = alone;
         let position = run.changes.iter().position(|(other, _)| *other == table);
@@ -328,49 +349,53 @@ impl Applier {
         Ok(true)
     }
 
-    /// Applies a run.
-    pub(crate) fn close(&mut self, tx: &mut Tx<'_>, run: &mut Run<'_>) -> Result<(), Error> {
-        let run = std::mem::take(run);
-        if run.events.len() >= SHORTEST_RUN && self.apply_at_once(tx, run.changes)? {
-            return Ok(());
+    /// Applies a run; returns when it is on its way.
+    pub(crate) fn close<'c>(
+        &mut self,
+        line: &mut Line<'_, '_, '_>,
+        run: &mut Run<'c>,
+    ) -> Result<(), Error> {
+        let run = std::mem::replace(run, Run::new(run.chunk));
+        let statements = match run.events.len() >= SHORTEST_RUN {
+            true => self.statements(run.changes).ok(),
+            false => None,
+        };
+        let tx = self.settle(line)?;
+        match statements {
+            Some(statements) => {
+                self.unit.flush(tx)?;
+                let exact = self.manner.check != ApplyCheck::Off;
+                line.start(RunEvents::new(run.chunk, &run.events), statements, exact)
+            }
+            None => {
+                (run.events.into_iter()).try_for_each(|(table, event)| self.push(tx, table, event))
+            }
         }
-        for (table, event) in run.events {
-            self.push(tx, table, event)?;
-        }
-        Ok(())
     }
 
-    /// Applies changes as few statements; false if that cannot be, and nothing was changed.
-    fn apply_at_once(
-        &mut self,
-        tx: &mut Tx<'_>,
-        changes: Vec<(usize, Changes<'_>)>,
-    ) -> Result<bool, Error> {
-        let mut nets: Vec<(usize, Net<'_>)> = Vec::with_capacity(changes.len());
+    /// What makes changes at once, if that can be.
+    fn statements(&self, changes: Vec<(usize, Changes<'_>)>) -> Result<Statements, Apart> {
+        let mut statements = Statements::default();
         for (table, changes) in changes {
-            match changes.net(self.target(table)) {
-                Ok(net) => nets.push((table, net)),
-                Err(_) => return Ok(false),
+            let target = self.target(table);
+            let net = changes.net(target)?;
+            statements.add(&self.tables[table].quoted, target, &net)?;
+        }
+        Ok(statements)
+    }
+
+    /// Waits until the run that was closed last is applied.
+    pub(crate) fn settle<'l, 'tx>(
+        &mut self,
+        line: &'l mut Line<'_, '_, 'tx>,
+    ) -> Result<&'l mut Tx<'tx>, Error> {
+        if let Some(run) = line.wait()? {
+            self.fallbacks += 1;
+            for (table, event) in run.iter() {
+                self.push(line.tx(), table, event)?;
             }
         }
-        self.unit.flush(tx)?;
-        let exact = self.manner.check != ApplyCheck::Off;
-        let applied = tx.savepoint(|tx| {
-            for (table, net) in &nets {
-                let quoted = &self.tables[*table].quoted;
-                setwise::apply(tx, quoted, self.target(*table), net, exact)?;
-            }
-            Ok(())
-        });
-        match applied {
-            Ok(()) => Ok(true),
-            Err(Failure::Db(error)) if error.is_connection_lost() => Err(error.into()),
-            Err(failure) => {
-                debug!(?failure, "events are applied one by one");
-                self.fallbacks += 1;
-                Ok(false)
-            }
-        }
+        Ok(line.tx())
     }
 
     /// Adds the statement of an event to the unit; sends it when it is full.
@@ -448,11 +473,16 @@ impl Applier {
         }
     }
 
-    /// Sends what was taken. Call it before anything else happens in the transaction.
-    pub(crate) fn flush(&mut self, tx: &mut Tx<'_>) -> Result<(), Error> {
+    /// Applies what was taken, and waits for it. Call it before anything else happens in the transaction, which
+    /// it returns.
+    pub(crate) fn flush<'l, 'tx>(
+        &mut self,
+        line: &'l mut Line<'_, '_, 'tx>,
+    ) -> Result<&'l mut Tx<'tx>, Error> {
+        let tx = self.settle(line)?;
         self.unit.flush(tx)?;
         let Some((places, events)) = self.truncates.take() else {
-            return Ok(());
+            return Ok(tx);
         };
         let tables: Vec<Emptied<'_>> = (places.into_iter())
             .map(|place| Emptied {
@@ -460,7 +490,8 @@ impl Applier {
                 partitioned: self.target(place).is_partitioned(),
             })
             .collect();
-        truncate::empty(tx, &tables, events, self.manner.truncate_cascade)
+        truncate::empty(tx, &tables, events, self.manner.truncate_cascade)?;
+        Ok(tx)
     }
 }
 

@@ -36,6 +36,7 @@ struct Raw {
 pub(crate) struct EventRef<'c> {
     chunk: &'c Chunk,
     raw: &'c Raw,
+    place: usize,
 }
 
 impl Chunk {
@@ -49,11 +50,25 @@ impl Chunk {
     }
 
     pub(crate) fn events(&self) -> impl Iterator<Item = EventRef<'_>> {
-        self.rows.iter().map(|raw| EventRef { chunk: self, raw })
+        (0..self.rows.len()).map(|place| self.event(place))
+    }
+
+    /// The event at a place, counted from 0.
+    pub(crate) fn event(&self, place: usize) -> EventRef<'_> {
+        EventRef {
+            chunk: self,
+            raw: &self.rows[place],
+            place,
+        }
     }
 }
 
 impl<'c> EventRef<'c> {
+    /// Its place in the chunk.
+    pub(crate) fn place(self) -> usize {
+        self.place
+    }
+
     pub(crate) fn id(self) -> EventId {
         EventId::from(self.raw.id)
     }

@@ -1,5 +1,6 @@
 //! Reads a batch on the provider and applies it in one transaction on the subscriber.
 
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use pgq::batch::{Batch, Event};
@@ -7,7 +8,7 @@ use pgq::{BatchId, EventId};
 use postgres::types::Type;
 use skytools::db::{Connection, DbError, During, Tx};
 
-use super::apply::{Applier, Manner, Routes, Run};
+use super::apply::{Applier, Line, Manner, Routes, Run};
 use super::chunk::{COLUMNS, Chunk, EventRef, Limits, ReadError, Reader};
 use crate::Error;
 
@@ -173,24 +174,32 @@ impl Applier {
         control: &mut impl Control,
     ) -> Result<Counts, Error> {
         let mut counts = Counts::default();
-        for chunk in chunks {
-            self.apply_chunk(&chunk, tx, routes, control, &mut counts)?;
-        }
-        self.flush(tx)?;
+        std::thread::scope(|scope| {
+            let mut line = Line::new(scope, tx);
+            for chunk in chunks {
+                let large = chunk.size() > LARGE;
+                self.apply_chunk(&Arc::new(chunk), &mut line, routes, control, &mut counts)?;
+                if large {
+                    // Nothing is planned while it takes its memory.
+                    self.settle(&mut line)?;
+                }
+            }
+            self.flush(&mut line).map(|_| ())
+        })?;
         counts.fallback = self.fallbacks();
         Ok(counts)
     }
 
     fn apply_chunk(
         &mut self,
-        chunk: &Chunk,
-        tx: &mut Tx<'_>,
+        chunk: &Arc<Chunk>,
+        line: &mut Line<'_, '_, '_>,
         routes: &mut Routes,
         control: &mut impl Control,
         counts: &mut Counts,
     ) -> Result<(), Error> {
-        self.look_up(tx, routes, chunk)?;
-        let mut run = Run::default();
+        self.look_up(line, routes, chunk)?;
+        let mut run = Run::new(chunk);
         for event in chunk.events() {
             counts.events += 1;
             if event.retry().is_some_and(|retry| retry > 0) {
@@ -199,25 +208,25 @@ impl Applier {
             match self.table_of(event)? {
                 Some(table) => match routes.get(self.name(table)) {
                     Some(route) if !route.contains(event.txid()) => {
-                        self.row(tx, &mut run, table, event)?;
+                        self.row(line, &mut run, table, event)?;
                     }
                     _ => counts.ignored += 1,
                 },
                 None => {
-                    self.close(tx, &mut run)?;
-                    self.flush(tx)?;
+                    self.close(line, &mut run)?;
+                    let tx = self.flush(line)?;
                     if !control_event(control, tx, routes, event)? {
                         counts.unknown += 1;
                     }
                     if event.kind() == Some(b"EXECUTE") {
                         // It may have changed tables, and what the session keeps.
-                        self.forget();
                         tx.forget_kept();
+                        self.forget();
                     }
                 }
             }
         }
-        self.close(tx, &mut run)
+        self.close(line, &mut run)
     }
 }
 

@@ -47,6 +47,7 @@ impl<'c> Value<'c> {
         };
         match self {
             Value::Null => return out.extend_from_slice(b"NULL"),
+            Value::Plain(text) if is_number(text) => return out.extend_from_slice(text),
             Value::Plain(text) => {
                 out.push(b'"');
                 if text.contains(&b'"') {
@@ -70,6 +71,12 @@ impl<'c> Value<'c> {
             Value::Plain(text) | Value::Doubled(text) | Value::Escaped(text) => Some(text),
         }
     }
+}
+
+/// Whether text is one that an array takes without quotes.
+fn is_number(text: &[u8]) -> bool {
+    let number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    !text.is_empty() && text.iter().all(number)
 }
 
 /// Appends text without backslashes as a field of COPY.
@@ -281,6 +288,8 @@ mod tests {
         assert_eq!(texts("null"), pair("\\N", "NULL"));
         assert_eq!(texts("'NULL'"), pair("NULL", "\"NULL\""));
         assert_eq!(texts("''"), pair("", "\"\""));
+        assert_eq!(texts("'-1.5'"), pair("-1.5", "-1.5"));
+        assert_eq!(texts("'1 '"), pair("1 ", "\"1 \""));
         assert_eq!(
             texts("'a\tb\n\"c\"'"),
             pair("a\\tb\\n\"c\"", "\"a\tb\n\\\"c\\\"\"")

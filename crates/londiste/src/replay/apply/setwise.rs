@@ -1,10 +1,11 @@
-//! Statements that change many rows at once.
+//! Statements that change many rows at once: made from what a run of events comes to, and run later.
 
 use std::cmp::Ordering;
 
 use postgres::types::{ToSql, Type};
-use skytools::copy_in::CopyIn;
+use skytools::copy_in;
 use skytools::db::{DbError, During, TextValue, Tx};
+use skytools::shape::Exact;
 
 use super::class::Target;
 use super::literal::{Scanner, Value};
@@ -16,27 +17,47 @@ const ROWS: usize = 50_000;
 /// Bytes of values in one statement, about.
 const BYTES: usize = 32 * 1024 * 1024;
 
-/// Finds the rows by their key, however many there are in the table: nothing is known about the values
-/// that are joined, and a plan that reads the whole table would be taken time and again.
-const BY_KEY: &str = "set local enable_hashjoin = off; set local enable_mergejoin = off";
+/// Of as many keys as one in so many of the numbers from the first to the last, the rows are found by reading all
+/// that are between.
+const SPREAD: i64 = 2;
 
-/// Back to what it was, for what users' functions do.
-const BY_COST: &str = "set local enable_hashjoin to default; set local enable_mergejoin to default";
+/// How the server is to find rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// As it likes: users' functions may run.
+    Cost,
+    /// Each by its key, however many there are in the table: nothing is known about the values that are joined,
+    /// and a plan that reads the whole table would be taken time and again.
+    Keys,
+    /// All between two keys, which are few enough; but by the index, whatever old statistics say.
+    Range,
+}
 
-/// Why rows could not be changed at once.
+impl Way {
+    fn settings(self) -> &'static str {
+        match self {
+            Way::Cost => {
+                "set local enable_hashjoin to default; set local enable_mergejoin to default; \
+                 set local enable_seqscan to default"
+            }
+            Way::Keys => {
+                "set local enable_hashjoin = off; set local enable_mergejoin = off; \
+                 set local enable_seqscan to default"
+            }
+            Way::Range => {
+                "set local enable_hashjoin to default; set local enable_mergejoin to default; \
+                 set local enable_seqscan = off"
+            }
+        }
+    }
+}
+
+/// Why rows were not changed at once.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// What they are cannot be said in this way.
-    Apart,
     Db(DbError),
     /// Not as many rows were there as there should have been.
     Missing,
-}
-
-impl From<Apart> for Failure {
-    fn from(_: Apart) -> Failure {
-        Failure::Apart
-    }
 }
 
 impl From<DbError> for Failure {
@@ -45,57 +66,157 @@ impl From<DbError> for Failure {
     }
 }
 
-/// Changes the rows of a table; with `exact`, all of them have to be there.
-pub(super) fn apply(
-    tx: &mut Tx<'_>,
-    table: &str,
-    target: &Target,
-    net: &Net<'_>,
-    exact: bool,
-) -> Result<(), Failure> {
-    let joins = !(net.deletes.is_empty() && net.updates.is_empty());
-    if joins {
-        tx.batch_execute(BY_KEY).during("prefer indexes")?;
-    }
-    // In the order of the index, what is near is found near.
-    let mut deletes: Vec<&Row<'_>> = net.deletes.iter().collect();
-    deletes.sort_by(|a, b| by_key(target, a, b));
-    for keys in portions(&deletes, |key| key) {
-        let expected = keys.len();
-        let touched = delete(tx, table, target, keys)?;
-        check(touched, expected, exact)?;
-    }
-    // Columns in which the updates differ make statements of their own.
-    let mut groups: Vec<(Vec<usize>, Vec<&Update<'_>>)> = Vec::new();
-    for update in &net.updates {
-        let same = |columns: &[usize]| {
-            columns.len() == update.1.len()
-                && columns
-                    .iter()
-                    .zip(&update.1)
-                    .all(|(column, (place, _))| column == place)
-        };
-        match groups.iter_mut().rev().find(|(columns, _)| same(columns)) {
-            Some((_, updates)) => updates.push(update),
-            None => {
-                let columns = update.1.iter().map(|(place, _)| *place).collect();
-                groups.push((columns, vec![update]));
+/// What a run of events comes to, as the server takes it. Nothing in it is the events' memory.
+#[derive(Debug, Default)]
+pub(super) struct Statements(Vec<Statement>);
+
+#[derive(Debug)]
+enum Statement {
+    /// Deletes or updates so many rows.
+    Keyed {
+        sql: String,
+        arrays: Arrays,
+        rows: usize,
+        way: Way,
+    },
+    /// A COPY and its rows.
+    Copy { sql: String, rows: Vec<u8> },
+}
+
+impl Statements {
+    /// Adds what changes the rows of a table.
+    pub(super) fn add(&mut self, table: &str, target: &Target, net: &Net<'_>) -> Result<(), Apart> {
+        // In the order of the index, what is near is found near.
+        let mut deletes: Vec<&Row<'_>> = net.deletes.iter().collect();
+        deletes.sort_by(|a, b| by_key(target, a, b));
+        let deletes = portions(&deletes, |key| key).map(|keys| delete(table, target, keys));
+        self.0.extend(deletes);
+        // Columns in which the updates differ make statements of their own.
+        let mut groups: Vec<(Vec<usize>, Vec<&Update<'_>>)> = Vec::new();
+        for update in &net.updates {
+            let same = |columns: &[usize]| {
+                columns.len() == update.1.len()
+                    && columns
+                        .iter()
+                        .zip(&update.1)
+                        .all(|(column, (place, _))| column == place)
+            };
+            match groups.iter_mut().rev().find(|(columns, _)| same(columns)) {
+                Some((_, updates)) => updates.push(update),
+                None => {
+                    let columns = update.1.iter().map(|(place, _)| *place).collect();
+                    groups.push((columns, vec![update]));
+                }
             }
         }
-    }
-    for (columns, updates) in &mut groups {
-        updates.sort_by(|(a, _), (b, _)| by_key(target, a, b));
-        for updates in portions(updates, |update| &update.1) {
-            let expected = updates.len();
-            let touched = update(tx, table, target, columns, updates)?;
-            check(touched, expected, exact)?;
+        for (columns, updates) in &mut groups {
+            updates.sort_by(|(a, _), (b, _)| by_key(target, a, b));
+            let updates = portions(updates, |update| &update.1);
+            let updates = updates.map(|updates| update(table, target, columns, updates));
+            self.0.extend(updates);
         }
+        self.copy_rows(table, target, &net.inserts)?;
+        self.copy_plain(table, target, &net.plain_inserts)
     }
-    if joins {
-        tx.batch_execute(BY_COST).during("prefer what is cheaper")?;
+
+    /// Runs them; with `exact`, all rows have to be there.
+    pub(super) fn run(self, tx: &mut Tx<'_>, exact: bool) -> Result<(), Failure> {
+        let mut now = Way::Cost;
+        let mut take = |tx: &mut Tx<'_>, way: Way| {
+            if way == now {
+                return Ok(());
+            }
+            now = way;
+            tx.batch_execute(way.settings())
+                .during("choose how to find rows")
+        };
+        for statement in self.0 {
+            match statement {
+                Statement::Keyed {
+                    sql,
+                    arrays,
+                    rows,
+                    way,
+                } => {
+                    take(tx, way)?;
+                    let touched = arrays.execute(tx, &sql)?;
+                    if exact && usize::try_from(touched) != Ok(rows) {
+                        return Err(Failure::Missing);
+                    }
+                }
+                Statement::Copy { sql, rows } => {
+                    take(tx, Way::Cost)?;
+                    copy_in::send(tx, &sql, &rows, "insert events at once")?;
+                }
+            }
+        }
+        Ok(take(tx, Way::Cost)?)
     }
-    copy_rows(tx, table, target, &net.inserts)?;
-    copy_plain(tx, table, target, &net.plain_inserts)
+
+    fn copy_rows(&mut self, table: &str, target: &Target, rows: &[Row<'_>]) -> Result<(), Apart> {
+        let columns = |row: &Row<'_>| row.iter().map(|(place, _)| *place).collect::<Vec<_>>();
+        for rows in rows.chunk_by(same_columns) {
+            let columns = columns(&rows[0]);
+            if columns.is_empty() {
+                return Err(Apart);
+            }
+            let mut text = Vec::new();
+            for row in rows {
+                for (number, (_, value)) in row.iter().enumerate() {
+                    value.push_copy(&mut text);
+                    text.push(end_of_field(number + 1 == row.len()));
+                }
+            }
+            self.0.push(copy(table, target, &columns, text));
+        }
+        Ok(())
+    }
+
+    /// As [`Statements::copy_rows`], straight from partial SQL.
+    fn copy_plain(&mut self, table: &str, target: &Target, rows: &[&[u8]]) -> Result<(), Apart> {
+        let mut rest = rows;
+        while let [first, ..] = rest {
+            let head = Scanner::new(first).insert_head().ok_or(Apart)?;
+            let same = rest.iter().take_while(|row| row.starts_with(head)).count();
+            let (rows, more) = rest.split_at(same);
+            rest = more;
+            self.copy_alike(table, target, head, rows)?;
+        }
+        Ok(())
+    }
+
+    /// Inserts rows whose events begin alike.
+    fn copy_alike(
+        &mut self,
+        table: &str,
+        target: &Target,
+        head: &[u8],
+        rows: &[&[u8]],
+    ) -> Result<(), Apart> {
+        let columns: Vec<usize> = columns_of(target, head).ok_or(Apart)?;
+        if columns
+            .iter()
+            .any(|place| target.columns()[*place].generated)
+        {
+            let rows = rows.iter().map(|row| insert(target, row).ok_or(Apart));
+            return self.copy_rows(table, target, &rows.collect::<Result<Vec<_>, _>>()?);
+        }
+        let mut text = Vec::new();
+        for row in rows {
+            let mut scanner = Scanner::new(&row[head.len()..]);
+            for number in 1..=columns.len() {
+                let value = scanner.value().ok_or(Apart)?;
+                let last = number == columns.len();
+                if !scanner.eat(if last { b")" } else { b"," }) || last && !scanner.is_at_end() {
+                    return Err(Apart);
+                }
+                value.push_copy(&mut text);
+                text.push(end_of_field(last));
+            }
+        }
+        self.0.push(copy(table, target, &columns, text));
+        Ok(())
+    }
 }
 
 /// Where a key stands in the index, beside another.
@@ -105,13 +226,6 @@ fn by_key(target: &Target, a: &Row<'_>, b: &Row<'_>) -> Ordering {
         target.columns()[*place].order(a.unwrap_or_default(), b.unwrap_or_default())
     });
     columns.fold(Ordering::Equal, Ordering::then)
-}
-
-fn check(touched: u64, expected: usize, exact: bool) -> Result<(), Failure> {
-    if exact && usize::try_from(touched) != Ok(expected) {
-        return Err(Failure::Missing);
-    }
-    Ok(())
 }
 
 /// Slices that make one statement each.
@@ -139,6 +253,7 @@ fn size(value: Value<'_>) -> usize {
 }
 
 /// Arrays of values, one for each column, as text.
+#[derive(Debug)]
 struct Arrays(Vec<Vec<u8>>);
 
 impl Arrays {
@@ -166,41 +281,65 @@ impl Arrays {
     }
 }
 
-/// `unnest($1::int4[],…) as v (k0,…)`, and the comparison of the keys.
-fn source(target: &Target, key: &[usize], set: &[usize]) -> (String, String) {
-    let columns: Vec<(usize, String)> = (key.iter().enumerate())
-        .map(|(number, place)| (*place, format!("k{number}")))
-        .chain(
-            set.iter()
-                .enumerate()
-                .map(|(number, place)| (*place, format!("s{number}"))),
-        )
-        .collect();
-    let arrays: Vec<String> = (columns.iter().enumerate())
-        .map(|(number, (place, _))| {
-            format!("${}::{}[]", number + 1, target.columns()[*place].type_name)
+/// Where values come from: `(select unnest($1::int4[]) as k0,…) as v`.
+fn source(target: &Target, key: &[usize], set: &[usize]) -> String {
+    let keys = (key.iter().enumerate()).map(|(number, place)| (place, 'k', number));
+    let sets = (set.iter().enumerate()).map(|(number, place)| (place, 's', number));
+    let columns: Vec<String> = (keys.chain(sets).enumerate())
+        .map(|(parameter, (place, letter, number))| {
+            let of_type = &target.columns()[*place].type_name;
+            format!(
+                "unnest(${}::{of_type}[]) as {letter}{number}",
+                parameter + 1
+            )
         })
         .collect();
-    let names: Vec<&str> = columns.iter().map(|(_, name)| name.as_str()).collect();
-    let comparisons: Vec<String> = (key.iter().enumerate())
-        .map(|(number, place)| format!("t.{} = v.k{number}", name(target, *place)))
+    format!("(select {}) as v", columns.join(","))
+}
+
+/// Which rows are meant, by their keys, which are in order; and how to find them.
+fn rows_of<'r, 'c: 'r>(
+    target: &Target,
+    keys: impl ExactSizeIterator<Item = &'r Row<'c>> + DoubleEndedIterator + Clone,
+) -> (String, Way) {
+    let first = keys.clone().next().map_or(&[][..], Vec::as_slice);
+    let comparisons: Vec<String> = (first.iter().enumerate())
+        .map(|(number, (place, _))| format!("t.{} = v.k{number}", name(target, *place)))
         .collect();
-    (
-        format!("unnest({}) as v ({})", arrays.join(","), names.join(",")),
-        comparisons.join(" and "),
-    )
+    let condition = comparisons.join(" and ");
+    match range(target, keys) {
+        Some((place, from, to)) => {
+            let name = name(target, place);
+            let condition = format!("{condition} and t.{name} between {from} and {to}");
+            (condition, Way::Range)
+        }
+        None => (condition, Way::Keys),
+    }
+}
+
+/// The first and the last of keys that are numbers, if there cannot be many more rows between them.
+fn range<'r, 'c: 'r>(
+    target: &Target,
+    mut keys: impl ExactSizeIterator<Item = &'r Row<'c>> + DoubleEndedIterator,
+) -> Option<(usize, i64, i64)> {
+    let rows = i64::try_from(keys.len()).ok()?;
+    let number = |key: &Row<'_>| match key[..] {
+        [(place, value)] if target.columns()[place].exact == Exact::Integer => {
+            let text = std::str::from_utf8(value.inside()?).ok()?;
+            Some((place, text.parse().ok()?))
+        }
+        _ => None,
+    };
+    let (place, from): (usize, i64) = number(keys.next()?)?;
+    let (_, to) = number(keys.next_back()?)?;
+    (to.checked_sub(from)? < rows.checked_mul(SPREAD)?).then_some((place, from, to))
 }
 
 fn name(target: &Target, place: usize) -> String {
     String::from_utf8_lossy(target.spelled(place)).into_owned()
 }
 
-fn delete(
-    tx: &mut Tx<'_>,
-    table: &str,
-    target: &Target,
-    keys: &[&Row<'_>],
-) -> Result<u64, DbError> {
+fn delete(table: &str, target: &Target, keys: &[&Row<'_>]) -> Statement {
     let key: Vec<usize> = keys[0].iter().map(|(place, _)| *place).collect();
     let mut arrays = Arrays::new(key.len());
     for row in keys {
@@ -208,20 +347,17 @@ fn delete(
             arrays.push(column, *value);
         }
     }
-    let (source, condition) = source(target, &key, &[]);
-    arrays.execute(
-        tx,
-        &format!("delete from only {table} as t using {source} where {condition}"),
-    )
+    let source = source(target, &key, &[]);
+    let (condition, way) = rows_of(target, keys.iter().copied());
+    Statement::Keyed {
+        sql: format!("delete from only {table} as t using {source} where {condition}"),
+        arrays,
+        rows: keys.len(),
+        way,
+    }
 }
 
-fn update(
-    tx: &mut Tx<'_>,
-    table: &str,
-    target: &Target,
-    columns: &[usize],
-    updates: &[&Update<'_>],
-) -> Result<u64, DbError> {
+fn update(table: &str, target: &Target, columns: &[usize], updates: &[&Update<'_>]) -> Statement {
     let key: Vec<usize> = updates[0].0.iter().map(|(place, _)| *place).collect();
     let mut arrays = Arrays::new(key.len() + columns.len());
     for (keys, set) in updates {
@@ -229,112 +365,34 @@ fn update(
             arrays.push(column, *value);
         }
     }
-    let (source, condition) = source(target, &key, columns);
+    let source = source(target, &key, columns);
+    let (condition, way) = rows_of(target, updates.iter().map(|(key, _)| key));
     let assignments: Vec<String> = (columns.iter().enumerate())
         .map(|(number, place)| format!("{} = v.s{number}", name(target, *place)))
         .collect();
-    arrays.execute(
-        tx,
-        &format!(
-            "update only {table} as t set {} from {source} where {condition}",
-            assignments.join(",")
-        ),
-    )
-}
-
-fn begin_copy<'t>(
-    tx: &'t mut Tx<'_>,
-    table: &str,
-    target: &Target,
-    columns: &[usize],
-) -> Result<CopyIn<'t>, DbError> {
-    let names: Vec<String> = columns.iter().map(|place| name(target, *place)).collect();
-    let sql = format!("copy {table} ({}) from stdin", names.join(","));
-    CopyIn::begin(tx, &sql, "insert events at once")
-}
-
-fn push(copy: &mut CopyIn<'_>, value: Value<'_>, separator: u8) -> Result<(), DbError> {
-    value.push_copy(copy.text());
-    copy.text().push(separator);
-    copy.sent()
-}
-
-fn copy_rows(
-    tx: &mut Tx<'_>,
-    table: &str,
-    target: &Target,
-    rows: &[Row<'_>],
-) -> Result<(), Failure> {
-    let columns = |row: &Row<'_>| row.iter().map(|(place, _)| *place).collect::<Vec<_>>();
-    for rows in rows.chunk_by(same_columns) {
-        let columns = columns(&rows[0]);
-        if columns.is_empty() {
-            return Err(Failure::Apart);
-        }
-        let mut copy = begin_copy(tx, table, target, &columns)?;
-        for row in rows {
-            for (number, (_, value)) in row.iter().enumerate() {
-                let last = number + 1 == row.len();
-                push(&mut copy, *value, if last { b'\n' } else { b'\t' })?;
-            }
-        }
-        copy.finish()?;
+    let set = assignments.join(",");
+    Statement::Keyed {
+        sql: format!("update only {table} as t set {set} from {source} where {condition}"),
+        arrays,
+        rows: updates.len(),
+        way,
     }
-    Ok(())
+}
+
+fn copy(table: &str, target: &Target, columns: &[usize], rows: Vec<u8>) -> Statement {
+    let names: Vec<String> = columns.iter().map(|place| name(target, *place)).collect();
+    Statement::Copy {
+        sql: format!("copy {table} ({}) from stdin", names.join(",")),
+        rows,
+    }
+}
+
+fn end_of_field(last: bool) -> u8 {
+    if last { b'\n' } else { b'\t' }
 }
 
 fn same_columns(a: &Row<'_>, b: &Row<'_>) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0)
-}
-
-/// As [`copy_rows`], straight from partial SQL.
-fn copy_plain(
-    tx: &mut Tx<'_>,
-    table: &str,
-    target: &Target,
-    rows: &[&[u8]],
-) -> Result<(), Failure> {
-    let mut rest = rows;
-    while let [first, ..] = rest {
-        let head = Scanner::new(first).insert_head().ok_or(Apart)?;
-        let same = rest.iter().take_while(|row| row.starts_with(head)).count();
-        let (rows, more) = rest.split_at(same);
-        rest = more;
-        copy_alike(tx, table, target, head, rows)?;
-    }
-    Ok(())
-}
-
-/// Inserts rows whose events begin alike.
-fn copy_alike(
-    tx: &mut Tx<'_>,
-    table: &str,
-    target: &Target,
-    head: &[u8],
-    rows: &[&[u8]],
-) -> Result<(), Failure> {
-    let columns: Vec<usize> = columns_of(target, head).ok_or(Apart)?;
-    if columns
-        .iter()
-        .any(|place| target.columns()[*place].generated)
-    {
-        let rows = rows.iter().map(|row| insert(target, row).ok_or(Apart));
-        return copy_rows(tx, table, target, &rows.collect::<Result<Vec<_>, _>>()?);
-    }
-    let mut copy = begin_copy(tx, table, target, &columns)?;
-    for row in rows {
-        let mut scanner = Scanner::new(&row[head.len()..]);
-        for number in 1..=columns.len() {
-            let value = scanner.value().ok_or(Apart)?;
-            let last = number == columns.len();
-            if !scanner.eat(if last { b")" } else { b"," }) || last && !scanner.is_at_end() {
-                return Err(Failure::Apart);
-            }
-            push(&mut copy, value, if last { b'\n' } else { b'\t' })?;
-        }
-    }
-    copy.finish()?;
-    Ok(())
 }
 
 /// Places of the columns in the head of an insert.
