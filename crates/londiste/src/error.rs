@@ -378,6 +378,9 @@ pub enum Error {
         /// The event.
         event: EventId,
     },
+    /// Events were read as they stand in the table, and one came too late.
+    #[error("the events of the batch are too far out of order; it has to be read sorted")]
+    OutOfOrder,
     /// An event of a type that only this family of programs writes, and this one does not know.
     #[error("event {event} has the type {kind}, which this version does not understand")]
     ReservedEvent {

@@ -19,6 +19,7 @@ pub(crate) mod handshake;
 pub(crate) mod job;
 pub(crate) mod join;
 pub(crate) mod mirror;
+pub(crate) mod order;
 pub(crate) mod pace;
 mod sequences;
 pub(crate) mod session;

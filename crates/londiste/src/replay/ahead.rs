@@ -15,16 +15,17 @@ use pgq::batch::{self, Batch, BatchWish};
 use pgq::{ConsumerName, QueueName, TickId};
 use postgres::types::Type;
 use skytools::app::chain;
-use skytools::db::{Canceller, Connection, DbError, During, Tx};
+use skytools::db::{Canceller, Connection, DbError, During, GenericClient};
 use tracing::debug;
 
 use super::chunk::Chunk;
+use super::order::Order;
 use super::session::{Session, UNANSWERED};
 use super::stream;
 use crate::Error;
 
 /// Batches of more events than this are not read ahead: they are read while they are applied.
-const EVENTS: i64 = 50_000;
+pub(super) const EVENTS: i64 = 50_000;
 
 /// Nor are those of more bytes.
 const BYTES: usize = 16 * 1024 * 1024;
@@ -59,6 +60,12 @@ struct Ahead {
     prev_tick: TickId,
     tick: TickId,
     chunks: Vec<Chunk>,
+}
+
+impl Ahead {
+    fn is(&self, batch: &Batch) -> bool {
+        self.prev_tick == batch.prev_tick && self.tick == batch.tick
+    }
 }
 
 enum Found {
@@ -143,11 +150,16 @@ impl Provider {
         Ok(batch::next_batch_soon(&mut **provider, queue, consumer)?)
     }
 
+    /// Whether `batch` was read.
+    pub(super) fn has_read(&mut self, batch: &Batch) -> Result<bool, Error> {
+        self.session()?;
+        Ok(self.ahead.as_ref().is_some_and(|ahead| ahead.is(batch)))
+    }
+
     /// What was read of `batch`, if it was.
     pub(super) fn take(&mut self, batch: &Batch) -> Option<Vec<Chunk>> {
-        let ahead = self.ahead.take()?;
-        let same = ahead.prev_tick == batch.prev_tick && ahead.tick == batch.tick;
-        same.then_some(ahead.chunks)
+        let ahead = self.ahead.take().filter(|ahead| ahead.is(batch))?;
+        Some(ahead.chunks)
     }
 
     /// Forgets what was read.
@@ -241,13 +253,13 @@ fn read(provider: &mut Connection, request: &Request) -> Result<Found, Error> {
     let Some(next) = next else {
         return Ok(Found::Nothing);
     };
-    if merged && events(&mut tx, queue, &next)?.is_none_or(|events| events > EVENTS) {
+    if merged && events(&mut *tx, queue, &next)?.is_none_or(|events| events > EVENTS) {
         // One of the ticks has many; it will come by itself.
         return Ok(Found::Nothing);
     }
     let mut chunks = Vec::new();
     let mut bytes = 0;
-    let whole = stream::read_events(&mut tx, next.id, request.chunk, |chunk| {
+    let whole = stream::read_events(&mut tx, next.id, Order::Sorted, request.chunk, |chunk| {
         bytes += chunk.size();
         chunks.push(chunk);
         bytes <= BYTES
@@ -296,8 +308,12 @@ fn left(
 }
 
 /// About how many events a batch has; `None` if nobody knows.
-fn events(tx: &mut Tx<'_>, queue: &QueueName, batch: &Batch) -> Result<Option<i64>, DbError> {
-    let row = tx
+pub(super) fn events(
+    provider: &mut impl GenericClient,
+    queue: &QueueName,
+    batch: &Batch,
+) -> Result<Option<i64>, DbError> {
+    let row = provider
         .query_typed_opt(
             "select next.tick_event_seq - last.tick_event_seq \
              from pgq.queue q \
@@ -310,6 +326,6 @@ fn events(tx: &mut Tx<'_>, queue: &QueueName, batch: &Batch) -> Result<Option<i6
                 (&batch.tick, Type::INT8),
             ],
         )
-        .during("look how large the next batch is")?;
+        .during("look how large the batch is")?;
     Ok(row.and_then(|row| row.get(0)))
 }

@@ -53,6 +53,52 @@ impl Chunk {
         (0..self.rows.len()).map(|place| self.event(place))
     }
 
+    /// The first id and the last, of events in order.
+    pub(crate) fn ids(&self) -> Option<[i64; 2]> {
+        Some([self.rows.first()?.id, self.rows.last()?.id])
+    }
+
+    /// Puts the events in order.
+    pub(crate) fn sort(&mut self) {
+        self.rows.sort_by_key(|raw| raw.id);
+    }
+
+    /// The id in the middle, of events in order.
+    pub(crate) fn middle(&self) -> Option<i64> {
+        Some(self.rows.get(self.rows.len().checked_sub(1)? / 2)?.id)
+    }
+
+    /// The same and those of another, in order: up to an id, and the rest.
+    pub(crate) fn merge(self, other: Chunk, last: i64) -> (Chunk, Chunk) {
+        let rows = |chunk: &Chunk, number| {
+            let rows = chunk.rows.iter().map(move |raw| (number, *raw));
+            rows.collect::<Vec<(usize, Raw)>>()
+        };
+        let mut all = rows(&self, 0);
+        all.extend(rows(&other, 1));
+        all.sort_by_key(|(_, raw)| raw.id);
+        let sources = [&self.bytes[..], &other.bytes[..]];
+        let (first, rest) = all.split_at(all.partition_point(|(_, raw)| raw.id <= last));
+        (Chunk::of(sources, first), Chunk::of(sources, rest))
+    }
+
+    /// Copies rows, each from one of the sources.
+    fn of(sources: [&[u8]; 2], rows: &[(usize, Raw)]) -> Chunk {
+        let mut chunk = Chunk::default();
+        for (source, raw) in rows {
+            let mut raw = *raw;
+            for (start, end) in raw.texts.iter_mut().flatten() {
+                let at = chunk.bytes.len();
+                chunk
+                    .bytes
+                    .extend_from_slice(&sources[*source][*start..*end]);
+                (*start, *end) = (at, chunk.bytes.len());
+            }
+            chunk.rows.push(raw);
+        }
+        chunk
+    }
+
     /// The event at a place, counted from 0.
     pub(crate) fn event(&self, place: usize) -> EventRef<'_> {
         EventRef {
@@ -228,8 +274,22 @@ fn event(bytes: &[u8], places: [Place; FIELDS]) -> Option<Raw> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A chunk of events of these ids, with data that tell them.
+    pub(crate) fn chunk(ids: &[i64]) -> Chunk {
+        let data: Vec<String> = ids.iter().map(|id| format!("data of {id}")).collect();
+        let events: Vec<_> = (ids.iter().zip(&data))
+            .map(|(id, data)| (*id, Some(data.as_str())))
+            .collect();
+        let limits = Limits {
+            events: usize::MAX,
+            bytes: usize::MAX,
+        };
+        let chunk = Reader::new(&copy(&events)[..]).next(limits).unwrap();
+        chunk.unwrap_or_default()
+    }
 
     /// A COPY of events with these ids and data.
     fn copy(events: &[(i64, Option<&str>)]) -> Vec<u8> {

@@ -10,6 +10,7 @@ use skytools::db::{Connection, DbError, During, Tx};
 
 use super::apply::{Applier, Line, Manner, Routes, Run};
 use super::chunk::{COLUMNS, Chunk, EventRef, Limits, ReadError, Reader};
+use super::order::{Order, Ordered, OutOfOrder};
 use crate::Error;
 
 /// Bytes of events that are read at a time, but for the last of them.
@@ -64,6 +65,7 @@ pub(crate) fn defer_constraints(tx: &mut Tx<'_>) -> Result<(), Error> {
 pub(crate) fn apply_events(
     provider: &mut Connection,
     batch: &Batch,
+    order: Order,
     tx: &mut Tx<'_>,
     routes: &mut Routes,
     manner: Manner,
@@ -75,7 +77,9 @@ pub(crate) fn apply_events(
         let (sender, receiver) = sync_channel(AHEAD);
         let reader = std::thread::Builder::new()
             .name("reader".to_owned())
-            .spawn_scoped(scope, move || read(provider, batch, manner.chunk, &sender))
+            .spawn_scoped(scope, move || {
+                read(provider, batch, order, manner.chunk, &sender)
+            })
             .map_err(Error::Thread)?;
         let applied =
             Applier::new(manner, careful_from).apply_chunks(receiver, tx, routes, control);
@@ -107,6 +111,7 @@ pub(crate) fn apply_chunks(
 fn read(
     provider: &mut Connection,
     batch: &Batch,
+    order: Order,
     chunk: usize,
     sender: &SyncSender<Chunk>,
 ) -> Result<(), Error> {
@@ -119,9 +124,38 @@ fn read(
             .chain(filled)
             .all(|chunk| sender.send(chunk).is_ok())
     };
-    match read_events(&mut tx, batch.id, chunk, send)? {
+    let whole = match order {
+        Order::Sorted => read_events(&mut tx, batch.id, order, chunk, send)?,
+        Order::AsStored => read_in_order(&mut tx, batch.id, chunk, send)?,
+    };
+    match whole {
         true => Ok(tx.commit()?),
         false => Ok(()),
+    }
+}
+
+/// Reads the events of an open batch as they stand, and puts them in order.
+fn read_in_order(
+    tx: &mut Tx<'_>,
+    batch: BatchId,
+    chunk: usize,
+    mut take: impl FnMut(Chunk) -> bool,
+) -> Result<bool, Error> {
+    let mut ordered = Ordered::default();
+    let mut in_order = true;
+    let read = read_events(tx, batch, Order::AsStored, chunk, |chunk| {
+        match ordered.put(chunk) {
+            Ok(chunk) => chunk.is_none_or(&mut take),
+            Err(OutOfOrder) => {
+                in_order = false;
+                false
+            }
+        }
+    })?;
+    match (in_order, read) {
+        (false, _) => Err(Error::OutOfOrder),
+        (true, true) => Ok(ordered.end().is_none_or(take)),
+        (true, false) => Ok(false),
     }
 }
 
@@ -130,6 +164,7 @@ fn read(
 pub(crate) fn read_events(
     tx: &mut Tx<'_>,
     batch: BatchId,
+    order: Order,
     chunk: usize,
     mut take: impl FnMut(Chunk) -> bool,
 ) -> Result<bool, Error> {
@@ -138,9 +173,13 @@ pub(crate) fn read_events(
         .query_typed_one("select pgq.batch_event_sql($1)", &[(&batch, Type::INT8)])
         .during("ask for the query of the batch")?
         .get(0);
+    let (query, order) = match order {
+        Order::Sorted => (query.as_str(), "order by ev_id"),
+        Order::AsStored => (query.strip_suffix(" order by 1").unwrap_or(&query), ""),
+    };
     let copy = tx
         .copy_out(&format!(
-            "copy (select {COLUMNS} from ({query}\n) e order by ev_id) to stdout (format binary)"
+            "copy (select {COLUMNS} from ({query}\n) e {order}) to stdout (format binary)"
         ))
         .during(step)?;
     let mut reader = Reader::new(copy);

@@ -1,5 +1,6 @@
 //! The work loop of replay.
 
+mod apply;
 mod denied;
 mod tables;
 
@@ -10,25 +11,23 @@ use pgq::batch::{self, Batch};
 use pgq::position::{self, Verdict};
 use pgq::{EventId, TickId, admin};
 use postgres::types::Type;
-use skytools::app::chain;
 use skytools::config::CommonConfig;
 use skytools::daemon::{Context, Stop, Work, Worker};
-use skytools::db::{Connection, Database, DbError, During};
-use tracing::{info, warn};
+use skytools::db::{Database, During};
+use tracing::info;
 
-use super::ahead::{self, Provider};
-use super::apply::{Route, Routes};
+use super::ahead::Provider;
 use super::attach;
-use super::control::{ReplayControl, Reported, follow_registration};
-use super::fkeys::{ForeignKeys, LOCK_TIMEOUT};
+use super::control::Reported;
+use super::fkeys::ForeignKeys;
 use super::job::Settings;
 use super::join;
 use super::mirror::{self, Mirror};
+use super::order::Choice;
 use super::pace::Pace;
 use super::sequences::Sequences;
 use super::session::{SCHEMA, Session};
-use super::state::{self, MergeState, Table};
-use super::stream::{self, Counts};
+use super::state::{self, Table};
 use super::supervisor::Supervisor;
 use super::trouble::Trouble;
 use crate::failpoint;
@@ -62,6 +61,7 @@ pub(crate) struct Replay {
     /// Tables in progress when last looked at.
     in_progress: usize,
     pace: Pace,
+    order: Choice,
     /// A batch failed to apply in the unit that starts here.
     careful: Option<(TickId, EventId)>,
     trouble: Trouble,
@@ -109,6 +109,7 @@ impl Replay {
             leftovers: true,
             in_progress: 0,
             pace: Pace::new(),
+            order: Choice::default(),
             careful: None,
             trouble: Trouble::default(),
             script_waits: None,
@@ -277,148 +278,6 @@ impl Replay {
             .during("look for ticks within the batch")?;
         Ok(row.get(0))
     }
-
-    /// Applies the batch and stores its tick, in one transaction. Between its begin and its end
-    /// nothing else commits on the subscriber.
-    fn apply(&mut self, batch: &Batch, tables: &[Table]) -> Result<Counts, Error> {
-        let careful = self
-            .careful
-            .filter(|(tick, _)| *tick == batch.tick)
-            .map(|(_, event)| event);
-        let mut routes: Routes = tables
-            .iter()
-            .filter(|table| table.state == MergeState::Ok)
-            .map(|table| {
-                let route = Route::new(table.snapshot.clone());
-                (table.name.clone(), route)
-            })
-            .collect();
-        let mut control = ReplayControl {
-            queue: &self.settings.queue,
-            subscribed: tables.iter().map(|table| table.name.clone()).collect(),
-            removed: Vec::new(),
-            gone: Vec::new(),
-            spared: Vec::new(),
-            in_progress: (tables.iter())
-                .filter(|table| table.state.in_progress())
-                .map(|table| table.name.clone())
-                .collect(),
-            watermark: None,
-            changed: false,
-            reported: &mut self.reported,
-        };
-        let mut tx = self.subscriber.open()?.begin()?;
-        if careful.is_some() {
-            stream::defer_constraints(&mut tx)?;
-        }
-        let manner = self.settings.manner;
-        // While copies run, everything is done in turns; a relay reads each batch twice.
-        let may_read_ahead = self.in_progress == 0 && self.mirror.is_none();
-        let request = || ahead::Request {
-            queue: self.settings.queue.clone(),
-            consumer: self.settings.consumer.clone(),
-            after: batch.clone(),
-            chunk: manner.chunk,
-        };
-        let counts = match self.provider.take(batch).filter(|_| may_read_ahead) {
-            Some(chunks) => {
-                self.provider.read_ahead(request())?;
-                let control = &mut control;
-                stream::apply_chunks(chunks, &mut tx, &mut routes, manner, careful, control)?
-            }
-            None => {
-                let counts = stream::apply_events(
-                    self.provider.open()?,
-                    batch,
-                    &mut tx,
-                    &mut routes,
-                    manner,
-                    careful,
-                    &mut control,
-                )?;
-                if may_read_ahead {
-                    self.provider.read_ahead(request())?;
-                }
-                counts
-            }
-        };
-        let ReplayControl {
-            mut removed,
-            gone,
-            spared,
-            watermark,
-            changed,
-            ..
-        } = control;
-        if changed {
-            let provider = self.provider.open()?;
-            let queue = &self.settings.queue;
-            removed.extend(follow_registration(&mut tx, provider, queue, gone, spared)?);
-        }
-        if let Some(mirror) = &self.mirror {
-            mirror.copy_events(self.provider.open()?, batch, &mut tx)?;
-        }
-        attach::store(&mut tx, &self.settings.consumer, batch, self.times)?;
-        failpoint::step("replay.before_commit");
-        tx.commit()?;
-        failpoint::step("replay.committed");
-        if let Some(mirror) = &mut self.mirror {
-            let (provider, subscriber) = (self.provider.open()?, self.subscriber.open()?);
-            mirror.tick(batch.tick, provider, subscriber)?;
-            if let Some(tick) = watermark {
-                mirror.pin(tick, subscriber)?;
-            }
-        }
-        for table in removed {
-            self.release(&table)?;
-        }
-        Ok(counts)
-    }
-
-    /// Gives a table that is not subscribed any more its triggers and foreign keys back. What fails
-    /// is only warned about: the batch is applied.
-    fn release(&mut self, table: &str) -> Result<(), Error> {
-        let subscriber = self.subscriber.open()?;
-        if let Err(error) = restore_triggers(subscriber, table) {
-            if error.is_connection_lost() {
-                return Err(error.into());
-            }
-            warn!(
-                "{}; they are kept in londiste.subscriber_pending_triggers, see \
-                 londiste.subscriber_restore_all_table_triggers()",
-                chain(&error)
-            );
-        }
-        self.fkeys.release(table, subscriber)
-    }
-
-    /// Applies the batch; when a unit of statements fails, once more, with constraints deferred and
-    /// with single statements from there on, so that the error names the event.
-    fn apply_or_explain(&mut self, batch: &Batch, tables: &[Table]) -> Result<Counts, Error> {
-        let error = match self.apply(batch, tables) {
-            Err(error) => error,
-            done => return done,
-        };
-        let Some(first) = error.worth_explaining() else {
-            return Err(error);
-        };
-        if self.careful == Some((batch.tick, first)) {
-            return Err(error);
-        }
-        self.careful = Some((batch.tick, first));
-        self.apply(batch, tables)
-    }
-}
-
-fn restore_triggers(subscriber: &mut Connection, table: &str) -> Result<(), DbError> {
-    let mut tx = subscriber.begin()?;
-    tx.batch_execute(LOCK_TIMEOUT).during("limit lock waits")?;
-    tx.query_typed(
-        "select londiste.subscriber_restore_all_table_triggers($1)",
-        &[(&table, Type::TEXT)],
-    )
-    .during(format!("restore the triggers of {table}"))?;
-    tx.commit()
 }
 
 impl Replay {

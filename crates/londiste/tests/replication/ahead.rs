@@ -175,7 +175,7 @@ fn a_provider_that_goes_away_takes_along_what_was_read_ahead() -> TestResult {
 }
 
 /// A pair that follows `free` and `locked`, with nothing that runs.
-fn stopped() -> TestResult<Pair> {
+pub(crate) fn stopped() -> TestResult<Pair> {
     let mut pair = Pair::start(SCHEMA)?;
     let mut replay = pair.replay()?;
     pair.add(&["free", "locked"])?;

@@ -12,6 +12,7 @@ mod failpoints;
 mod jobs;
 mod large;
 mod moments;
+mod order;
 mod position;
 mod process;
 mod replay;

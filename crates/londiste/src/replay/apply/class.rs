@@ -142,6 +142,11 @@ impl Target {
         Target::new(shape, false)
     }
 
+    #[cfg(test)]
+    pub(super) fn set_exact(&mut self, place: usize, exact: Exact) {
+        self.shape.columns[place].exact = exact;
+    }
+
     /// One with rows in its partitions alone.
     #[cfg(test)]
     pub(super) fn partitioned() -> Target {

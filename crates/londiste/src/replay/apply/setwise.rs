@@ -406,3 +406,34 @@ fn columns_of(target: &Target, head: &[u8]) -> Option<Vec<usize>> {
     }
     Some(places)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How rows with these keys are found.
+    fn way(keys: &[&'static str], exact: Exact) -> (String, Way) {
+        let mut target = Target::of_columns(&["id"], &[], &[]);
+        target.set_exact(0, exact);
+        let keys = keys
+            .iter()
+            .map(|key| vec![(0, Value::Plain(key.as_bytes()))]);
+        let keys: Vec<Row<'_>> = keys.collect();
+        rows_of(&target, keys.iter())
+    }
+
+    #[test]
+    fn keys_that_lie_close_together_are_a_range() {
+        let range = |keys: &[&'static str]| way(keys, Exact::Integer);
+        let condition = "t.id = v.k0 and t.id between -1 and 3".to_owned();
+        assert_eq!(range(&["-1", "0", "3"]), (condition, Way::Range));
+        let condition = "t.id = v.k0".to_owned();
+        let apart = (condition, Way::Keys);
+        assert_eq!(range(&["-1", "0", "5"]), apart);
+        assert_eq!(
+            range(&["-9223372036854775808", "9223372036854775807"]),
+            apart
+        );
+        assert_eq!(way(&["1", "2"], Exact::Text), apart);
+    }
+}
