@@ -30,6 +30,10 @@ pub(super) const EVENTS: i64 = 50_000;
 /// Nor are those of more bytes.
 const BYTES: usize = 16 * 1024 * 1024;
 
+/// What is read ahead comes in chunks of so many events, at most: the first is soon planned, the others while those
+/// before them are applied.
+const CHUNK: usize = 5_000;
+
 /// Events of a batch that is made of several ticks, at least. It depends on ticks alone that are there
 /// already, as long as more than twice as many events are left: then the batch that is opened later is the one
 /// that was read.
@@ -259,7 +263,8 @@ fn read(provider: &mut Connection, request: &Request) -> Result<Found, Error> {
     }
     let mut chunks = Vec::new();
     let mut bytes = 0;
-    let whole = stream::read_events(&mut tx, next.id, Order::Sorted, request.chunk, |chunk| {
+    let limit = request.chunk.min(CHUNK);
+    let whole = stream::read_events(&mut tx, next.id, Order::Sorted, limit, |chunk| {
         bytes += chunk.size();
         chunks.push(chunk);
         bytes <= BYTES
