@@ -5905,9 +5905,15 @@ returns text as $$
 declare
     -- Types whose text is the value.
     c_plain     constant oid[] := '{int2,int4,int8,oid,numeric,uuid}'::regtype[]::oid[];
+    -- Types that the server writes into an object of a row just as pgq_gen._json does.
+    c_alike     constant oid[] := '{int2,int4,int8,boolean,date,timestamp,timestamptz,text,varchar,bpchar,uuid}'
+                                  ::regtype[]::oid[];
     v_is_json   constant boolean := i_format = 'json';
     v_parts     record;
 begin
+    if v_is_json and i_types <@ c_alike and not true = any (i_is_hidden) then
+        return format(E'        v_data := pg_catalog.row_to_json(%s)::pg_catalog.text;\n', i_row);
+    end if;
     select array_agg(c.value order by c.place) as columns, array_agg(c.type order by c.place) as types,
            array_agg(replace(c.head || c.before, '%', '%%') order by c.place) as heads,
            array_agg(c.quote order by c.place) as tails,

@@ -118,7 +118,8 @@ impl<'a> Replica<'a> {
                     dir.join("r.ini"),
                     format!(
                         "[londiste]\njob_name = r\nprovider_db = {}\nsubscriber_db = {}\n\
-                         pgq_queue_name = q\npidfile = {pid}\nlogfile = {log}\nloop_delay = {}\n",
+                         pgq_queue_name = q\npidfile = {pid}\nlogfile = {log}\nloop_delay = {}\n\
+                         parallel_copies = 2\n",
                         sides.provider.conninfo(&database),
                         sides.subscriber.conninfo(&database),
                         plan.loop_delay.as_secs_f64(),
