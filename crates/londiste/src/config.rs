@@ -8,6 +8,7 @@ use skytools::conninfo::ConnInfo;
 use skytools::db::Database;
 
 use crate::replay::apply::Manner;
+use crate::replay::order::Order;
 use crate::{CascadeError, Error, node};
 
 /// Events that are read at a time when the configuration leaves it to us; large ones are fewer.
@@ -209,6 +210,7 @@ impl Config {
                 0 => CHUNK,
                 chunk => usize::try_from(chunk).unwrap_or(usize::MAX),
             },
+            order: Order::Sorted,
         }
     }
 

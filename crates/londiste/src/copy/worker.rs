@@ -25,7 +25,6 @@ use crate::replay::fkeys;
 use crate::replay::handshake::{CopyMove, copy_move};
 use crate::replay::job::Settings;
 use crate::replay::join;
-use crate::replay::order::Order;
 use crate::replay::pace::Pace;
 use crate::replay::session::{SCHEMA, Session};
 use crate::replay::state::{self, Actor, MergeState, Table};
@@ -343,7 +342,6 @@ impl Copier {
         let counts = stream::apply_events(
             self.provider.open()?,
             batch,
-            Order::Sorted,
             &mut tx,
             &mut routes,
             self.settings.manner,

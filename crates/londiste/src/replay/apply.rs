@@ -29,6 +29,7 @@ use skytools::table::TableName;
 use tracing::debug;
 
 use super::chunk::{Chunk, EventRef};
+use super::order::Order;
 use crate::Error;
 use crate::config::{ApplyCheck, ApplyMode};
 use class::{Class, Target};
@@ -77,6 +78,8 @@ pub(crate) struct Manner {
     pub(crate) truncate_cascade: bool,
     /// Events that are read at a time, at most.
     pub(crate) chunk: usize,
+    /// How they come.
+    pub(crate) order: Order,
 }
 
 /// A table that events speak of.

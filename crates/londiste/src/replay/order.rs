@@ -10,9 +10,10 @@ use std::ops::RangeInclusive;
 use super::chunk::Chunk;
 
 /// How the provider sends the events of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Order {
     /// By their ids.
+    #[default]
     Sorted,
     /// As they stand; what is too far out of order is an error.
     AsStored,

@@ -65,7 +65,6 @@ pub(crate) fn defer_constraints(tx: &mut Tx<'_>) -> Result<(), Error> {
 pub(crate) fn apply_events(
     provider: &mut Connection,
     batch: &Batch,
-    order: Order,
     tx: &mut Tx<'_>,
     routes: &mut Routes,
     manner: Manner,
@@ -77,9 +76,7 @@ pub(crate) fn apply_events(
         let (sender, receiver) = sync_channel(AHEAD);
         let reader = std::thread::Builder::new()
             .name("reader".to_owned())
-            .spawn_scoped(scope, move || {
-                read(provider, batch, order, manner.chunk, &sender)
-            })
+            .spawn_scoped(scope, move || read(provider, batch, manner, &sender))
             .map_err(Error::Thread)?;
         let applied =
             Applier::new(manner, careful_from).apply_chunks(receiver, tx, routes, control);
@@ -111,8 +108,7 @@ pub(crate) fn apply_chunks(
 fn read(
     provider: &mut Connection,
     batch: &Batch,
-    order: Order,
-    chunk: usize,
+    manner: Manner,
     sender: &SyncSender<Chunk>,
 ) -> Result<(), Error> {
     let mut tx = provider.begin()?;
@@ -124,9 +120,9 @@ fn read(
             .chain(filled)
             .all(|chunk| sender.send(chunk).is_ok())
     };
-    let whole = match order {
-        Order::Sorted => read_events(&mut tx, batch.id, order, chunk, send)?,
-        Order::AsStored => read_in_order(&mut tx, batch.id, chunk, send)?,
+    let whole = match manner.order {
+        Order::Sorted => read_events(&mut tx, batch.id, Order::Sorted, manner.chunk, send)?,
+        Order::AsStored => read_in_order(&mut tx, batch.id, manner.chunk, send)?,
     };
     match whole {
         true => Ok(tx.commit()?),

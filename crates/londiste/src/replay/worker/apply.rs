@@ -7,7 +7,7 @@ use skytools::db::{Connection, DbError, During};
 use tracing::{debug, warn};
 
 use super::super::ahead;
-use super::super::apply::{Route, Routes};
+use super::super::apply::{Manner, Route, Routes};
 use super::super::attach;
 use super::super::control::{ReplayControl, follow_registration};
 use super::super::fkeys::LOCK_TIMEOUT;
@@ -51,7 +51,10 @@ impl Replay {
         if careful.is_some() {
             stream::defer_constraints(&mut tx)?;
         }
-        let manner = self.settings.manner;
+        let manner = Manner {
+            order,
+            ..self.settings.manner
+        };
         // While copies run, everything is done in turns; a relay reads each batch twice.
         let may_read_ahead = self.in_progress == 0 && self.mirror.is_none();
         let request = || ahead::Request {
@@ -70,7 +73,6 @@ impl Replay {
                 let counts = stream::apply_events(
                     self.provider.open()?,
                     batch,
-                    order,
                     &mut tx,
                     &mut routes,
                     manner,
