@@ -24,6 +24,7 @@ pub(crate) use error::ArchiveError;
 use error::{At, Conflict};
 pub(crate) use form::Form;
 pub(crate) use identity::Identity;
+pub(crate) use incoming::ReadBack;
 pub(crate) use listing::Listing;
 pub(crate) use quick::{Quick, Quickly};
 

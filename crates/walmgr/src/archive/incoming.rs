@@ -40,12 +40,7 @@ pub(super) fn take<R: Send>(
     let (written, told) = mpsc::channel();
     thread::scope(|scope| {
         let judging = scope.spawn(move || {
-            let read_back = ReadBack {
-                file: &scratch.file,
-                at: 0,
-                known: 0,
-                told,
-            };
+            let read_back = ReadBack::new(&scratch.file, told);
             good(judge(scratch.path(), file, read_back)?)
         });
         let stored = store(dir, scratch, file, from, written);
@@ -144,13 +139,24 @@ fn judge(path: &Path, file: &Announced, from: ReadBack<'_>) -> Result<Content, A
 }
 
 /// A file that is being written, read behind the writer.
-struct ReadBack<'a> {
+pub(crate) struct ReadBack<'a> {
     file: &'a File,
     at: u64,
     /// Bytes that are known to be there.
     known: u64,
     /// How many more there are; closed at the end.
     told: Receiver<usize>,
+}
+
+impl<'a> ReadBack<'a> {
+    pub(crate) fn new(file: &'a File, told: Receiver<usize>) -> ReadBack<'a> {
+        ReadBack {
+            file,
+            at: 0,
+            known: 0,
+            told,
+        }
+    }
 }
 
 impl Read for ReadBack<'_> {

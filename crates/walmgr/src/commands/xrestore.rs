@@ -1,7 +1,9 @@
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use skytools::failpoint;
@@ -9,7 +11,7 @@ use tracing::debug;
 
 use super::Work;
 use super::xarchive::parse_name;
-use crate::archive::{Archive, Form, Identity, Quick, Quickly, Stored, check_content};
+use crate::archive::{Archive, Form, Identity, Quick, Quickly, ReadBack, Stored, check_content};
 use crate::config::{MasterConfig, SlaveConfig};
 use crate::control::{self, Signal};
 use crate::digest::{self, Digest};
@@ -18,6 +20,9 @@ use crate::names::{Segment, WalName};
 use crate::page::HEADER;
 use crate::slave::Slave;
 use crate::{Error, page, receiver};
+
+/// Bytes that are copied before they are read back.
+const PIECE: u64 = 1 << 20;
 
 /// Between two looks.
 const POLL: Duration = Duration::from_secs(1);
@@ -125,6 +130,38 @@ struct Copied {
     quick: Quick,
     /// If it was wanted.
     digest: Option<Digest>,
+}
+
+/// Copies a file, and tells how much there is after each piece.
+fn copy_in_pieces(source: &File, mut target: &File, written: &Sender<usize>) -> io::Result<()> {
+    loop {
+        let copied = io::copy(&mut source.take(PIECE), &mut target)?;
+        if copied == 0 {
+            return Ok(());
+        }
+        // Who does not read any more has failed, and says so.
+        let _ = written.send(usize::try_from(copied).unwrap_or(usize::MAX));
+    }
+}
+
+/// Reads all that is written.
+fn look(written: ReadBack<'_>) -> io::Result<Copied> {
+    let mut written = Quickly::new(written);
+    let mut head = Vec::new();
+    let size = digest::blocks(
+        &mut written,
+        |error| error,
+        |bytes| {
+            head.extend(bytes.iter().take(HEADER - head.len()));
+            Ok(())
+        },
+    )?;
+    Ok(Copied {
+        size,
+        head,
+        quick: written.finish(),
+        digest: None,
+    })
 }
 
 /// What the server wants.
@@ -265,7 +302,10 @@ impl Request<'_> {
             true => self.archive.quick(self.name),
             false => None,
         };
-        let mut copied = self.write(stored, noted.is_none())?;
+        let mut copied = match stored.form {
+            Form::Plain if noted.is_some() => self.write_plain(stored)?,
+            _ => self.write(stored, noted.is_none())?,
+        };
         if noted.is_some_and(|noted| noted != copied.quick) {
             copied = self.write(stored, true)?;
         }
@@ -296,6 +336,29 @@ impl Request<'_> {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Has the kernel copy what is stored as it is, and reads back meanwhile what has been written.
+    fn write_plain(&self, stored: &Stored) -> Result<Copied, Error> {
+        let from = &stored.path;
+        let unwritten = |error| Error::io("write", self.target, error);
+        let source = File::open(from).map_err(|error| Error::io("read", from, error))?;
+        let target = File::options()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .open(self.target)
+            .map_err(unwritten)?;
+        let (written, told) = mpsc::channel();
+        let (copied, seen) = thread::scope(|scope| {
+            let seen = scope.spawn(|| look(ReadBack::new(&target, told)));
+            let copied = copy_in_pieces(&source, &target, &written);
+            drop(written);
+            (copied, seen.join().expect("reading does not panic"))
+        });
+        copied.map_err(|error| Error::io("copy", from, error))?;
+        seen.map_err(|error| Error::io("read", self.target, error))
     }
 
     /// Writes what is stored where it is wanted, as the server wrote it.
