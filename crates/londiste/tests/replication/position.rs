@@ -178,10 +178,15 @@ fn a_provider_that_lost_its_newest_tick_is_not_taken_for_the_one_that_had_it() -
     pair.provider()?
         .batch_execute("insert into t values (1, 'old')")?;
     pair.catch_up()?;
+    // No tick but those that are asked for, and replay has done with all that are there.
+    pair.ticker = None;
+    wait_until("replay to finish the last batch", PATIENCE, || {
+        let level =
+            "select max(t.tick_id) = min(s.sub_last_tick) from pgq.tick t, pgq.subscription s";
+        Ok(pair.provider()?.query_one(level, &[])?.get(0))
+    })?;
     replay.signal(Signal::INT)?;
     replay.wait(PATIENCE)?;
-    // No tick but those that are asked for.
-    pair.ticker = None;
     let (data, backup) = (pair.provider.data_dir(), pair.path("backup"));
     pair.provider.stop(Shutdown::Fast)?;
     copy_files(&data, &backup)?;
