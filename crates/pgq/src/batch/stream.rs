@@ -91,6 +91,9 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// Pieces that wait beside the one that is handled and the one that is read: one, for an event may be large.
 const AHEAD: usize = 1;
 
+/// What is smaller is held back in a buffer of its own.
+const SMALL_BYTES: usize = 32 * 1024;
+
 /// In which order the server sends events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -215,6 +218,11 @@ impl Arriving {
             })?;
             self.rest.extend_from_slice(&piece[whole..]);
             return Ok(());
+        };
+        // Few rows may stand in a buffer for many, which would be kept for them.
+        let piece = match piece.len() < SMALL_BYTES {
+            true => Bytes::copy_from_slice(&piece),
+            false => piece,
         };
         held.begin(piece.clone());
         let whole = self.rows.go_through(&piece, &mut |place, places| {
