@@ -137,6 +137,9 @@ fn read_in_order(
     chunk: usize,
     mut take: impl FnMut(Chunk) -> bool,
 ) -> Result<bool, Error> {
+    // A scan that joins another one begins in the middle of the table.
+    tx.batch_execute("set local synchronize_seqscans = off")
+        .during("prepare to read events as they stand")?;
     let mut ordered = Ordered::default();
     let mut in_order = true;
     let read = read_events(tx, batch, Order::AsStored, chunk, |chunk| {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use pgq::{ConsumerName, QueueName, TickId, admin, position};
 use postgres::types::Type;
 use skytools::daemon::Stop;
-use skytools::db::{During, Tx};
+use skytools::db::{Connection, During, Tx};
 use tracing::{info, warn};
 
 use super::super::Outcome;
@@ -69,7 +69,7 @@ pub(in super::super) fn run(
     for name in [consumer.clone(), watermark_consumer(&consumer)] {
         admin::register_consumer_at(&mut **provider, queue, &name, last)?;
     }
-    super::stop_writers(limit, db, queue, stop)?;
+    stop_ticks(db, queue, |db| super::stop_writers(limit, db, queue, stop))?;
     let lost = step(db, |tx| {
         // For a role that does not own the schema it has to be there.
         if !schema::may_call(tx, RESURRECT)? {
@@ -90,6 +90,26 @@ pub(in super::super) fn run(
     node::join(queue, &consumer, provider, db)?;
     info!("subscriber_db is a relay of queue {queue}, from tick {last} on; start replay");
     Ok(Outcome::Done)
+}
+
+/// Has no tick made any more: one that comes while ticks are taken away would stay. `wait` waits for those under way.
+fn stop_ticks(
+    db: &mut Connection,
+    queue: &QueueName,
+    wait: impl FnOnce(&mut Connection) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let set = |db: &mut Connection, value| {
+        admin::set_queue_config(&mut **db, queue, "external_ticker", Some(value))
+    };
+    let was_external = admin::queue_info(&mut **db, Some(queue))?
+        .iter()
+        .any(|info| info.external_ticker);
+    set(db, "true")?;
+    let waited = wait(db);
+    if waited.is_err() && !was_external {
+        set(db, "false")?;
+    }
+    waited
 }
 
 /// What takes events, ticks and captures away.
