@@ -56,6 +56,40 @@ fn tables_with_partitions_or_children_are_changed_wherever_their_rows_are() -> T
 }
 
 #[test]
+fn tables_and_columns_may_have_any_name() -> TestResult {
+    let site = site()?;
+    let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
+    site.drain("mover")?;
+    let table = r#""Odd ""S"."9 select É'%""#;
+    for method in METHODS {
+        dst.batch_execute(&format!(
+            r#"drop schema if exists "Odd ""S" cascade;
+               create schema "Odd ""S";
+               create table {table} ("The ""Key" int primary key, "order" text);
+               insert into {table} values (1, 'old'), (2, 'old')"#
+        ))?;
+        put(
+            &mut src,
+            r#"Odd "S.9 select É'%"#,
+            &[
+                (r#"U:The "Key"#, "The+%22Key=1&order=new"),
+                (r#"D:The "Key"#, "The+%22Key=2&order=old"),
+                (r#"I:The "Key"#, "The+%22Key=3&order=it's"),
+            ],
+        )?;
+        tick(&mut src, "from")?;
+        site.write("mover", method)?;
+        site.drain("mover")?;
+        assert_eq!(
+            content(&mut dst, table)?,
+            ["(1,new)", "(3,it's)"],
+            "{method}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn two_tables_that_go_to_one_keep_the_order_of_their_events() -> TestResult {
     let site = site()?;
     let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);

@@ -284,6 +284,28 @@ fn the_row_of_an_old_key_goes_if_the_event_has_it() -> TestResult {
 }
 
 #[test]
+fn a_column_that_must_have_a_value_and_gets_none_is_named() -> TestResult {
+    let site = site()?;
+    let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
+    dst.batch_execute(
+        "create table t (a int primary key, must text not null); create table t_kept (like t including all)",
+    )?;
+    site.drain("mover")?;
+    crate::put(&mut src, "I:a", "a=1&must=given", "public.t")?;
+    crate::put(&mut src, "I:a", "a=2", "public.t")?;
+    testkit::tick(&mut src, "from")?;
+    site.refused("mover.ini --once", r#"null value in column "must""#)?;
+    assert!(
+        rows(&mut dst, "t_kept")?.is_empty(),
+        "all of the batch or nothing"
+    );
+    dst.batch_execute("alter table t_kept alter must set default 'since'")?;
+    site.drain("mover")?;
+    assert_eq!(rows(&mut dst, "t_kept")?, ["(1,given)", "(2,since)"]);
+    Ok(())
+}
+
+#[test]
 fn columns_may_come_and_go_within_a_batch() -> TestResult {
     for filler in [0, 100] {
         let site = site()?;

@@ -81,3 +81,37 @@ fn any_field_of_text_can_name_the_queue() -> TestResult {
     }
     Ok(())
 }
+
+#[test]
+fn a_role_that_may_only_call_functions_writes_slowly_and_a_closed_queue_blocks() -> TestResult {
+    let site = MoverSite::start("queue_splitter", "")?;
+    let (mut src, mut dst) = (site.db("src")?, site.db("dst")?);
+    create_queue(&mut dst, "a")?;
+    dst.batch_execute(
+        "create role caller login in role pgq_writer; grant usage on schema pgq_ext to caller",
+    )?;
+    let as_caller = site
+        .cluster
+        .conninfo("dst")
+        .replace("user=postgres", "user=caller");
+    site.write("mover", &format!("dst_db = {as_caller}"))?;
+    site.drain("mover")?;
+    let put = "select pgq.insert_event('from', 'n', n::text, 'a', null, null, null)
+                 from generate_series(1, 10) n";
+    src.batch_execute(put)?;
+    tick(&mut src, "from")?;
+    site.drain("mover")?;
+    assert_eq!(events_of(&mut dst, "a")?.len(), 10);
+    let warning = "events go through pgq.insert_event, which is slower and sets their time";
+    let log = site.log("mover");
+    assert_eq!(log.matches(warning).count(), 1, "{log}");
+
+    dst.batch_execute("select pgq.set_queue_config('a', 'disable_insert', '1')")?;
+    src.batch_execute(put)?;
+    tick(&mut src, "from")?;
+    site.refused("mover.ini --once", "Writing to queue disabled")?;
+    dst.batch_execute("select pgq.set_queue_config('a', 'disable_insert', '0')")?;
+    site.drain("mover")?;
+    assert_eq!(events_of(&mut dst, "a")?.len(), 20);
+    Ok(())
+}
