@@ -100,9 +100,13 @@ fn a_push_that_is_killed_is_tried_again_by_the_next_archiver() -> TestResult {
         &mut db,
         &format!("xreceive.written=return(kill-once:{})", killed.display()),
     )?;
-    // By the command that has changed.
-    let name = site.switch(&mut db)?;
-    assert!(killed.exists());
+    // By the command that has changed, when the archiver has heard of it.
+    let mut name = String::new();
+    wait_until("the changed command to be taken", PATIENCE, || {
+        db.batch_execute("insert into t values (0)")?;
+        name = site.switch(&mut db)?;
+        Ok(killed.exists())
+    })?;
     // The server does not count it.
     let failed: i64 = db
         .query_one("select failed_count from pg_stat_archiver", &[])?
