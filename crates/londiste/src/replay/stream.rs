@@ -172,9 +172,13 @@ pub(crate) fn read_events(
         .query_typed_one("select pgq.batch_event_sql($1)", &[(&batch, Type::INT8)])
         .during("ask for the query of the batch")?
         .get(0);
-    let (query, order) = match order {
-        Order::Sorted => (query.as_str(), "order by ev_id"),
-        Order::AsStored => (query.strip_suffix(" order by 1").unwrap_or(&query), ""),
+    // Of several tables, or parts of one, each has an order of its own.
+    let as_stored = query
+        .strip_suffix(" order by 1")
+        .filter(|query| order == Order::AsStored && !query.contains("union all"));
+    let (query, order) = match as_stored {
+        Some(query) => (query, ""),
+        None => (query.as_str(), "order by ev_id"),
     };
     let copy = tx
         .copy_out(&format!(

@@ -1,9 +1,9 @@
 //! Events in the order of their ids, of a source that sends them as they stand in its table.
 //!
 //! A writer takes an id just before it puts the event in, and fills a page of its own; so events stand about in order,
-//! some of them too early. A part of them is held back and sorted here: the source neither
-//! sorts, nor writes what it sorts to disk, and sends the first event at once. The order is exact; if what is held
-//! back does not suffice for it, the batch has to be read in another way.
+//! some of them too early. A part of them is held back and sorted here: the source neither sorts, nor writes what it
+//! sorts to disk, and sends the first event at once. The order is exact; if what is held back does not suffice for it,
+//! the batch has to be read in another way.
 
 use std::collections::VecDeque;
 use std::ops::Range;
