@@ -439,6 +439,7 @@ fn every_way_to_capture_writes_the_same_bytes() -> TestResult {
             let by_one_call = row(
                 &mut db,
                 "select count(*) from pg_proc where pronamespace = 'pgq_gen'::regnamespace
+                                                and prorettype = 'trigger'::regtype
                                                 and prosrc like '%:= pg_catalog.row_to_json(%'",
             )?;
             assert_eq!(
