@@ -7,6 +7,7 @@
 mod copy;
 mod native;
 mod preflight;
+pub(crate) mod pull;
 pub(crate) mod receive;
 mod rsync;
 mod rules;
@@ -26,14 +27,18 @@ use tracing::{info, warn};
 
 use crate::Error;
 use crate::args::Options;
-use crate::config::MasterConfig;
+use crate::config::{Copier, MasterConfig};
 use crate::names::Segment;
+use crate::place::Place;
 use crate::progress::Progress;
 use crate::sets::manifest::Digests;
 use crate::sets::{Info, State};
 use crate::slave::Slave;
+use copy::Copying;
 pub(crate) use copy::fetch;
+pub(crate) use native::{Attributes, Taker};
 use preflight::Master;
+use pull::Order;
 
 /// As in SkyTools.
 const LABEL: &str = "FullBackup";
@@ -55,16 +60,34 @@ pub(crate) struct Finished {
 ///
 /// # Errors
 /// There is none then, and the older ones are as they were.
-pub(crate) fn run(config: &MasterConfig, options: &Options, stop: &Stop) -> Result<(), Error> {
+pub(crate) fn run(
+    config: &MasterConfig,
+    resume: bool,
+    options: &Options,
+    stop: &Stop,
+) -> Result<(), Error> {
+    if resume && config.copier != Copier::Rsync {
+        return Err(Error::Refused(format!(
+            "--resume: with backup_method = {} a copy always begins anew; leave it out, or use rsync",
+            config.copier.name()
+        )));
+    }
     let slave = Slave::new(config)?;
     let mut db = Connection::open("master_db", config.need_db()?)?;
     let master = preflight::check(&mut db, config, options.force)?;
+    let way = match config.copier {
+        Copier::BaseBackup => Way::Pull(Order::new(config, &db, &master)),
+        Copier::Rsync | Copier::Native { .. } => Way::Push { resume },
+    };
+    if let Way::Pull(order) = &way {
+        order.check(&slave)?;
+    }
     if options.not_really {
         return show(config, &slave, &master);
     }
     let mut lock = Lock::take(&slave, options.force)?;
     info!("Backup lock obtained.");
-    let made = make(config, &slave, &mut lock, &mut db, &master, stop);
+    let made = make(config, &slave, &mut lock, &mut db, &master, way, stop);
     // Ends the server's side, if it has not ended.
     drop(db);
     lock.release();
@@ -96,60 +119,52 @@ fn show(config: &MasterConfig, slave: &Slave, master: &Master) -> Result<(), Err
     Ok(skytools::app::output(text)?)
 }
 
+/// Who copies.
+enum Way {
+    /// The master, to the slave; `resume` goes on with a copy that was interrupted.
+    Push { resume: bool },
+    /// The slave, as it is told.
+    Pull(Order),
+}
+
+/// A copy, and where the server says that it ends.
+struct Copied {
+    stop_lsn: PgLsn,
+    backup_label: String,
+    tablespace_map: String,
+    digests: Digests,
+}
+
 fn make(
     config: &MasterConfig,
     slave: &Slave,
     lock: &mut Lock,
     db: &mut Connection,
     master: &Master,
+    way: Way,
     stop: &Stop,
 ) -> Result<String, Error> {
-    let (start, mut info) = start(config, db, master, LABEL)?;
-    info!(start_lsn = %info.start_lsn, "Executed SQL: pg_backup_start");
-    failpoint::step("backup.started");
-    if config.keep_symlinks && !slave.is_here() {
-        info.links = copy::linked_directories(&config.data);
-    }
-    let announced = serde_json::to_vec(&info).map_err(std::io::Error::from)?;
-    let path = slave.run(&["xbackup-begin", &lock.id], Some(&announced))?;
-    let target = slave.place(path.trim_end_matches('\n'));
-    failpoint::step("backup.begun");
-    let progress = Progress::new("copying", master.bytes);
-    let mut digests = Digests::default();
-    copy::data(config, slave, &target, &mut digests, &progress, stop)?;
-    lock.check()?;
-    info.tablespaces = copy::tablespaces(
-        config,
-        slave,
-        &target,
-        Some(db),
-        &mut digests,
-        &progress,
-        stop,
-    )?;
-    drop(progress);
-    lock.check()?;
-    copy::control_file(config, slave, &target, &mut digests, stop)?;
-    failpoint::step("backup.copied");
-    let (stop_lsn, backup_label, tablespace_map) = finish(db)?;
-    info!(%stop_lsn, "Executed SQL: pg_backup_stop");
+    let (mut info, copied) = match way {
+        Way::Pull(order) => pull::make(config, slave, lock, db, master, order, stop)?,
+        Way::Push { resume } => push(config, slave, lock, db, master, resume, stop)?,
+    };
     failpoint::step("backup.stopped");
     // A segment ends with its last byte.
-    let last = PgLsn::from(u64::from(stop_lsn).saturating_sub(1));
+    let last = PgLsn::from(u64::from(copied.stop_lsn).saturating_sub(1));
     info.stop_wal = Some(Segment::at(info.timeline, last, master.segment_size).to_string());
-    info.stop_lsn = Some(stop_lsn.to_string());
+    info.stop_lsn = Some(copied.stop_lsn.to_string());
     info.stop_time = Some(now(db)?);
     info.state = State::WaitingWal;
-    info!(segment = %start, "First useful WAL file");
+    info!(segment = %info.start_wal, "First useful WAL file");
     if let Some(place) = &config.config_backup {
         copy::config_files(config, slave, place, stop)?;
         info!("Backing up config files");
     }
     let finished = Finished {
         info,
-        backup_label,
-        tablespace_map,
-        digests,
+        backup_label: copied.backup_label,
+        tablespace_map: copied.tablespace_map,
+        digests: copied.digests,
     };
     let finished = serde_json::to_vec(&finished).map_err(std::io::Error::from)?;
     let wait = config.wal_timeout.as_secs().to_string();
@@ -158,13 +173,70 @@ fn make(
     Ok(set.trim().to_owned())
 }
 
-/// Starts the backup on the server; the first segment it needs.
+/// Copies the data directory to the slave while the server is told that this goes on.
+fn push(
+    config: &MasterConfig,
+    slave: &Slave,
+    lock: &mut Lock,
+    db: &mut Connection,
+    master: &Master,
+    resume: bool,
+    stop: &Stop,
+) -> Result<(Info, Copied), Error> {
+    let mut info = start(config, db, master, LABEL)?;
+    info!(start_lsn = %info.start_lsn, "Executed SQL: pg_backup_start");
+    failpoint::step("backup.started");
+    let (target, has_content) = begin(config, slave, lock, &mut info, resume)?;
+    let progress = Progress::new("copying", master.bytes);
+    let mut copying = Copying::begin(config, slave, &lock.id, &target, &progress, stop)?;
+    copying.has_content = has_content;
+    copying.data()?;
+    lock.check()?;
+    info.tablespaces = copying.tablespaces(Some(db))?;
+    lock.check()?;
+    copying.control_file()?;
+    let digests = copying.digests;
+    drop(progress);
+    failpoint::step("backup.copied");
+    let (stop_lsn, backup_label, tablespace_map) = finish(db)?;
+    info!(%stop_lsn, "Executed SQL: pg_backup_stop");
+    let copied = Copied {
+        stop_lsn,
+        backup_label,
+        tablespace_map,
+        digests,
+    };
+    Ok((info, copied))
+}
+
+/// Has the slave make a place for the copy; where that is, and whether something has been copied there before.
+fn begin(
+    config: &MasterConfig,
+    slave: &Slave,
+    lock: &Lock,
+    info: &mut Info,
+    resume: bool,
+) -> Result<(Place, bool), Error> {
+    if config.keep_symlinks && !slave.is_here() {
+        info.links = copy::linked_directories(&config.data);
+    }
+    let announced = serde_json::to_vec(info).map_err(std::io::Error::from)?;
+    let mut args = vec!["xbackup-begin", &lock.id];
+    args.extend(resume.then_some("--resume"));
+    let said = slave.run(&args, Some(&announced))?;
+    failpoint::step("backup.begun");
+    let mut lines = said.lines();
+    let path = lines.next().unwrap_or_default();
+    Ok((slave.place(path), lines.next() == Some("resumed")))
+}
+
+/// Starts the backup on the server.
 fn start(
     config: &MasterConfig,
     db: &mut Connection,
     master: &Master,
     label: &str,
-) -> Result<(Segment, Info), Error> {
+) -> Result<Info, Error> {
     db.batch_execute(
         "set statement_timeout = 0; set idle_in_transaction_session_timeout = 0; \
          set idle_session_timeout = 0",
@@ -184,25 +256,36 @@ fn start(
         .query_one("select timeline_id from pg_control_checkpoint()", &[])
         .during("ask for the timeline")?
         .get(0);
-    let timeline = timeline.cast_unsigned();
-    let start = Segment::at(timeline, start_lsn, master.segment_size);
-    let id = format!("{}-{:016x}", compact(&start_time), master.system_identifier);
-    let info = Info {
+    let from = Begun {
+        time: start_time,
+        timeline: timeline.cast_unsigned(),
+        lsn: start_lsn,
+    };
+    Ok(announced(config, master, label, from))
+}
+
+/// When, and where in the WAL, a backup begins.
+struct Begun {
+    time: String,
+    timeline: u32,
+    lsn: PgLsn,
+}
+
+/// What is known of a backup when it begins.
+fn announced(config: &MasterConfig, master: &Master, label: &str, begun: Begun) -> Info {
+    Info {
         format: 1,
-        id,
+        id: format!("{}-{:016x}", compact(&begun.time), master.system_identifier),
         state: State::Copying,
         label: label.to_owned(),
-        method: match config.native_jobs {
-            Some(_) => "native".to_owned(),
-            None => "rsync".to_owned(),
-        },
+        method: config.copier.name().to_owned(),
         pg_version: master.version.clone(),
         system_identifier: master.system_identifier.to_string(),
-        timeline,
+        timeline: begun.timeline,
         wal_segment_size: master.segment_size.bytes(),
-        start_lsn: start_lsn.to_string(),
-        start_wal: start.to_string(),
-        start_time,
+        start_lsn: begun.lsn.to_string(),
+        start_wal: Segment::at(begun.timeline, begun.lsn, master.segment_size).to_string(),
+        start_time: begun.time,
         stop_lsn: None,
         stop_wal: None,
         stop_time: None,
@@ -215,8 +298,7 @@ fn start(
         verified_at: None,
         walmgr_version: env!("CARGO_PKG_VERSION").to_owned(),
         more: serde_json::Map::new(),
-    };
-    Ok((start, info))
+    }
 }
 
 /// Ends the backup on the server. It does not wait for WAL there: cancelled, it would lose the label.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use ahead::Ahead;
 
 use crate::archive::Form;
+use crate::backup::Attributes;
 
 /// Version of all this.
 pub(crate) const VERSION: u32 = 1;
@@ -57,6 +58,17 @@ pub(crate) enum Request {
         offset: u64,
         bytes: u64,
     },
+    /// Take what follows into the copy of a base backup: of the one that has this lock.
+    Copy { lock: String },
+    /// A directory of the copy; all paths are relative to it.
+    Directory { path: String, mode: Option<u32> },
+    /// A link.
+    Link { path: String, to: String },
+    /// A file, whose content is the payload.
+    File {
+        path: String,
+        attributes: Attributes,
+    },
 }
 
 /// What a slave answers.
@@ -69,6 +81,9 @@ pub(crate) struct Reply {
     /// Digest of what is there now.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) sha256: String,
+    /// Bytes that are there now, of a file of a copy.
+    #[serde(default)]
+    pub(crate) size: u64,
     /// Whether the archive has the whole segment, so that a part of it is not needed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) complete: bool,

@@ -128,6 +128,9 @@ pub(crate) enum Command {
     /// Make a place for a base backup
     #[command(hide = true)]
     XbackupBegin(xbackup::BeginArgs),
+    /// Fetch a copy of the master
+    #[command(hide = true)]
+    XbackupFetch(xbackup::FetchArgs),
     /// Make a set of a base backup that has been copied
     #[command(hide = true)]
     XbackupCommit(xbackup::CommitArgs),
@@ -300,6 +303,7 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
         Command::Xrstpt => xrstpt::run(work),
         Command::Xstopped => xstopped::run(work),
         Command::XbackupBegin(args) => xbackup::begin(work, args),
+        Command::XbackupFetch(args) => xbackup::fetch(work, args),
         Command::XbackupCommit(args) => xbackup::commit(work, args),
     };
     done.map(|()| ExitCode::SUCCESS)

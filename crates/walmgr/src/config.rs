@@ -11,7 +11,7 @@ use serde::Deserialize;
 use skytools::app::expand_home;
 use skytools::config::{self, ConfigError, Settings};
 
-pub(crate) use master::MasterConfig;
+pub(crate) use master::{Copier, MasterConfig};
 pub(crate) use receiver::{Conninfo, ReceiverConfig};
 pub(crate) use slave::SlaveConfig;
 
@@ -82,8 +82,10 @@ pub(crate) enum WalReceiver {
 pub(crate) enum BackupMethod {
     #[default]
     Rsync,
-    /// By this program, to a directory of the same host.
+    /// By this program.
     Native,
+    /// By the server's own program, which the slave runs.
+    Basebackup,
 }
 
 /// How WAL gets to the slave.

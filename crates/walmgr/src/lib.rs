@@ -8,6 +8,7 @@
 //! * `sets`: base backups, their rotation and manifests, and which WAL they need
 //! * `control`, `lock`: files that say something by being there
 //! * `backup`, `restore`: making a set, and putting one into service; `rejoin`: a master that comes back as a slave
+//! * `basebackup`: a copy by the server's own program
 //! * `init`: a configuration for a host that has none
 //! * `server`: a data directory, its control file, its settings and its programs
 //! * `commands`: one file per command
@@ -17,6 +18,7 @@
 mod archive;
 mod args;
 mod backup;
+mod basebackup;
 mod channel;
 mod commands;
 mod config;

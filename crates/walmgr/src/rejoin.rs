@@ -23,10 +23,9 @@ use crate::config::SlaveConfig;
 use crate::control::Signal;
 use crate::files::with_suffix;
 use crate::lock::{self, BackupLock};
-use crate::restore::{self, basebackup};
 use crate::server::standby::{self, Stream};
 use crate::server::{Control, DataDir, ServerState};
-use crate::{Error, durable, files};
+use crate::{Error, basebackup, durable, files, restore};
 use lost::Lost;
 use primary::Primary;
 

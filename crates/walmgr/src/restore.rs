@@ -4,7 +4,6 @@
 //! there before is moved aside, and is still whole after any interruption.
 
 mod aside;
-pub(crate) mod basebackup;
 pub(crate) mod create;
 pub(crate) mod from_slave;
 mod limits;

@@ -4,18 +4,24 @@ mod batch;
 mod link;
 mod multiplex;
 mod push;
+mod session;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+use skytools::daemon::Stop;
 use skytools::shell;
 use tracing::debug;
 
 pub(crate) use batch::{Source, push_all};
 pub(crate) use link::Link;
 pub(crate) use push::push;
+pub(crate) use session::{Sender, Session};
 
 use crate::Error;
 use crate::archive::Form;
@@ -148,6 +154,45 @@ impl Slave {
             false => Err(Error::Program {
                 what: what(),
                 problem: self.ending(output.status, ""),
+            }),
+        }
+    }
+
+    /// As [`Slave::run`], and has what runs there end when we are told to stop.
+    ///
+    /// # Errors
+    /// As [`Slave::run`], or it was interrupted.
+    pub(crate) fn run_until(
+        &self,
+        args: &[&str],
+        input: &[u8],
+        stop: &Stop,
+    ) -> Result<String, Error> {
+        let (mut child, mut stdin) = self.start(args)?;
+        let said = child
+            .stdout
+            .take()
+            .map(|pipe| thread::spawn(|| push::text_of(pipe)));
+        // Who does not read it has a reason, which is told by how it ends.
+        let _ = stdin.write_all(input);
+        drop(stdin);
+        let unstarted = |error| self.unstarted(args, &error);
+        let status = loop {
+            if let Some(status) = child.try_wait().map_err(unstarted)? {
+                break status;
+            }
+            if stop.sleep(Duration::from_millis(50)) {
+                // It may just have ended. By ssh, the other end learns of it when the lock is gone.
+                let _ = kill_process(Pid::from_child(&child), Signal::INT);
+                break child.wait().map_err(unstarted)?;
+            }
+        };
+        let said = said.and_then(|thread| thread.join().ok());
+        match status.success() {
+            true => Ok(said.unwrap_or_default()),
+            false => Err(Error::Program {
+                what: self.what(args),
+                problem: self.ending(status, ""),
             }),
         }
     }

@@ -1,5 +1,7 @@
 //! The slave's part of a backup: a place for the copy, and making a set of it.
 
+mod resume;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -47,7 +49,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const REMIND: Duration = Duration::from_secs(60);
 
 /// Only who has the lock may go on.
-fn need_lock(config: &SlaveConfig, id: &str) -> Result<(), Error> {
+pub(super) fn need_lock(config: &SlaveConfig, id: &str) -> Result<(), Error> {
     match lock::holder(&config.completed_wals)? {
         Some(owner) if owner.id.as_deref() == Some(id) => Ok(()),
         Some(owner) => Err(Error::Refused(format!(
@@ -74,17 +76,32 @@ fn identity(info: &Info) -> Result<Identity, Error> {
     }
 }
 
-/// Makes the place for a copy, and answers with its path.
+/// The place for a copy.
+pub(crate) struct Begun {
+    pub(crate) path: String,
+    /// Whether there is something in it that an earlier backup has copied.
+    pub(crate) has_content: bool,
+}
+
+/// Makes the place for a copy; `resume` keeps what a backup of the same kind has left that was interrupted.
 ///
 /// # Errors
 /// There is no room, or the archive belongs to another cluster.
-pub(crate) fn begin(config: &SlaveConfig, id: &str, info: &Info) -> Result<String, Error> {
+pub(crate) fn begin(
+    config: &SlaveConfig,
+    id: &str,
+    info: &Info,
+    resume: bool,
+) -> Result<Begun, Error> {
     need_lock(config, id)?;
     let sets = Sets::new(config);
     let identity = identity(info)?;
     identity.check(&config.completed_wals, || sets.has_marked())?;
     identity.claim(&config.completed_wals)?;
-    sets.clear_in_progress()?;
+    let has_content = resume && resume::is_possible(&sets, info)?;
+    if !has_content {
+        sets.clear_in_progress()?;
+    }
     if config.rotate_first {
         sets.expire(config.keep.making_room(), false)?;
     }
@@ -97,19 +114,34 @@ pub(crate) fn begin(config: &SlaveConfig, id: &str, info: &Info) -> Result<Strin
         reason = "an estimate"
     )]
     let needed = (info.bytes as f64 * MARGIN) as u64;
+    let needed = needed.saturating_sub(match has_content {
+        true => resume::bytes(&sets)?,
+        false => 0,
+    });
     if free < needed {
         return Err(Error::Refused(format!(
             "disk full: {} has {free} bytes free, and the backup needs {needed}",
             parent.display()
         )));
     }
+    let left = match has_content {
+        true => Some(sets.set_aside()?),
+        false => None,
+    };
     let path = sets.in_progress();
     let spaces = path.join("tmpspc");
     files::create_private_dir(&spaces).map_err(|error| Error::io("create", &spaces, error))?;
     // It keeps the WAL that the backup needs.
     info.write(&path)?;
     durable::sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
-    Ok(path.display().to_string())
+    if let Some(left) = left {
+        resume::take_over(&left, &path)?;
+        sets.remove_aside(&left);
+    }
+    Ok(Begun {
+        path: path.display().to_string(),
+        has_content,
+    })
 }
 
 /// Makes a set of a copy once its WAL is there; answers with its name.
@@ -141,7 +173,7 @@ pub(crate) fn commit(
             )));
         }
     }
-    complete(&path, &backup_label, &tablespace_map)?;
+    complete(&path, &info, &backup_label, &tablespace_map)?;
     // Only what will last is said to be whole.
     durable::sync_filesystem(&path).map_err(|error| Error::io("sync", &path, error))?;
     info.write(&path)?;
@@ -211,7 +243,12 @@ fn conclude(
 }
 
 /// What the copy lacks to be a data directory.
-fn complete(path: &Path, backup_label: &str, tablespace_map: &str) -> Result<(), Error> {
+fn complete(
+    path: &Path,
+    info: &Info,
+    backup_label: &str,
+    tablespace_map: &str,
+) -> Result<(), Error> {
     for name in DIRECTORIES {
         let dir = path.join(name);
         files::create_private_dir(&dir).map_err(|error| Error::io("create", &dir, error))?;
@@ -227,6 +264,7 @@ fn complete(path: &Path, backup_label: &str, tablespace_map: &str) -> Result<(),
         durable::write(&map, tablespace_map.as_bytes())
             .map_err(|error| Error::io("write", &map, error))?;
     }
+    resume::forget_spaces(path, info)?;
     // Empty for most.
     match fs::remove_dir(path.join("tmpspc")) {
         Err(error) if error.kind() != ErrorKind::DirectoryNotEmpty => {

@@ -12,8 +12,9 @@ use skytools::db::{Connection, During};
 use skytools::failpoint;
 use tracing::{error, info, warn};
 
+use super::copy::Copying;
 use super::preflight::{self, Master};
-use super::{Finished, copy, finish, now, receive, start};
+use super::{Finished, finish, now, receive, start};
 use crate::Error;
 use crate::archive::Listing;
 use crate::args::Options;
@@ -22,7 +23,6 @@ use crate::lock::{self, BackupLock};
 use crate::names::Segment;
 use crate::progress::Progress;
 use crate::server::{DataDir, standby};
-use crate::sets::manifest::Digests;
 use crate::sets::{State, retention};
 use crate::slave::Slave;
 
@@ -100,25 +100,18 @@ fn make(
         ..MasterConfig::of_data(&config.data)
     };
     let here = Slave::new(&from)?;
-    let (first, mut info) = start(&from, db, server, LABEL)?;
+    let mut info = start(&from, db, server, LABEL)?;
     info.method = "slave".to_owned();
     info!(start_lsn = %info.start_lsn, "Executed SQL: pg_backup_start");
-    let path = receive::begin(config, lock, &info)?;
-    let target = here.place(&path);
+    let begun = receive::begin(config, lock, &info, false)?;
+    let target = here.place(&begun.path);
     failpoint::step("backup.begun");
     let progress = Progress::new("copying", server.bytes);
-    let mut digests = Digests::default();
-    copy::data(&from, &here, &target, &mut digests, &progress, stop)?;
-    info.tablespaces = copy::tablespaces(
-        &from,
-        &here,
-        &target,
-        Some(db),
-        &mut digests,
-        &progress,
-        stop,
-    )?;
-    copy::control_file(&from, &here, &target, &mut digests, stop)?;
+    let mut copying = Copying::begin(&from, &here, lock, &target, &progress, stop)?;
+    copying.data()?;
+    info.tablespaces = copying.tablespaces(Some(db))?;
+    copying.control_file()?;
+    let digests = copying.digests;
     drop(progress);
     failpoint::step("backup.copied");
     let (lsn, timeline) = recovery_point(db)?;
@@ -140,7 +133,7 @@ fn make(
     info.min_recovery_lsn = Some(lsn.to_string());
     info.stop_time = Some(now(db)?);
     info.state = State::WaitingWal;
-    info!(segment = %first, "First useful WAL file");
+    info!(segment = %info.start_wal, "First useful WAL file");
     let finished = Finished {
         info,
         backup_label,

@@ -17,6 +17,9 @@ pub(crate) struct Args {
     /// Make a set of the last copy, which was whole when the backup failed because its WAL had not come
     #[arg(long, conflicts_with = "stop_standby")]
     finish: bool,
+    /// On the master, with rsync: go on with a copy that was interrupted, and compare what has been copied
+    #[arg(long, conflicts_with_all = ["stop_standby", "finish"])]
+    resume: bool,
 }
 
 pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<(), Error> {
@@ -28,8 +31,11 @@ pub(super) fn run(work: &mut Work<'_>, args: &Args) -> Result<(), Error> {
             let said = Slave::new(config)?.run(&words, None)?;
             Ok(skytools::app::output(said)?)
         }
-        Node::Master(config) => backup::run(config, work.options, stop),
+        Node::Master(config) => backup::run(config, args.resume, work.options, stop),
         Node::Slave(config) if args.finish => finish(work, config),
+        Node::Slave(_) if args.resume => Err(Error::Refused(
+            "--resume: a copy of the standby always begins anew; leave it out".to_owned(),
+        )),
         Node::Slave(config) => backup::standby::run(config, args.stop_standby, work.options, stop),
     }
 }

@@ -6,6 +6,7 @@ use tracing::warn;
 use super::Work;
 use crate::Error;
 use crate::archive::{Announced, Archive, Form};
+use crate::backup::Taker;
 use crate::channel::{Ahead, Hello, Payload, Reply, Request, VERSION, read_line, read_value};
 use crate::config::SlaveConfig;
 use crate::names::NotAName;
@@ -30,6 +31,7 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
         }
         None => return Ok(()),
     }
+    let mut taker = None;
     while let Some(line) = read_line(&mut input)? {
         let mut payload = Payload::new(&mut input);
         let reply = match serde_json::from_str(&line) {
@@ -59,6 +61,24 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
                     ..Reply::default()
                 },
                 Err(error) => failure(name, &chain(&error).to_string()),
+            },
+            Ok(Request::Copy { lock }) => match Taker::open(config, &lock) {
+                Ok(opened) => {
+                    taker = Some(opened);
+                    Reply {
+                        ok: true,
+                        ..Reply::default()
+                    }
+                }
+                Err(error) => failure(String::new(), &chain(&error).to_string()),
+            },
+            Ok(request) => match taker
+                .as_ref()
+                .map(|taker| taker.take(request, &mut payload))
+            {
+                Some(Ok(reply)) => reply,
+                Some(Err(error)) => failure(String::new(), &chain(&error).to_string()),
+                None => failure(String::new(), "no copy has been begun"),
             },
             Err(error) => failure(String::new(), &format!("unknown request: {error}")),
         };

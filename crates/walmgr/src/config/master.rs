@@ -1,7 +1,8 @@
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use skytools::conninfo::ConnInfo;
+use skytools::conninfo::{ConnInfo, parse_connect_string, without_password};
 use skytools::shell;
 
 use super::{
@@ -13,10 +14,35 @@ use crate::archive::Form;
 use crate::init::locate::Located;
 use crate::place::{Place, checked_host};
 
+/// Who copies the files of a base backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copier {
+    Rsync,
+    /// This program, so many files at once.
+    Native {
+        jobs: usize,
+    },
+    /// The server's own program, on the slave.
+    BaseBackup,
+}
+
+impl Copier {
+    /// As `backup_method` has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Copier::Rsync => "rsync",
+            Copier::Native { .. } => "native",
+            Copier::BaseBackup => "basebackup",
+        }
+    }
+}
+
 /// What the master is told.
 #[derive(Debug, Clone)]
 pub(crate) struct MasterConfig {
     pub(crate) db: Option<ConnInfo>,
+    /// The same for the slave, without a password; `None` if it leads nowhere from there.
+    pub(crate) db_from_slave: Option<String>,
     pub(crate) data: PathBuf,
     pub(crate) config: Option<PathBuf>,
     pub(crate) bin: Option<PathBuf>,
@@ -44,8 +70,7 @@ pub(crate) struct MasterConfig {
     pub(crate) periodic_command: Option<String>,
     pub(crate) command_interval: Duration,
     pub(crate) fast_checkpoint: bool,
-    /// Files of a base backup that this program copies at once; `None`: rsync copies them.
-    pub(crate) native_jobs: Option<usize>,
+    pub(crate) copier: Copier,
     pub(crate) wal_timeout: Duration,
     pub(crate) bwlimit_kb: u64,
 }
@@ -55,6 +80,7 @@ impl MasterConfig {
     pub(crate) fn of_data(data: &Path) -> MasterConfig {
         MasterConfig {
             db: None,
+            db_from_slave: None,
             data: data.to_owned(),
             config: None,
             bin: None,
@@ -78,7 +104,7 @@ impl MasterConfig {
             periodic_command: None,
             command_interval: Duration::ZERO,
             fast_checkpoint: true,
-            native_jobs: None,
+            copier: Copier::Rsync,
             wal_timeout: Duration::ZERO,
             bwlimit_kb: 0,
         }
@@ -145,6 +171,7 @@ impl MasterConfig {
         };
         Ok(MasterConfig {
             db,
+            db_from_slave: from_slave(&config.master_db, slave_host.is_none())?,
             data: need_path("master_data", &config.master_data)?,
             config: optional_path("master_config", &config.master_config)?,
             bin: optional_path("master_bin", &config.master_bin)?,
@@ -176,7 +203,7 @@ impl MasterConfig {
             periodic_command: optional(&config.periodic_command).map(str::to_owned),
             command_interval: config.command_interval,
             fast_checkpoint: config.backup_fast_checkpoint,
-            native_jobs: native_jobs(config, slave_host.as_deref())?,
+            copier: copier(config)?,
             wal_timeout: config.backup_wal_timeout,
             bwlimit_kb: config.backup_bwlimit,
             slave_host,
@@ -211,15 +238,39 @@ fn spool(config: &Config) -> Result<Option<PathBuf>, Error> {
     Ok(spool.filter(|_| config.archive_jobs > 1))
 }
 
-/// This program copies within a host.
-fn native_jobs(config: &Config, slave_host: Option<&str>) -> Result<Option<usize>, Error> {
-    match (config.backup_method, slave_host) {
-        (BackupMethod::Rsync, _) => Ok(None),
-        (BackupMethod::Native, None) => Ok(Some(config.backup_jobs.max(1))),
-        (BackupMethod::Native, Some(host)) => Err(Error::Refused(format!(
-            "backup_method = native: the slave is on {host}, and not on this host; use rsync"
-        ))),
+/// The server's own program takes not every rate.
+fn copier(config: &Config) -> Result<Copier, Error> {
+    match config.backup_method {
+        BackupMethod::Rsync => Ok(Copier::Rsync),
+        BackupMethod::Native => Ok(Copier::Native {
+            jobs: config.backup_jobs.max(1),
+        }),
+        BackupMethod::Basebackup if (1..32).contains(&config.backup_bwlimit) => {
+            Err(Error::Refused(
+                "backup_bwlimit: with backup_method = basebackup it is at least 32, or 0"
+                    .to_owned(),
+            ))
+        }
+        BackupMethod::Basebackup => Ok(Copier::BaseBackup),
     }
+}
+
+/// What the slave can reach the master by, of what the master reaches itself by.
+fn from_slave(master_db: &str, is_here: bool) -> Result<Option<String>, Error> {
+    let wrong = |error| Error::Refused(format!("master_db: {error}"));
+    let (public, _) = without_password(master_db).map_err(wrong)?;
+    let settings = parse_connect_string(&public).map_err(wrong)?;
+    let value = |key: &str| {
+        let mut found = settings.iter().filter(|(name, _)| name == key);
+        found.next_back().map(|(_, value)| value.as_str())
+    };
+    let is_near = |host: &str| {
+        let is_loopback = host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+        host.is_empty() || host.starts_with(['/', '@']) || host == "localhost" || is_loopback
+    };
+    let hosts = value("hostaddr").or(value("host")).unwrap_or_default();
+    let leads_there = is_here || !hosts.split(',').any(is_near);
+    Ok(leads_there.then_some(public))
 }
 
 /// `HOST:/base/dir` as in SkyTools 2.1, or `HOST` alone as in 3; a path alone is on this host.

@@ -28,7 +28,7 @@ impl fmt::Debug for Conninfo {
 
 impl Conninfo {
     /// Of a key that may be empty. What libpq knows of options counts, and not what we know.
-    pub(super) fn optional(key: &str, value: &str) -> Result<Option<Conninfo>, Error> {
+    pub(crate) fn optional(key: &str, value: &str) -> Result<Option<Conninfo>, Error> {
         let Some(text) = optional(value) else {
             return Ok(None);
         };

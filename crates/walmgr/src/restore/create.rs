@@ -11,13 +11,13 @@ use skytools::db::During;
 use skytools::failpoint;
 use tracing::{debug, info, warn};
 
-use super::basebackup::BaseBackup;
 use super::{
     PointInTime, Purpose, START_PATIENCE, check_server, install, refuse_mount_point, refuse_root,
     stop_server, take_lock,
 };
 use crate::archive::Identity;
 use crate::args::Options;
+use crate::basebackup::{BaseBackup, Kind, Watch};
 use crate::config::{Conninfo, SlaveConfig};
 use crate::control::Signal;
 use crate::files::with_suffix;
@@ -226,16 +226,20 @@ fn copy(
     let copy = BaseBackup {
         conninfo,
         name: slot,
-        slot: Some((slot, has_slot)),
-        wal_dir: config.wal_dir.as_deref(),
+        kind: Kind::Server {
+            slot: Some((slot, has_slot)),
+            wal_dir: config.wal_dir.as_deref(),
+        },
         spaces,
     };
-    let copied = copy.run(config, &copying, stop).and_then(|()| {
-        let parent = config.data.parent().unwrap_or(Path::new("/"));
-        fs::rename(&copying, &ready)
-            .and_then(|()| durable::sync_dir(parent))
-            .map_err(|error| Error::io("rename", &copying, error))
-    });
+    let copied = copy
+        .run(config, &copying, &Watch::only(stop))
+        .and_then(|()| {
+            let parent = config.data.parent().unwrap_or(Path::new("/"));
+            fs::rename(&copying, &ready)
+                .and_then(|()| durable::sync_dir(parent))
+                .map_err(|error| Error::io("rename", &copying, error))
+        });
     if let Err(error) = copied {
         // What is left is removed by the next try, too.
         let _ = files::remove_tree(&copying);

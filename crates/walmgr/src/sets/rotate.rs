@@ -145,23 +145,36 @@ impl Sets {
             _ => "unknown time".to_owned(),
         };
         warn!(path = %under_way.display(), started = %what, "removing what an earlier backup has left");
-        // What copied there may still run, as the master died without it: it goes on where nobody looks.
+        match self.set_aside() {
+            Ok(trash) => self.remove_aside(&trash),
+            Err(error) => {
+                warn!("{}", skytools::app::chain(&error));
+                remove_tree(&under_way).map_err(|error| Error::io("remove", &under_way, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives what an earlier backup has left another name, which is that of something to be deleted. What copied there
+    /// may still run, as the master died without it: it goes on where nobody looks.
+    pub(crate) fn set_aside(&self) -> Result<PathBuf, Error> {
         let base = self
             .full()
             .file_name()
             .unwrap_or_default()
             .to_string_lossy();
         let trash = self.parent().join(format!("{TRASH}{base}.inprogress"));
-        if let Err(error) = remove_tree(&trash) {
-            warn!(path = %trash.display(), %error, "cannot remove");
-            return remove_tree(&under_way).map_err(|error| Error::io("remove", &under_way, error));
-        }
-        rename(&under_way, &trash)?;
+        remove_tree(&trash).map_err(|error| Error::io("remove", &trash, error))?;
+        rename(&self.in_progress(), &trash)?;
         self.sync()?;
-        if let Err(error) = remove_tree(&trash) {
+        Ok(trash)
+    }
+
+    /// Deletes what has been set aside.
+    pub(crate) fn remove_aside(&self, trash: &Path) {
+        if let Err(error) = remove_tree(trash) {
             warn!(path = %trash.display(), %error, "cannot remove, and will try again");
         }
-        Ok(())
     }
 
     fn sync(&self) -> Result<(), Error> {

@@ -31,8 +31,13 @@ const SLAVE_STEPS: [&str; 6] = [
 ];
 
 /// A master with rows, a tablespace, and a first backup.
-fn site() -> TestResult<Site> {
-    let mut site = Site::with(false, "keep_backups = 2")?;
+pub(crate) fn site() -> TestResult<Site> {
+    site_at(false)
+}
+
+/// The same, perhaps behind ssh.
+fn site_at(is_remote: bool) -> TestResult<Site> {
+    let mut site = Site::with(is_remote, "keep_backups = 2")?;
     site.set_up()?;
     let space = site.path("space");
     fs::create_dir(&space)?;
@@ -46,11 +51,12 @@ fn site() -> TestResult<Site> {
         "create table t (id int); insert into t select generate_series(1, 100); \
          create table s (id int) tablespace space; insert into s select generate_series(1, 100)",
     )?;
+    db.batch_execute("vacuum")?;
     site.on_master("backup")?;
     Ok(site)
 }
 
-fn sets(site: &Site) -> TestResult<Vec<String>> {
+pub(crate) fn sets(site: &Site) -> TestResult<Vec<String>> {
     let names = site.names_in(&site.path("ship"))?;
     Ok(names
         .into_iter()
@@ -59,7 +65,7 @@ fn sets(site: &Site) -> TestResult<Vec<String>> {
 }
 
 /// Verifies a set by the server's own program.
-fn verify(site: &Site, set: &str) -> TestResult {
+pub(crate) fn verify(site: &Site, set: &str) -> TestResult {
     let program = site.master.bindir().join("pg_verifybackup");
     if !program.exists() {
         return Ok(());
@@ -259,7 +265,7 @@ fn a_backup_that_cannot_work_is_refused_before_it_begins() -> TestResult {
 }
 
 /// What is in a set: kinds, modes and paths, in their order.
-fn content(site: &Site, set: &str) -> TestResult<Vec<String>> {
+pub(crate) fn content(site: &Site, set: &str) -> TestResult<Vec<String>> {
     let output = Command::new("find")
         .arg(site.shipped(set))
         .args(["-mindepth", "1", "-printf", "%y %m %P\n"])
@@ -272,22 +278,28 @@ fn content(site: &Site, set: &str) -> TestResult<Vec<String>> {
 
 #[test]
 fn copied_by_the_program_itself_a_set_is_what_it_is_by_rsync() -> TestResult {
-    let site = site()?;
+    copied_natively(&site()?)
+}
+
+#[test]
+fn copied_by_several_connections_a_set_is_what_it_is_by_rsync() -> TestResult {
+    copied_natively(&site_at(true)?)
+}
+
+fn copied_natively(site: &Site) -> TestResult {
     let mut db = site.db()?;
-    db.batch_execute("vacuum")?;
-    site.on_master("backup")?;
-    let by_rsync = content(&site, "data.master")?;
+    let by_rsync = content(site, "data.master")?;
     site.write_master("backup_method = native\nbackup_jobs = 3")?;
     let output = site
         .program("master.ini backup")
         .env("FAILPOINTS", "backup.block=return(kill)")
         .output()?;
     assert_eq!(output.status.code(), None, "{}", output.stderr);
-    assert_eq!(content(&site, "data.master")?, by_rsync);
+    assert_eq!(content(site, "data.master")?, by_rsync);
     wait_until("the lock to be free", PATIENCE, || {
         Ok(site.program("master.ini backup").output()?.status.success())
     })?;
-    assert_eq!(content(&site, "data.master")?, by_rsync);
+    assert_eq!(content(site, "data.master")?, by_rsync);
     let json = fs::read_to_string(site.shipped("data.master/walmgr_backup.json"))?;
     assert!(json.contains("\"native\""), "{json}");
 
@@ -310,7 +322,7 @@ fn copied_by_the_program_itself_a_set_is_what_it_is_by_rsync() -> TestResult {
         });
         let made = site
             .on_master("backup")
-            .and_then(|_| verify(&site, "data.master"));
+            .and_then(|_| verify(site, "data.master"));
         stop.store(true, Ordering::Relaxed);
         load.join().map_err(|_| "the load has panicked")??;
         made

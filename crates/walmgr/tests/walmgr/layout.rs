@@ -86,7 +86,7 @@ fn configuration_outside_of_the_data_directory_is_restored_where_it_is_missing()
 
 impl Site {
     /// Moves a directory of the master's elsewhere, and leaves a link to it.
-    fn move_and_link(&self, name: &str, to: &Path) -> TestResult {
+    pub(crate) fn move_and_link(&self, name: &str, to: &Path) -> TestResult {
         let from = self.master.data_dir().join(name);
         fs::create_dir_all(&from)?;
         self.owner.give(&from)?;

@@ -3,6 +3,7 @@
 mod archive;
 mod aside;
 mod backup;
+mod basebackup;
 mod batch;
 mod cleanup;
 mod compression;
@@ -21,6 +22,7 @@ mod network;
 mod rejoin;
 mod restore;
 mod restore_command;
+mod resume;
 mod retention;
 mod safety;
 mod site;

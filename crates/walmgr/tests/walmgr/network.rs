@@ -151,6 +151,40 @@ fn a_slave_that_lets_nobody_in_is_told_from_one_that_is_gone() -> TestResult {
 }
 
 #[test]
+fn a_copy_whose_connections_are_cut_in_a_file_is_given_up() -> TestResult {
+    let mut site = Site::behind_ssh()?;
+    site.set_up()?;
+    site.write_master("backup_method = native")?;
+    let held = site.path("held");
+    let there = site.program_there(&format!("copy.block=return(hold:{})", held.display()))?;
+    let line = format!("master.ini backup --set remote_walmgr={}", there.display());
+    let mut running = site.program(&line).spawn()?;
+    wait_until("the first part of a file", PATIENCE, || Ok(held.exists()))?;
+    site.ssh()?.cut()?;
+    assert_eq!(running.wait(BOUNDED)?.code(), Some(1), "{}", site.logs());
+    assert!(
+        site.logs().contains("no connection, or it was cut"),
+        "{}",
+        site.logs()
+    );
+    fs::remove_file(&held)?;
+    // One that dies there.
+    let there = site.program_there("copy.block=return(kill)")?;
+    wait_until("the lock to be free", PATIENCE, || {
+        Ok(!site.archived("BACKUPLOCK").exists())
+    })?;
+    let line = format!("master.ini backup --set remote_walmgr={}", there.display());
+    site.refused(&line, " on slave: ")?;
+    assert!(!site.shipped("data.master").exists());
+    let found = site.program("slave.ini check").output()?.stdout;
+    assert!(found.contains("leftovers: WARNING ("), "{found}");
+    site.on_master("backup")?;
+    site.on_slave("verify")?;
+    assert!(!site.shipped("data.master.inprogress").exists());
+    Ok(())
+}
+
+#[test]
 fn a_backup_whose_connection_is_cut_is_none() -> TestResult {
     let mut site = Site::behind_ssh()?;
     site.set_up()?;

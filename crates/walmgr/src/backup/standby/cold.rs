@@ -13,14 +13,14 @@ use super::LABEL;
 use crate::Error;
 use crate::archive::Identity;
 use crate::args::Options;
-use crate::backup::{Finished, copy, receive};
+use crate::backup::copy::Copying;
+use crate::backup::{Finished, receive};
 use crate::config::{MasterConfig, SlaveConfig};
 use crate::files;
 use crate::lock::{self, BackupLock};
 use crate::names::Segment;
 use crate::progress::Progress;
 use crate::server::{DataDir, ServerState, shell};
-use crate::sets::manifest::Digests;
 use crate::sets::{Info, State, retention};
 use crate::slave::Slave;
 
@@ -136,14 +136,13 @@ fn copy_stopped(
         ..MasterConfig::of_data(&config.data)
     };
     let here = Slave::new(&from)?;
-    let path = receive::begin(config, lock, &info)?;
-    let target = here.place(&path);
+    let begun = receive::begin(config, lock, &info, false)?;
+    let target = here.place(&begun.path);
     let progress = Progress::new("copying", bytes);
-    let mut digests = Digests::default();
-    copy::data(&from, &here, &target, &mut digests, &progress, stop)?;
-    let tablespaces =
-        copy::tablespaces(&from, &here, &target, None, &mut digests, &progress, stop)?;
-    copy::control_file(&from, &here, &target, &mut digests, stop)?;
+    let mut copying = Copying::begin(&from, &here, lock, &target, &progress, stop)?;
+    copying.data()?;
+    let tablespaces = copying.tablespaces(None)?;
+    copying.control_file()?;
     Ok(Finished {
         info: Info {
             tablespaces,
@@ -152,6 +151,6 @@ fn copy_stopped(
         },
         backup_label: String::new(),
         tablespace_map: String::new(),
-        digests,
+        digests: copying.digests,
     })
 }
