@@ -27,6 +27,8 @@ const CONNECTION_LOST: &[&str] = &[
     "the database system is in recovery mode",
     "the database system is shutting down",
     "terminating connection due to administrator command",
+    // The same, and the server's end, for a session that has not come to its first command.
+    "canceling authentication due to timeout",
     "terminating connection because of crash of another server process",
     "terminating connection due to unexpected postmaster exit",
     "server closed the connection unexpectedly",
