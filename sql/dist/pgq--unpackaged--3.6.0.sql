@@ -4989,43 +4989,54 @@ $$ language plpgsql stable
    set lc_monetary = 'C'
    set xmlbinary = 'base64';
 
+-- pgq_gen/functions/pgq_gen.encode_row.sql
+create or replace function pgq_gen.encode_row(i_row text, i_values text)
+returns text as $$
+-- pgq_gen.encode_row(2): encodes the values in a row of key=value pairs.
+-- Parameters:
+--      i_row         pairs whose keys and values hold printable ASCII characters, and & and = only between them
+--      i_values      what the row holds beside letters, digits, dates, numbers and blanks is in here, too
+-- Returns:  letters, digits, "_", ".", "-", "&" and "=" as they are, "+" for a space, and "%xx" in lower case for
+--           every other character; null for null
+-- Used by:  generated captures, pgq_gen.encode_signs
+declare
+    v_row   pg_catalog.text collate pg_catalog."C" := i_row;
+begin
+    -- The signs of the encoding first; what replaces a character holds none of the later ones. In groups, since
+    -- each call that is not needed costs more than the look for its group.
+    v_row := pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(v_row,
+        '%', '%25'), '+', '%2b'), ' ', '+'), ':', '%3a'), '/', '%2f');
+    if i_values operator(pg_catalog.~) E'[!"\'(),;?@]' then
+        v_row := pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(v_row,
+            '!', '%21'), '"', '%22'), '''', '%27'), '(', '%28'), ')', '%29'), ',', '%2c'), ';', '%3b'), '?', '%3f'),
+            '@', '%40');
+    end if;
+    if i_values operator(pg_catalog.~) E'[][#$*<>\\\\^`{-~]' then
+        v_row := pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(v_row,
+            '#', '%23'), '$', '%24'), '*', '%2a'), '<', '%3c'), '>', '%3e'), '[', '%5b'), E'\\', '%5c'), ']', '%5d'),
+            '^', '%5e'), '`', '%60'), '{', '%7b'), '|', '%7c'), '}', '%7d'), '~', '%7e');
+    end if;
+    return v_row;
+end;
+-- Without settings of its own, which would cost more than it does.
+$$ language plpgsql stable;
+
 -- pgq_gen/functions/pgq_gen.encode_signs.sql
 create or replace function pgq_gen.encode_signs(i_value text)
 returns text as $$
 -- pgq_gen.encode_signs(1): encodes a value that holds more than letters, digits and spaces.
 -- Parameters, Returns:      as for pgq_gen.encode
 -- Used by:  pgq_gen.encode
-declare
-    v_value     pg_catalog.text := i_value;
 begin
-    if v_value operator(pg_catalog.~) '[^ -~]' then
-        return pgq._urlencode(v_value);
+    if i_value operator(pg_catalog.~) '[^ -~]' then
+        return pgq._urlencode(i_value);
+    elsif i_value operator(pg_catalog.~) '[&=]' then
+        return pg_catalog.replace(pg_catalog.replace(pgq_gen.encode_row(i_value, i_value), '&', '%26'), '=', '%3d');
     end if;
-    -- The signs of the encoding first; what replaces a character holds none of the later ones. In groups, since
-    -- each call that is not needed costs more than the look for its group.
-    if v_value operator(pg_catalog.~) '[ %+]' then
-        v_value := pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(v_value,
-            '%', '%25'), '+', '%2b'), ' ', '+');
-    end if;
-    if i_value operator(pg_catalog.~) '[!-*,/]' then
-        v_value := pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(v_value,
-            '!', '%21'), '"', '%22'), '#', '%23'), '$', '%24'), '&', '%26'), '''', '%27'), '(', '%28'), ')', '%29'),
-            '*', '%2a'), ',', '%2c'), '/', '%2f');
-    end if;
-    if i_value operator(pg_catalog.~) '[:-@]' then
-        v_value := pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(pg_catalog.replace(v_value,
-            ':', '%3a'), ';', '%3b'), '<', '%3c'), '=', '%3d'), '>', '%3e'), '?', '%3f'), '@', '%40');
-    end if;
-    if i_value operator(pg_catalog.~) E'[\\[-^`{-~]' then
-        v_value := pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
-            pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(v_value,
-            '[', '%5b'), E'\\', '%5c'), ']', '%5d'), '^', '%5e'), '`', '%60'), '{', '%7b'), '|', '%7c'), '}', '%7d'),
-            '~', '%7e');
-    end if;
-    return v_value;
+    return pgq_gen.encode_row(i_value, i_value);
 end;
 -- Without settings of its own, which would cost more than it does.
 $$ language plpgsql stable;
@@ -5466,6 +5477,134 @@ begin
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
+-- pgq_gen/functions/pgq_gen._is_json.sql
+create or replace function pgq_gen._is_json(i_type oid)
+returns boolean as $$
+-- pgq_gen._is_json(1): whether the server writes a field of a type into the JSON of its row just as pgq_gen._json does.
+-- Parameters:
+--      i_type      type of a column
+-- Returns:  true for integers, booleans, dates and times, and types of the server itself whose text becomes a string
+-- Used by:  pgq_gen._json_fields, pgq_gen._json_row
+    select i_type = any ('{int2,int4,int8,boolean,date,timestamp,timestamptz,text,varchar,bpchar,uuid,oid,bytea,time,
+                           timetz,interval,inet,cidr,macaddr}'::regtype[]::oid[]);
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._json_fields.sql
+create or replace function pgq_gen._json_fields(i_names text[], i_types oid[], i_is_hidden boolean[])
+returns text as $$
+-- pgq_gen._json_fields(3): fields of a row that the server writes as JSON just as a capture does.
+-- Parameters:
+--      i_names, i_types, i_is_hidden      columns in table order
+-- Returns:  what stands between the parentheses of CREATE TYPE: columns of which the server writes something else
+--           are texts there. Null if the rows of the table themselves will do, or if there is no column
+-- Used by:  pgq_gen._json_row, pgq_gen._write_row_type
+    select case when bool_or(c.is_hidden or not pgq_gen._is_json(c.type)) then
+               string_agg(format('%I pg_catalog.%I', c.name, case when pgq_gen._is_json(c.type) then t.typname else 'text' end),
+                          ', ' order by c.place) filter (where not c.is_hidden)
+           end
+      from unnest(i_names, i_types, i_is_hidden) with ordinality c (name, type, is_hidden, place)
+      join pg_type t on t.oid = c.type;
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._row_type.sql
+create or replace function pgq_gen._row_type(i_function text, i_fields text)
+returns text as $$
+-- pgq_gen._row_type(2): name of the type of the rows that a capture makes of those of its table.
+-- Parameters:
+--      i_function      function of the capture
+--      i_fields        of pgq_gen._json_fields
+-- Returns:  the name, in pgq_gen; other fields have another one: a session that still runs the function as it was finds
+--           the type as it was
+-- Used by:  pgq_gen._json_row, pgq_gen._write_row_type
+    select concat(i_function, '_', left(md5(i_fields), 8));
+$$ language sql immutable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._json_row.sql
+create or replace function pgq_gen._json_row(
+    i_function text, i_row text, i_names text[], i_types oid[], i_is_hidden boolean[])
+returns text as $$
+-- pgq_gen._json_row(5): writes the expression for the row that is turned into JSON.
+-- Parameters:
+--      i_function      function of the capture
+--      i_row           the row: NEW or OLD
+--      i_names, i_types, i_is_hidden      columns in table order
+-- Returns:  SQL of a row type: the row itself, or one of the type that pgq_gen._write_row_type makes; null if no
+--           column is shown
+-- Used by:  pgq_gen._row_data_code
+    select case
+        when true <> all (i_is_hidden) and f.fields is null then i_row
+        when f.fields is not null then
+            format('row(%s)::pgq_gen.%I',
+                   (select string_agg(case when pgq_gen._is_json(c.type) then pgq_gen._column(i_row, c.name)
+                                           else pgq_gen._text(pgq_gen._column(i_row, c.name), c.type, false) end,
+                                      ', ' order by c.place)
+                      from unnest(i_names, i_types, i_is_hidden) with ordinality c (name, type, is_hidden, place)
+                     where not c.is_hidden),
+                   pgq_gen._row_type(i_function, f.fields))
+    end
+      from pgq_gen._json_fields(i_names, i_types, i_is_hidden) f (fields);
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._row_types.sql
+create or replace function pgq_gen._row_types(i_function text, out type regtype, out names text[])
+returns setof record as $$
+-- pgq_gen._row_types(1): types that pgq_gen._write_row_type made for a capture.
+-- Parameters:
+--      i_function      name of the capture's function
+-- Returns:  type: the type; names: its fields in their order
+-- Used by:  pgq_gen._write_row_type, pgq_gen._remove
+    select c.reltype::regtype,
+           array(select a.attname::text from pg_attribute a where a.attrelid = c.oid order by a.attnum)
+      from pg_class c
+     where c.relnamespace = 'pgq_gen'::regnamespace
+       and c.relkind = 'c'
+       and regexp_replace(c.relname, '_[0-9a-f]{8}$', '') = i_function;
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._write_row_type.sql
+create or replace function pgq_gen._write_row_type(
+    i_function text, i_table oid, i_format text, i_level text, i_args text[])
+returns void as $$
+-- pgq_gen._write_row_type(5): creates the type of the rows that a capture turns into JSON, if it needs one.
+-- Parameters:
+--      i_function      name of the capture's function
+--      i_table, i_format, i_level, i_args      as for pgq_gen._write
+-- Raises:   as pgq._capture_options and pgq._capture_columns
+-- Reads:    the definition of the table
+-- Changes:  types in pgq_gen. One with other names of fields goes: the table was changed under a lock that no writer
+--           holds along. Others stay for functions that still run, until the capture goes
+-- Used by:  pgq_gen._write
+declare
+    v_options   record;
+    v_columns   record;
+    v_fields    text;
+    v_old       regtype;
+begin
+    if i_format <> 'json' or i_level = 'statement' then
+        return;
+    end if;
+    v_options := pgq._capture_options(
+        i_format, i_level <> 'generic', case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end,
+        pgq_gen._argv(i_args));
+    v_columns := pgq._capture_columns(pgq._table_columns(i_table), v_options.ignored, v_options.keys, v_options.kinds);
+    v_fields := pgq_gen._json_fields(v_columns.names, v_columns.types, v_columns.is_hidden);
+    for v_old in
+        select t.type
+          from pgq_gen._row_types(i_function) t
+         where t.names is distinct from (select array_agg(c.name order by c.place)
+                                           from unnest(v_columns.names, v_columns.is_hidden)
+                                                with ordinality c (name, is_hidden, place)
+                                          where not c.is_hidden)
+    loop
+        execute format('drop type %s', v_old);
+    end loop;
+    if v_fields is not null
+       and to_regtype(format('pgq_gen.%I', pgq_gen._row_type(i_function, v_fields))) is null then
+        execute format('create type pgq_gen.%I as (%s)', pgq_gen._row_type(i_function, v_fields), v_fields);
+    end if;
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
 -- pgq_gen/functions/pgq_gen._unchanged.sql
 create or replace function pgq_gen._unchanged(
     i_new text, i_old text, i_type oid, i_collation oid, i_by_text boolean)
@@ -5893,55 +6032,118 @@ begin
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
--- pgq_gen/functions/pgq_gen._row_data_code.sql
-create or replace function pgq_gen._row_data_code(
-    i_format text, i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_minimal boolean)
+-- pgq_gen/functions/pgq_gen._joined.sql
+create or replace function pgq_gen._joined(i_values text[])
 returns text as $$
--- pgq_gen._row_data_code(6): writes the statements for one whole row.
+-- pgq_gen._joined(1): writes the expression that joins values of any types; those that are null leave no trace.
+-- Parameters:
+--      i_values      expressions; at least one
+-- Returns:  SQL of type text
+-- Used by:  pgq_gen._pairs_code
+declare
+    -- A call takes 100 arguments at most.
+    c_most      constant integer := 90;
+    v_calls     text[] := '{}';
+begin
+    for v_first in 1 .. cardinality(i_values) by c_most loop
+        v_calls := v_calls
+            || format('pg_catalog.concat(%s)', array_to_string(i_values[v_first:v_first + c_most - 1], ', '));
+    end loop;
+    return array_to_string(v_calls, ' operator(pg_catalog.||) ');
+end;
+$$ language plpgsql immutable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._pairs_code.sql
+create or replace function pgq_gen._pairs_code(
+    i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_minimal boolean)
+returns text as $$
+-- pgq_gen._pairs_code(5): writes the statements for one whole row as key=value pairs. Values are encoded together, after
+-- one look at all of them; one by one only if they hold what has a meaning between pairs, or other than ASCII.
 -- Parameters:
 --      as for pgq_gen._row_data
--- Returns:  PL/pgSQL that sets v_data to what the expression of pgq_gen._row_data gives
+-- Returns:  PL/pgSQL that sets v_data to what the expression of pgq_gen._row_data gives, and may use v_value; null if
+--           there is no column, or the name of one has to be encoded
+-- Used by:  pgq_gen._row_data_code
+declare
+    -- Types whose text is encoded already.
+    c_plain     constant oid[] := '{int2,int4,int8,oid,numeric,uuid,boolean}'::regtype[]::oid[];
+    -- Types whose text holds no other signs than "+"; and in every DateStyle no others than "+", ":", "/" and blanks.
+    c_floats    constant oid[] := '{float4,float8}'::regtype[]::oid[];
+    c_times     constant oid[] := '{date,timestamp,timestamptz}'::regtype[]::oid[];
+    v_pairs     record;
+    v_code      text;
+    v_encoded   text := 'v_data';
+begin
+    select array_agg(c.value order by c.place) as columns, array_agg(c.type order by c.place) as types,
+           array_agg(c.head || '=' order by c.place) as heads, array_agg(c.head order by c.place) as nulls,
+           array_agg(c.value order by c.place) filter (where c.type <> all (c_plain || c_floats || c_times)) as texts,
+           bool_or(c.type = any (c_floats || c_times)) as has_plus,
+           bool_or(c.type = any (c_times)) as has_times,
+           bool_and(c.name = pgq._urlencode(c.name)) as is_plain
+      into v_pairs
+      from (select c.place, c.name, c.type, pgq_gen._column(i_row, c.name) as value,
+                   concat(case when row_number() over (order by c.place) > 1 then '&' end, c.name) as head
+              from unnest(i_names, i_types, i_is_hidden) with ordinality c (name, type, is_hidden, place)
+             where not c.is_hidden) c;
+    if v_pairs.is_plain is not true then
+        return null;
+    end if;
+    v_code := pgq_gen._fill_code(
+        v_pairs.columns, v_pairs.types, v_pairs.heads, array_fill('s'::text, array[cardinality(v_pairs.columns)]),
+        v_pairs.columns, null, v_pairs.nulls, '');
+
+    if v_pairs.has_plus then
+        v_encoded := format('pg_catalog.replace(%s, ''+'', ''%%2b'')', v_encoded);
+    end if;
+    if not i_minimal and (v_pairs.has_times or v_pairs.texts is not null) then
+        v_encoded := format('pg_catalog.replace(%s, '' '', ''+'')', v_encoded);
+    end if;
+    if not i_minimal and v_pairs.has_times then
+        v_encoded := format('pg_catalog.replace(pg_catalog.replace(%s, '':'', ''%%3a''), ''/'', ''%%2f'')', v_encoded);
+    end if;
+    v_encoded := case when v_encoded <> 'v_data' then format(E'v_data := %s;\n', v_encoded) else '' end;
+    if v_pairs.texts is null then
+        return concat(v_code, '        ', v_encoded);
+    end if;
+    return concat(
+        format(E'        v_value := %s;\n', pgq_gen._joined(v_pairs.texts)),
+        v_code,
+        format(E'        if v_value operator(pg_catalog.!~) %L then\n            %s',
+               case when i_minimal then '[%+&=]' else '[^A-Za-z0-9_. -]' end,
+               case when v_encoded = '' then E'null;\n' else v_encoded end),
+        case when not i_minimal then
+            E'        elsif v_value operator(pg_catalog.!~) ''[^ -%''''-<>-~]'' then\n'
+            '            v_data := pgq_gen.encode_row(v_data, v_value);\n' end,
+        format(E'        else\n            v_data := %s;\n        end if;\n',
+               pgq_gen._row_data('urlenc', i_row, i_names, i_types, i_is_hidden, i_minimal, false)));
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._row_data_code.sql
+create or replace function pgq_gen._row_data_code(
+    i_function text, i_format text, i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_minimal boolean)
+returns text as $$
+-- pgq_gen._row_data_code(7): writes the statements for one whole row.
+-- Parameters:
+--      i_function      function of the capture
+--      others          as for pgq_gen._row_data
+-- Returns:  PL/pgSQL that sets v_data to what the expression of pgq_gen._row_data gives, and may use v_value
 -- Used by:  pgq_gen._row_code
 declare
-    -- Types whose text is the value.
-    c_plain     constant oid[] := '{int2,int4,int8,oid,numeric,uuid}'::regtype[]::oid[];
-    -- Types that the server writes into an object of a row just as pgq_gen._json does.
-    c_alike     constant oid[] := '{int2,int4,int8,boolean,date,timestamp,timestamptz,text,varchar,bpchar,uuid}'
-                                  ::regtype[]::oid[];
-    v_is_json   constant boolean := i_format = 'json';
-    v_parts     record;
+    v_code      text;
+    v_row       text;
 begin
-    if v_is_json and i_types <@ c_alike and not true = any (i_is_hidden) then
-        return format(E'        v_data := pg_catalog.row_to_json(%s)::pg_catalog.text;\n', i_row);
+    if i_format = 'json' then
+        v_row := pgq_gen._json_row(i_function, i_row, i_names, i_types, i_is_hidden);
+        v_code := format(E'        v_data := pg_catalog.row_to_json(%s)::pg_catalog.text;\n', v_row);
+    elsif i_format = 'urlenc' then
+        v_code := pgq_gen._pairs_code(i_row, i_names, i_types, i_is_hidden, i_minimal);
     end if;
-    select array_agg(c.value order by c.place) as columns, array_agg(c.type order by c.place) as types,
-           array_agg(replace(c.head || c.before, '%', '%%') order by c.place) as heads,
-           array_agg(c.quote order by c.place) as tails,
-           array_agg(replace(c.head || c.after_null, '%', '%%') order by c.place) as nulls,
-           array_agg(case when c.is_plain then c.value
-                          when v_is_json then pgq_gen._json(c.value, c.type)
-                          else pgq_gen._encoded(c.value, c.type, i_minimal, false) end order by c.place) as arguments
-      into v_parts
-      from (select c.place, c.type, c.value, c.is_plain, q.quote,
-                   concat(case when c.is_first then case when v_is_json then '{' end
-                               when v_is_json then ',' else '&' end,
-                          case when v_is_json then to_json(c.name)::text else pgq._urlencode(c.name) end) as head,
-                   concat(case when v_is_json then ':' else '=' end, q.quote) as before,
-                   case when v_is_json then ':null' else '' end as after_null
-              from (select c.place, c.name, c.type, pgq_gen._column(i_row, c.name) as value,
-                           c.type = any (c_plain) as is_plain,
-                           row_number() over (order by c.place) = 1 as is_first
-                      from unnest(i_names, i_types, i_is_hidden) with ordinality c (name, type, is_hidden, place)
-                     where not c.is_hidden) c,
-                   lateral (select case when v_is_json and c.type = any ('{oid,numeric,uuid}'::regtype[]::oid[])
-                                        then '"' else '' end as quote) q) c;
-    if v_parts.columns is null then
-        return format(E'        v_data := %s;\n',
-                      pgq_gen._row_data(i_format, i_row, i_names, i_types, i_is_hidden, i_minimal, false));
+    if v_row is null and i_format = 'json' or v_code is null then
+        v_code := format(E'        v_data := %s;\n',
+                         pgq_gen._row_data(i_format, i_row, i_names, i_types, i_is_hidden, i_minimal, false));
     end if;
-    return pgq_gen._fill_code(
-        v_parts.columns, v_parts.types, v_parts.heads, array_fill('s'::text, array[cardinality(v_parts.columns)]),
-        v_parts.arguments, v_parts.tails, v_parts.nulls, case when v_is_json then '}' else '' end);
+    return v_code;
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
@@ -5973,7 +6175,8 @@ create or replace function pgq_gen._row_code(
 returns text as $$
 -- pgq_gen._row_code(5): writes the statements that turn a changed row into the fields of an event.
 -- Parameters:
---      i_options      of pgq._capture_options, and backup_deletes: deletions get the old row, too
+--      i_options      of pgq._capture_options; function, that of the capture; backup_deletes: deletions get
+--                     the old row, too
 --      i_columns      of pgq._capture_columns
 --      i_schema, i_name      the table; null if a partition's own name is to be used
 --      i_skip         statement that leaves without an event
@@ -6008,10 +6211,10 @@ begin
         v_insert := pgq_gen._values_code('NEW', i_columns.names, i_columns.types, i_columns.is_hidden, i_options.pinned);
         v_delete := format(E'        v_data := %s;\n', v_where);
     else
-        v_insert := pgq_gen._row_data_code(i_options.format, 'NEW', i_columns.names, i_columns.types,
-                                           i_columns.is_hidden, i_options.minimal);
-        v_delete := pgq_gen._row_data_code(i_options.format, 'OLD', i_columns.names, i_columns.types,
-                                           i_columns.is_hidden, i_options.minimal);
+        v_insert := pgq_gen._row_data_code(i_options.function, i_options.format, 'NEW', i_columns.names,
+                                           i_columns.types, i_columns.is_hidden, i_options.minimal);
+        v_delete := pgq_gen._row_data_code(i_options.function, i_options.format, 'OLD', i_columns.names,
+                                           i_columns.types, i_columns.is_hidden, i_options.minimal);
     end if;
 
     v_update := '';
@@ -6422,7 +6625,7 @@ declare
     v_invoker   boolean;
     v_is_builder    boolean := i_kind = 'builder';
 begin
-    select o.*, 'backup=changes' = any (i_args[2:]) as backup_deletes into v_options
+    select o.*, 'backup=changes' = any (i_args[2:]) as backup_deletes, i_function as function into v_options
       from pgq._capture_options(
                i_format, not v_is_builder, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end,
                pgq_gen._argv(i_args)) o;
@@ -6466,13 +6669,13 @@ begin
         -- Rows of another type would bring code of its owner along, a cast for example.
         v_guard := format(
             E'%L::pg_catalog.oid operator(pg_catalog.=) pg_catalog.pg_typeof(NEW)::pg_catalog.oid\n'
-            '       and TG_ARGV operator(pg_catalog.=) %L::pg_catalog.text[]',
+            '        and TG_ARGV operator(pg_catalog.=) %L::pg_catalog.text[]',
             (select c.reltype from pg_class c where c.oid = i_table), pgq_gen._argv(i_args));
     else
         -- Attached to another table, whose types are another's.
         v_guard := format(
             E'%L::pg_catalog.oid operator(pg_catalog.=) %s\n'
-            '       and pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.<>) ''local''',
+            '        and pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.<>) ''local''',
             case when v_name is null then pg_partition_root(i_table)::oid else i_table end,
             case when v_name is null then 'pg_catalog.pg_partition_root(TG_RELID)::pg_catalog.oid' else 'TG_RELID' end);
         v_slow := format(
@@ -6515,46 +6718,41 @@ begin
     end if;
 
     v_code := concat(
-        E'\n',
-        format(E'-- Captures %s for the queue %s. Generated: pgq.refresh_captures renews it.\n',
-               -- A line end in a name would end the comment.
-               regexp_replace(i_table::regclass::text, '[[:cntrl:]]', ' ', 'g'),
-               regexp_replace(quote_ident(v_options.queue_name), '[[:cntrl:]]', ' ', 'g')),
-        E'declare\n'
-        '    v_table     pg_catalog.int4;\n'
-        '    v_type      pg_catalog.text;\n'
-        '    v_data      pg_catalog.text;\n'
-        '    v_extra1    pg_catalog.text;\n'
-        '    v_extra2    pg_catalog.text;\n'
-        '    v_extra3    pg_catalog.text;\n'
-        '    v_extra4    pg_catalog.text;\n'
-        '    v_value     pg_catalog.text;\n'
-        '    v_kind      pg_catalog.oid;\n'
-        '    v_id        pg_catalog.int8;\n'
-        '    v_skip      pg_catalog.bool;\n'
-        '    v_pair      pg_catalog.record;\n'
-        '    v_plain     pg_catalog.bool;\n'
-        'begin\n',
+        E'begin\n',
         case when v_invoker then E'    perform pgq_gen.check_writer();\n' end,
         -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
-        format(E'    if %1$s\n'
-               '       and pgq_gen.shape_ok(%2$L::pg_catalog.oid, %3$L) then\n'
-               '        select q.queue_cur_table into v_table\n'
-               '          from pgq.queue q\n'
-               '         where q.queue_id operator(pg_catalog.=) %4$s\n'
-               '           and q.queue_name operator(pg_catalog.=) %5$L\n'
-               '           and not q.queue_disable_insert\n'
-               '           and q.queue_per_tx_limit is null;\n'
-               '    end if;\n'
-               '    if v_table is null then\n'
+        format(E'    select q.queue_cur_table into v_table\n'
+               '      from pgq.queue q\n'
+               '     where q.queue_id operator(pg_catalog.=) %1$s\n'
+               '       and q.queue_name operator(pg_catalog.=) %2$L\n'
+               '       and not q.queue_disable_insert\n'
+               '       and q.queue_per_tx_limit is null;\n'
+               '    if (v_table is not null\n'
+               '        and %3$s\n'
+               '        and pgq_gen.shape_ok(%4$L::pg_catalog.oid, %5$L)) is not true then\n'
                '        %6$s\n'
                '    end if;\n',
-               v_guard, i_table, pgq_gen.shape(i_table), v_queue.queue_id, v_options.queue_name, v_slow),
+               v_queue.queue_id, v_options.queue_name, v_guard, i_table, pgq_gen.shape(i_table), v_slow),
         case when strpos(v_code, 'v_plain') > 0 then
                  E'    v_plain := pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO''\n'
                  '        and pg_catalog.current_setting(''extra_float_digits'')::pg_catalog.int4 operator(pg_catalog.>) 0;\n' end,
         v_code,
         E'\nend;\n');
+    v_code := concat(
+        E'\n',
+        format(E'-- Captures %s for the queue %s. Generated: pgq.refresh_captures renews it.\n',
+               -- A line end in a name would end the comment.
+               regexp_replace(i_table::regclass::text, '[[:cntrl:]]', ' ', 'g'),
+               regexp_replace(quote_ident(v_options.queue_name), '[[:cntrl:]]', ' ', 'g')),
+        E'declare\n',
+        (select string_agg(format(E'    %s pg_catalog.%s;\n', d.name, d.type), '' order by d.place)
+           from unnest(array['v_table', 'v_type', 'v_data', 'v_extra1', 'v_extra2', 'v_extra3', 'v_extra4', 'v_value',
+                             'v_kind', 'v_id', 'v_skip', 'v_pair', 'v_plain'],
+                       array['int4', 'text', 'text', 'text', 'text', 'text', 'text', 'text collate pg_catalog."C"',
+                             'oid', 'int8', 'bool', 'record', 'bool'])
+                with ordinality d (name, type, place)
+          where strpos(v_code, d.name) > 0),
+        v_code);
     return concat(
         format('create or replace function pgq_gen.%I', i_function),
         case when v_is_builder
@@ -6864,6 +7062,7 @@ begin
          where c.oid = i_table;
     end if;
 
+    perform pgq_gen._write_row_type(v_function, i_table, i_format, i_level, i_args);
     execute pgq_gen._function(v_function, case i_level when 'generic' then 'builder' else i_level end,
                               i_table, i_format, i_args);
     perform pgq_gen._grant(v_function, i_level);
@@ -6888,19 +7087,20 @@ $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
 -- pgq_gen/functions/pgq_gen._remove.sql
 create or replace function pgq_gen._remove(i_table oid, i_trigger text)
 returns void as $$
--- pgq_gen._remove(2): forgets a capture, and drops its function.
+-- pgq_gen._remove(2): forgets a capture, and drops its function and types.
 -- Parameters:
 --      i_table, i_trigger      as for pgq_gen._write; the trigger is gone
 -- Raises:   dependent_objects_still_exist while a trigger calls the function
--- Changes:  pgq.capture, the function
+-- Changes:  pgq.capture, the function, types of its rows
 -- Locks:    pgq.capture in share row exclusive mode
 -- Used by:  pgq.create_capture, pgq.drop_capture, pgq.refresh_captures
 declare
-    v_function  regprocedure;
+    v_function  record;
+    v_type      regtype;
 begin
     lock table pgq.capture in share row exclusive mode;
     for v_function in
-        select p.oid
+        select p.oid::regprocedure as call, c.cap_function as name
           from pgq.capture c
           join pg_proc p on p.pronamespace = 'pgq_gen'::regnamespace and p.proname = c.cap_function
          where c.cap_relid = i_table
@@ -6910,7 +7110,12 @@ begin
                             where o.cap_function = c.cap_function
                               and (o.cap_relid, o.cap_trigger) <> (c.cap_relid, c.cap_trigger))
     loop
-        execute format('drop function %s', v_function);
+        execute format('drop function %s', v_function.call);
+        for v_type in
+            select t.type from pgq_gen._row_types(v_function.name) t
+        loop
+            execute format('drop type %s', v_type);
+        end loop;
     end loop;
     delete from pgq.capture where cap_relid = i_table and cap_trigger = i_trigger;
     perform pgq_gen._write_dispatch();
@@ -7017,6 +7222,7 @@ grant execute on function
     pgq_gen.pinned_text(anyelement),
     pgq_gen.encode(text),
     pgq_gen.encode_signs(text),
+    pgq_gen.encode_row(text, text),
     pgq_gen.refuse_key_update(),
     pgq_gen.refuse_null_key(),
     pgq_gen.check_writer()

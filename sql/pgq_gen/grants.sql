@@ -23,6 +23,7 @@ grant execute on function
     pgq_gen.pinned_text(anyelement),
     pgq_gen.encode(text),
     pgq_gen.encode_signs(text),
+    pgq_gen.encode_row(text, text),
     pgq_gen.refuse_key_update(),
     pgq_gen.refuse_null_key(),
     pgq_gen.check_writer()

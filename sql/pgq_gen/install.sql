@@ -4,6 +4,7 @@
 \ir functions/pgq_gen.shape.sql
 \ir functions/pgq_gen.shape_ok.sql
 \ir functions/pgq_gen.pinned_text.sql
+\ir functions/pgq_gen.encode_row.sql
 \ir functions/pgq_gen.encode_signs.sql
 \ir functions/pgq_gen.encode.sql
 \ir functions/pgq_gen.refuse_key_update.sql
@@ -23,6 +24,12 @@
 \ir functions/pgq_gen._literal.sql
 \ir functions/pgq_gen._encoded.sql
 \ir functions/pgq_gen._json.sql
+\ir functions/pgq_gen._is_json.sql
+\ir functions/pgq_gen._json_fields.sql
+\ir functions/pgq_gen._row_type.sql
+\ir functions/pgq_gen._json_row.sql
+\ir functions/pgq_gen._row_types.sql
+\ir functions/pgq_gen._write_row_type.sql
 \ir functions/pgq_gen._unchanged.sql
 \ir functions/pgq_gen._is_null.sql
 \ir functions/pgq_gen._changed.sql
@@ -38,6 +45,8 @@
 \ir functions/pgq_gen._set_code.sql
 \ir functions/pgq_gen._where_code.sql
 \ir functions/pgq_gen._row_data.sql
+\ir functions/pgq_gen._joined.sql
+\ir functions/pgq_gen._pairs_code.sql
 \ir functions/pgq_gen._row_data_code.sql
 \ir functions/pgq_gen._type.sql
 \ir functions/pgq_gen._row_code.sql

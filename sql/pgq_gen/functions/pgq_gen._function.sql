@@ -32,7 +32,7 @@ declare
     v_invoker   boolean;
     v_is_builder    boolean := i_kind = 'builder';
 begin
-    select o.*, 'backup=changes' = any (i_args[2:]) as backup_deletes into v_options
+    select o.*, 'backup=changes' = any (i_args[2:]) as backup_deletes, i_function as function into v_options
       from pgq._capture_options(
                i_format, not v_is_builder, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end,
                pgq_gen._argv(i_args)) o;
@@ -76,13 +76,13 @@ begin
         -- Rows of another type would bring code of its owner along, a cast for example.
         v_guard := format(
             E'%L::pg_catalog.oid operator(pg_catalog.=) pg_catalog.pg_typeof(NEW)::pg_catalog.oid\n'
-            '       and TG_ARGV operator(pg_catalog.=) %L::pg_catalog.text[]',
+            '        and TG_ARGV operator(pg_catalog.=) %L::pg_catalog.text[]',
             (select c.reltype from pg_class c where c.oid = i_table), pgq_gen._argv(i_args));
     else
         -- Attached to another table, whose types are another's.
         v_guard := format(
             E'%L::pg_catalog.oid operator(pg_catalog.=) %s\n'
-            '       and pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.<>) ''local''',
+            '        and pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.<>) ''local''',
             case when v_name is null then pg_partition_root(i_table)::oid else i_table end,
             case when v_name is null then 'pg_catalog.pg_partition_root(TG_RELID)::pg_catalog.oid' else 'TG_RELID' end);
         v_slow := format(
@@ -125,46 +125,41 @@ begin
     end if;
 
     v_code := concat(
-        E'\n',
-        format(E'-- Captures %s for the queue %s. Generated: pgq.refresh_captures renews it.\n',
-               -- A line end in a name would end the comment.
-               regexp_replace(i_table::regclass::text, '[[:cntrl:]]', ' ', 'g'),
-               regexp_replace(quote_ident(v_options.queue_name), '[[:cntrl:]]', ' ', 'g')),
-        E'declare\n'
-        '    v_table     pg_catalog.int4;\n'
-        '    v_type      pg_catalog.text;\n'
-        '    v_data      pg_catalog.text;\n'
-        '    v_extra1    pg_catalog.text;\n'
-        '    v_extra2    pg_catalog.text;\n'
-        '    v_extra3    pg_catalog.text;\n'
-        '    v_extra4    pg_catalog.text;\n'
-        '    v_value     pg_catalog.text;\n'
-        '    v_kind      pg_catalog.oid;\n'
-        '    v_id        pg_catalog.int8;\n'
-        '    v_skip      pg_catalog.bool;\n'
-        '    v_pair      pg_catalog.record;\n'
-        '    v_plain     pg_catalog.bool;\n'
-        'begin\n',
+        E'begin\n',
         case when v_invoker then E'    perform pgq_gen.check_writer();\n' end,
         -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
-        format(E'    if %1$s\n'
-               '       and pgq_gen.shape_ok(%2$L::pg_catalog.oid, %3$L) then\n'
-               '        select q.queue_cur_table into v_table\n'
-               '          from pgq.queue q\n'
-               '         where q.queue_id operator(pg_catalog.=) %4$s\n'
-               '           and q.queue_name operator(pg_catalog.=) %5$L\n'
-               '           and not q.queue_disable_insert\n'
-               '           and q.queue_per_tx_limit is null;\n'
-               '    end if;\n'
-               '    if v_table is null then\n'
+        format(E'    select q.queue_cur_table into v_table\n'
+               '      from pgq.queue q\n'
+               '     where q.queue_id operator(pg_catalog.=) %1$s\n'
+               '       and q.queue_name operator(pg_catalog.=) %2$L\n'
+               '       and not q.queue_disable_insert\n'
+               '       and q.queue_per_tx_limit is null;\n'
+               '    if (v_table is not null\n'
+               '        and %3$s\n'
+               '        and pgq_gen.shape_ok(%4$L::pg_catalog.oid, %5$L)) is not true then\n'
                '        %6$s\n'
                '    end if;\n',
-               v_guard, i_table, pgq_gen.shape(i_table), v_queue.queue_id, v_options.queue_name, v_slow),
+               v_queue.queue_id, v_options.queue_name, v_guard, i_table, pgq_gen.shape(i_table), v_slow),
         case when strpos(v_code, 'v_plain') > 0 then
                  E'    v_plain := pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO''\n'
                  '        and pg_catalog.current_setting(''extra_float_digits'')::pg_catalog.int4 operator(pg_catalog.>) 0;\n' end,
         v_code,
         E'\nend;\n');
+    v_code := concat(
+        E'\n',
+        format(E'-- Captures %s for the queue %s. Generated: pgq.refresh_captures renews it.\n',
+               -- A line end in a name would end the comment.
+               regexp_replace(i_table::regclass::text, '[[:cntrl:]]', ' ', 'g'),
+               regexp_replace(quote_ident(v_options.queue_name), '[[:cntrl:]]', ' ', 'g')),
+        E'declare\n',
+        (select string_agg(format(E'    %s pg_catalog.%s;\n', d.name, d.type), '' order by d.place)
+           from unnest(array['v_table', 'v_type', 'v_data', 'v_extra1', 'v_extra2', 'v_extra3', 'v_extra4', 'v_value',
+                             'v_kind', 'v_id', 'v_skip', 'v_pair', 'v_plain'],
+                       array['int4', 'text', 'text', 'text', 'text', 'text', 'text', 'text collate pg_catalog."C"',
+                             'oid', 'int8', 'bool', 'record', 'bool'])
+                with ordinality d (name, type, place)
+          where strpos(v_code, d.name) > 0),
+        v_code);
     return concat(
         format('create or replace function pgq_gen.%I', i_function),
         case when v_is_builder

@@ -3,7 +3,8 @@ create or replace function pgq_gen._row_code(
 returns text as $$
 -- pgq_gen._row_code(5): writes the statements that turn a changed row into the fields of an event.
 -- Parameters:
---      i_options      of pgq._capture_options, and backup_deletes: deletions get the old row, too
+--      i_options      of pgq._capture_options; function, that of the capture; backup_deletes: deletions get
+--                     the old row, too
 --      i_columns      of pgq._capture_columns
 --      i_schema, i_name      the table; null if a partition's own name is to be used
 --      i_skip         statement that leaves without an event
@@ -38,10 +39,10 @@ begin
         v_insert := pgq_gen._values_code('NEW', i_columns.names, i_columns.types, i_columns.is_hidden, i_options.pinned);
         v_delete := format(E'        v_data := %s;\n', v_where);
     else
-        v_insert := pgq_gen._row_data_code(i_options.format, 'NEW', i_columns.names, i_columns.types,
-                                           i_columns.is_hidden, i_options.minimal);
-        v_delete := pgq_gen._row_data_code(i_options.format, 'OLD', i_columns.names, i_columns.types,
-                                           i_columns.is_hidden, i_options.minimal);
+        v_insert := pgq_gen._row_data_code(i_options.function, i_options.format, 'NEW', i_columns.names,
+                                           i_columns.types, i_columns.is_hidden, i_options.minimal);
+        v_delete := pgq_gen._row_data_code(i_options.function, i_options.format, 'OLD', i_columns.names,
+                                           i_columns.types, i_columns.is_hidden, i_options.minimal);
     end if;
 
     v_update := '';

@@ -33,6 +33,7 @@ begin
          where c.oid = i_table;
     end if;
 
+    perform pgq_gen._write_row_type(v_function, i_table, i_format, i_level, i_args);
     execute pgq_gen._function(v_function, case i_level when 'generic' then 'builder' else i_level end,
                               i_table, i_format, i_args);
     perform pgq_gen._grant(v_function, i_level);

@@ -7,6 +7,7 @@ use std::thread;
 use postgres::Client;
 use testkit::{Cluster, TestResult};
 
+use crate::captures::queue_and_table;
 use crate::support::{
     cluster_without_pgq, copy_database, has_program, install, refusal, row, rows,
 };
@@ -222,6 +223,55 @@ fn a_change_of_the_table_is_captured_by_every_session_at_once() -> TestResult {
 }
 
 #[test]
+fn the_type_of_logged_rows_follows_the_table() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    db.batch_execute(
+        "alter table t add n numeric;
+         select pgq.create_capture('t', 'c', 'json', 'row', array['q']);
+         insert into t values (1, 'x', 1.50)",
+    )?;
+    for (change, types, data) in [
+        (
+            "alter table t rename n to number",
+            1,
+            r#"{"id":1,"a":"x","number":"1.50"}"#,
+        ),
+        (
+            "alter table t add f float8 default 0.5",
+            1,
+            r#"{"id":1,"a":"x","number":"1.50","f":"0.5"}"#,
+        ),
+        // The fields of both have the same names, and a session may still run the function as it was.
+        (
+            "alter table t alter number type int",
+            2,
+            r#"{"id":1,"a":"x","number":2,"f":"0.5"}"#,
+        ),
+        (
+            "alter table t drop f, drop number",
+            0,
+            r#"{"id":1,"a":"x"}"#,
+        ),
+    ] {
+        db.batch_execute(change)?;
+        for refresh in [false, true] {
+            if refresh {
+                db.batch_execute("select pgq.refresh_captures()")?;
+            }
+            db.batch_execute("truncate pgq.event_1_0; update t set a = a")?;
+            assert_eq!(
+                row(&mut db, "select ev_data from pgq.event_template")?,
+                data,
+                "{change}, refreshed: {refresh}"
+            );
+        }
+        let found = "select count(*) from pg_class where relnamespace = 'pgq_gen'::regnamespace";
+        assert_eq!(row(&mut db, found)?, types.to_string(), "{change}");
+    }
+    Ok(())
+}
+
+#[test]
 fn what_is_no_change_of_the_table_leaves_captures_fast() -> TestResult {
     let cluster = Cluster::start()?;
     let mut db = install(&cluster)?;
@@ -399,7 +449,7 @@ fn captures_of_a_restored_dump_work_at_once_and_are_generated_anew() -> TestResu
         "create table before (id int primary key); drop table before;
          select pgq.create_queue('q');
          create table t (id int primary key, a text);
-         create table u (id int primary key, a text);
+         create table u (id int primary key, a text, n numeric);
          select pgq.create_capture('t', 'capture', 'sql', 'row', array['q']),
                 pgq.create_capture('u', 'capture', 'json', 'row', array['q']),
                 pgq.create_capture('u', 'generic', 'sql', 'generic', array['q']),
