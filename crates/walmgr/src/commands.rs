@@ -14,6 +14,7 @@ mod restore;
 mod setup;
 mod status;
 mod stop;
+mod switchover;
 mod sync;
 mod synch_standby;
 mod verify;
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     Syncdaemon,
     /// End recovery, and open the standby for writes
     Boot,
+    /// Change roles with a master that is well: wait for its clean shutdown, and open the standby
+    Switchover(switchover::Args),
     /// Make a server that was the master a standby of the one that took over
     Rejoin(rejoin::Args),
     /// Hold replay
@@ -276,6 +279,7 @@ fn dispatch(command: &Command, work: &mut Work<'_>) -> Result<ExitCode, Error> {
         Command::Createslave => createslave::run(work),
         Command::Sync | Command::Syncdaemon => sync::run(work),
         Command::Boot => boot::run(work),
+        Command::Switchover(args) => switchover::run(work, args),
         Command::Rejoin(args) => rejoin::run(work, args),
         Command::Pause => pause::pause(work),
         Command::Continue => pause::go_on(work),

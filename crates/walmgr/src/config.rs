@@ -246,6 +246,9 @@ pub struct Config {
     /// Has to succeed before `boot`: makes sure that the master stays gone.
     #[serde(default)]
     boot_check_command: String,
+    /// Stops the master in good order, and sends the last of its WAL if that is not streamed.
+    #[serde(default)]
+    switchover_stop_command: String,
     /// Seconds that `boot` waits for the end of recovery.
     #[serde(default = "a_minute", with = "config::seconds")]
     boot_timeout: Duration,

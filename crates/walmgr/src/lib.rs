@@ -1,7 +1,7 @@
 //! WAL archiving, base backups, and a warm standby: one master, one slave, one file for each side.
 //!
 //! * [`Args`], [`Config`], [`Error`]: what the user says, and what goes wrong; `exit`: what the server is told
-//! * `names`, `page`: segments, their names and their first pages
+//! * `names`, `page`, `wal_end`: segments, their names and their first pages, and where WAL ends
 //! * `place`, `slave`: where the slave is, running commands there, sending files
 //! * `channel`, `spool`: many files over one connection, and which of them have arrived
 //! * `archive`: finished WAL; `partial`, `sync`: unfinished, on the slave, and on its way there; `receiver`: streamed
@@ -46,6 +46,7 @@ mod sets;
 mod slave;
 mod spool;
 mod sync;
+mod wal_end;
 
 pub use args::Args;
 pub use config::Config;

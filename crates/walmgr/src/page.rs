@@ -27,7 +27,7 @@ pub(crate) struct Header {
     pub(crate) system_identifier: u64,
     pub(crate) segment_size: SegmentSize,
     /// Bytes of a page.
-    page_size: u32,
+    pub(crate) page_size: u32,
 }
 
 impl Header {
@@ -45,7 +45,8 @@ impl Header {
             address: eight(8)?,
             system_identifier: eight(24)?,
             segment_size: SegmentSize::new(four(32)?.into())?,
-            page_size: four(36).filter(|size| size.is_power_of_two() && *size >= 1024)?,
+            page_size: four(36)
+                .filter(|size| size.is_power_of_two() && (1024..=65536).contains(size))?,
         })
     }
 

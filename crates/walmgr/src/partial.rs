@@ -181,3 +181,20 @@ pub(crate) fn names(config: &SlaveConfig) -> Vec<Segment> {
     names.sort();
     names
 }
+
+/// The unfinished segment that has most valid WAL, and how many bytes: of what was sent, of what was archived at the
+/// end of a timeline, and of what is streamed.
+pub(crate) fn most(config: &SlaveConfig, segment: Segment) -> Option<(u64, PathBuf)> {
+    let name = WalName::Partial(segment);
+    let streamed = config.receiver.as_ref();
+    let candidates = [
+        Some(path(config, segment)),
+        Some(Archive::new(&config.completed_wals).path(name)),
+        streamed.map(|receiver| receiver.dir.join(name.to_string())),
+    ];
+    candidates
+        .into_iter()
+        .flatten()
+        .filter_map(|path| Some((valid_length(&path, segment)?, path)))
+        .max_by_key(|(length, _)| *length)
+}

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::{Work, pause};
 use crate::archive::{Identity, Listing};
+use crate::args::Options;
 use crate::config::SlaveConfig;
 use crate::control::{self, Signal};
 use crate::names::{Segment, WalName};
@@ -16,63 +17,95 @@ use crate::{Error, page, receiver};
 
 pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     let config = work.slave("boot")?;
-    let data = DataDir::new(&config.data, config.bin.as_deref());
-    if data.postmaster()?.is_none() {
-        return Err(Error::Refused(format!(
-            "no server runs in {}: restore first, or start it",
-            data.path.display()
-        )));
-    }
-    let before = data.control()?;
-    if before.state == ServerState::InProduction {
+    let Some(standby) = Standby::find(config, work.options)? else {
         info!("already a primary");
         return Ok(());
-    }
-    if let Some(problem) = gap(config, &before)? {
-        match work.options.force {
-            true => warn!("{problem}"),
-            false => {
-                return Err(Error::Refused(format!(
-                    "{problem}; --force opens without what comes after it"
-                )));
-            }
-        }
-    }
-    fence::check(config, work.options.force, work.options.not_really)?;
+    };
     if work.options.not_really {
+        fence::check(config, work.options)?;
         return Ok(skytools::app::output(
             "would end recovery and open for writes\n",
         )?);
     }
-    // Paused, it would open without WAL that is here.
-    Signal::Pause.lower(&config.completed_wals)?;
-    pause::resume(config);
-    Signal::Stop.raise(&config.completed_wals)?;
-    failpoint::step("boot.stop");
-    // Raised, the signal keeps another one from being started.
-    if let Some(receiver) = &config.receiver {
-        receiver::end(&receiver.dir)?;
+    standby.open(work, config).map(|_| ())
+}
+
+/// A server that recovers, and that nothing is missing for.
+pub(super) struct Standby {
+    pub(super) data: DataDir,
+    pub(super) control: Control,
+}
+
+impl Standby {
+    /// The server of the slave; `None` if it is a primary already.
+    ///
+    /// # Errors
+    /// None runs, or it would be opened without WAL that is here.
+    pub(super) fn find(config: &SlaveConfig, options: &Options) -> Result<Option<Standby>, Error> {
+        let data = DataDir::new(&config.data, config.bin.as_deref());
+        if data.postmaster()?.is_none() {
+            return Err(Error::Refused(format!(
+                "no server runs in {}: restore first, or start it",
+                data.path.display()
+            )));
+        }
+        let control = data.control()?;
+        if control.state == ServerState::InProduction {
+            return Ok(None);
+        }
+        if let Some(problem) = gap(config, &control)? {
+            match options.force {
+                true => warn!("{problem}"),
+                false => {
+                    return Err(Error::Refused(format!(
+                        "{problem}; --force opens without what comes after it"
+                    )));
+                }
+            }
+        }
+        Ok(Some(Standby { data, control }))
     }
-    // The server ends recovery after a request that finds nothing: not after one that has not seen the signal.
-    control::wait_for_requests(
-        &config.completed_wals,
-        config.boot_timeout,
-        &work.context.stop,
-    )?;
-    promote(config, &data, work)?;
-    let (old, new) = (before.timeline, newest_history(&data));
-    let end = new.and_then(|timeline| end_of_replay(&data, timeline));
-    info!(
-        old_timeline = old,
-        new_timeline = new,
-        end,
-        "the server is a primary now; all before the end of replay is there"
-    );
-    warn!(
-        "it does not archive: point clients here, then run setup with a master's configuration, and take a \
-         base backup"
-    );
-    Ok(())
+
+    /// Ends recovery, after all WAL that is here; where that was, if the server says it.
+    ///
+    /// # Errors
+    /// The master is alive, or the server does not end recovery.
+    pub(super) fn open(
+        &self,
+        work: &Work<'_>,
+        config: &SlaveConfig,
+    ) -> Result<Option<String>, Error> {
+        fence::check(config, work.options)?;
+        // Paused, it would open without WAL that is here.
+        Signal::Pause.lower(&config.completed_wals)?;
+        pause::resume(config);
+        Signal::Stop.raise(&config.completed_wals)?;
+        failpoint::step("boot.stop");
+        // Raised, the signal keeps another one from being started.
+        if let Some(receiver) = &config.receiver {
+            receiver::end(&receiver.dir)?;
+        }
+        // The server ends recovery after a request that finds nothing: not after one that has not seen the signal.
+        control::wait_for_requests(
+            &config.completed_wals,
+            config.boot_timeout,
+            &work.context.stop,
+        )?;
+        promote(config, &self.data, work)?;
+        let (old, new) = (self.control.timeline, newest_history(&self.data));
+        let end = new.and_then(|timeline| end_of_replay(&self.data, timeline));
+        info!(
+            old_timeline = old,
+            new_timeline = new,
+            end,
+            "the server is a primary now; all before the end of replay is there"
+        );
+        warn!(
+            "it does not archive: point clients here, then run setup with a master's configuration, and take a \
+             base backup"
+        );
+        Ok(end)
+    }
 }
 
 /// Asks for the promotion until the server has reached a state where it takes the request, and waits for its

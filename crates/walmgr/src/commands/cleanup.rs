@@ -59,6 +59,15 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
         }
         _ => None,
     };
+    if let Node::Master(config) = &work.node
+        && config.config.is_some()
+    {
+        let change = Change::begin(config)?;
+        // Before the file goes: a server may not start without one that it is to read.
+        if going.contains(&change.path) {
+            change.stop_including()?;
+        }
+    }
     for path in &going {
         let removed = match path.is_dir() && !path.is_symlink() {
             true => files::remove_tree(path),
@@ -131,6 +140,9 @@ fn of_master(config: &MasterConfig) -> Result<Vec<PathBuf>, Error> {
         }
     }
     found.sort();
+    if config.config.is_some() {
+        found.extend(Change::begin(config)?.own_file()?);
+    }
     Ok(found)
 }
 

@@ -16,10 +16,10 @@ use crate::config::{MasterConfig, SlaveConfig};
 use crate::control::{self, Signal};
 use crate::digest::{self, Digest};
 use crate::exit::ABSENT;
-use crate::names::{Segment, WalName};
+use crate::names::WalName;
 use crate::page::HEADER;
 use crate::slave::Slave;
-use crate::{Error, page, receiver};
+use crate::{Error, page, partial, receiver};
 
 /// Bytes that are copied before they are read back.
 const PIECE: u64 = 1 << 20;
@@ -205,9 +205,10 @@ impl Request<'_> {
                 return Ok(false);
             };
             if (self.use_partial || Signal::Stop.is_up(dir))
-                && let Some(stored) = self.unfinished(segment)
+                && let Some((_, path)) = partial::most(self.config, segment)
             {
-                self.deliver(&stored, false)?;
+                let form = Form::Plain;
+                self.deliver(&Stored { path, form }, false)?;
                 return Ok(true);
             }
             if !self.is_standby && receiver::all_wal(self.config)?.is_gap(segment) {
@@ -258,26 +259,6 @@ impl Request<'_> {
             // Gone from there, it has been archived since.
             false => archived(),
         }
-    }
-
-    /// The unfinished segment that has most valid WAL.
-    fn unfinished(&self, segment: Segment) -> Option<Stored> {
-        let name = WalName::Partial(segment);
-        let streamed = self.config.receiver.as_ref();
-        let candidates = [
-            Some(self.config.partial_wals.join(segment.to_string())),
-            Some(self.archive.path(name)),
-            streamed.map(|receiver| receiver.dir.join(name.to_string())),
-        ];
-        candidates
-            .into_iter()
-            .flatten()
-            .filter_map(|path| Some((page::valid_length(&path, segment)?, path)))
-            .max_by_key(|(length, _)| *length)
-            .map(|(_, path)| Stored {
-                path,
-                form: Form::Plain,
-            })
     }
 
     /// Copies a file to where it is wanted, whole and verified, or leaves nothing there.

@@ -46,6 +46,7 @@ pub(crate) struct SlaveConfig {
     pub(crate) restore_mode: RestoreMode,
     pub(crate) tablespace_map: TablespaceMap,
     pub(crate) boot_check_command: Option<String>,
+    pub(crate) switchover_stop_command: Option<String>,
     pub(crate) boot_timeout: Duration,
     pub(crate) boot_archive_command: String,
     pub(crate) restore_wait: bool,
@@ -103,6 +104,7 @@ impl SlaveConfig {
                 .parse()
                 .map_err(|error| Error::Refused(format!("tablespace_map: {error}")))?,
             boot_check_command: optional(&config.boot_check_command).map(str::to_owned),
+            switchover_stop_command: optional(&config.switchover_stop_command).map(str::to_owned),
             boot_timeout: config.boot_timeout,
             boot_archive_command: config.boot_archive_command.clone(),
             restore_wait: config.restore_wait,
@@ -152,6 +154,7 @@ impl SlaveConfig {
             restore_mode: RestoreMode::Copy,
             tablespace_map: TablespaceMap::default(),
             boot_check_command: None,
+            switchover_stop_command: None,
             boot_timeout: Duration::ZERO,
             boot_archive_command: super::boot_archive_command(),
             restore_wait: false,

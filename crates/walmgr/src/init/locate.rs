@@ -86,13 +86,6 @@ impl Located {
 
     /// The command that has the server do something: `start`, `stop` or `restart`.
     pub(crate) fn command(&self, verb: &str, log: &Path) -> String {
-        let word = |path: &Path| {
-            let text = path.to_string_lossy().into_owned();
-            match shell::is_plain(path.as_os_str()) && !text.contains(' ') {
-                true => text,
-                false => shell::quote(path).to_string_lossy().into_owned(),
-            }
-        };
         if let Some((version, name)) = &self.cluster {
             return format!("pg_ctlcluster {version} {name} {verb}");
         }
@@ -210,6 +203,23 @@ fn on_path(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path)
         .map(|dir| dir.join(program))
         .find(|path| path.is_file())
+}
+
+/// A path as a word for the shell.
+fn word(path: &Path) -> String {
+    let text = path.to_string_lossy().into_owned();
+    match shell::is_plain(path.as_os_str()) && !text.contains(' ') {
+        true => text,
+        false => shell::quote(path).to_string_lossy().into_owned(),
+    }
+}
+
+/// What stops the server of a data directory, of whose host nothing else is known.
+pub(crate) fn stop_command(data: &Path) -> String {
+    match debian_cluster(data) {
+        Some((version, name)) => format!("pg_ctlcluster {version} {name} stop"),
+        None => format!("pg_ctl -D {} -m fast -w stop", word(data)),
+    }
 }
 
 /// Version and name of `/var/lib/postgresql/15/main`.

@@ -99,6 +99,7 @@ pub(super) fn run(
     run_program(&mut program)?;
     failpoint::step("rejoin.rewound");
     put_back(config)?;
+    remove_foreign(config)?;
     restore::make_standby(config)?;
     // Last: until then it is none of both.
     durable::remove(&begun)
@@ -119,6 +120,16 @@ fn put_aside(config: &SlaveConfig) -> Result<(), Error> {
 pub(super) fn put_back(config: &SlaveConfig) -> Result<(), Error> {
     for name in OWN {
         copy(&aside(config).join(name), &config.data.join(name))?;
+    }
+    Ok(())
+}
+
+/// Removes the primary's configuration, of which this server has its own elsewhere.
+fn remove_foreign(config: &SlaveConfig) -> Result<(), Error> {
+    let aside = aside(config);
+    for name in OWN.iter().filter(|name| !aside.join(name).exists()) {
+        let path = config.data.join(name);
+        durable::remove(&path).map_err(|error| Error::io("remove", &path, error))?;
     }
     Ok(())
 }
@@ -154,9 +165,9 @@ fn configure(config: &SlaveConfig, archive_of: Option<&Path>) -> Result<(), Erro
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(error) => return Err(Error::io("read", &path, error)),
     };
-    let mut text = conf::without(&old, |name| {
+    let mut text = conf::without(&old, |line| {
         matches!(
-            name,
+            line.name.as_str(),
             "restore_command" | "wal_keep_size" | "max_slot_wal_keep_size"
         )
     });

@@ -68,7 +68,7 @@ pub(super) fn write(
             settings.extend(value.map(|value| (name, value)));
         }
     }
-    let mut text = conf::without(&old, is_unwanted);
+    let mut text = conf::without(&old, |line| is_unwanted(&line.name));
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }

@@ -43,7 +43,7 @@ pub(crate) struct Change<'a> {
     config: &'a MasterConfig,
     db: Option<Connection>,
     /// The file that is changed, or made.
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     text: String,
     /// The file that the server begins with, if that is another: its path and text, and the text with which it
     /// includes ours, if it does not yet.
@@ -81,6 +81,41 @@ impl<'a> Change<'a> {
             path: own,
             main: Some((path.as_path(), text, including)),
         })
+    }
+
+    /// The file of our own, if there is one that can go: the server does without it.
+    pub(crate) fn own_file(&mut self) -> Result<Option<PathBuf>, Error> {
+        if self.main.is_none() || !self.path.exists() {
+            return Ok(None);
+        }
+        let data = DataDir::new(&self.config.data, self.config.bin.as_deref());
+        let archives = match self.db {
+            Some(_) => self
+                .current("archive_mode")
+                .is_none_or(|mode| mode != "off"),
+            None => data.postmaster()?.is_some(),
+        };
+        if archives {
+            warn!(
+                path = %self.path.display(),
+                "stays: while archive_mode is on, the server keeps all WAL without the archive_command that is in \
+                 it; set archive_mode = off there and restart, then remove it and the line that includes it"
+            );
+            return Ok(None);
+        }
+        Ok(Some(self.path.clone()))
+    }
+
+    /// Has the server not read the file of our own any more.
+    pub(crate) fn stop_including(&self) -> Result<(), Error> {
+        let Some((main, text, _)) = &self.main else {
+            return Ok(());
+        };
+        let new = conf::without(text, includes_own);
+        match new == *text {
+            true => Ok(()),
+            false => write(main, &new),
+        }
     }
 
     /// The value in force, else the one of the file.
@@ -375,8 +410,7 @@ fn included(main: &Path, text: &str) -> (PathBuf, Option<String>) {
     if let Some(line) = conf::find(text, "include_dir") {
         return (dir.join(line.value).join(OWN_FILE_IN_DIR), None);
     }
-    let is_included =
-        conf::lines(text).any(|line| line.name.starts_with("include") && line.value == OWN_FILE);
+    let is_included = conf::lines(text).any(|line| includes_own(&line));
     let including = match is_included {
         true => None,
         false => {
@@ -389,6 +423,10 @@ fn included(main: &Path, text: &str) -> (PathBuf, Option<String>) {
         }
     };
     (dir.join(OWN_FILE), including)
+}
+
+fn includes_own(line: &conf::Line) -> bool {
+    line.name.starts_with("include") && line.value == OWN_FILE
 }
 
 fn read_or_empty(path: &Path) -> Result<String, Error> {

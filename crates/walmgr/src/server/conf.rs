@@ -110,10 +110,10 @@ pub(crate) fn set(text: &str, name: &str, value: &str) -> String {
     lines.concat()
 }
 
-/// The text without the active lines of these settings.
-pub(crate) fn without(text: &str, is_unwanted: impl Fn(&str) -> bool) -> String {
+/// The text without these active lines.
+pub(crate) fn without(text: &str, is_unwanted: impl Fn(&Line) -> bool) -> String {
     text.split_inclusive('\n')
-        .filter(|line| !parse(0, line).is_some_and(|line| is_unwanted(&line.name)))
+        .filter(|line| !parse(0, line).is_some_and(|line| is_unwanted(&line)))
         .collect()
 }
 
@@ -195,8 +195,8 @@ mod tests {
     #[test]
     fn lines_go_and_the_rest_stays() {
         let text = "# keep\nrestore_command = 'x'\nport = 5433\nRECOVERY_TARGET_TIME = 'now'\n";
-        let left = without(text, |name| {
-            name == "restore_command" || name.starts_with("recovery_target")
+        let left = without(text, |line| {
+            line.name == "restore_command" || line.name.starts_with("recovery_target")
         });
         assert_eq!(left, "# keep\nport = 5433\n");
     }

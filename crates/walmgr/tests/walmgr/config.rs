@@ -14,8 +14,9 @@ const OF_THE_MASTER: [&str; 5] = [
     "synch-standby a",
     "xarchive pg_wal/x 00000002.history",
 ];
-const OF_THE_SLAVE: [&str; 17] = [
+const OF_THE_SLAVE: [&str; 18] = [
     "boot",
+    "switchover",
     "verify",
     "expire",
     "xset",
@@ -297,7 +298,20 @@ fn settings_may_be_in_a_file_of_their_own() -> TestResult {
     site.on_master("stop")?;
     let text = fs::read_to_string(&own)?;
     assert!(text.contains("archive_command = '/bin/true'\n"), "{text}");
-    Ok(())
+    // It goes with all else, but not while the server would keep all WAL without it.
+    let shown = site.on_master("cleanup -n")?;
+    assert!(
+        shown.stderr.contains("while archive_mode is on") && !shown.stdout.contains("walmgr.conf"),
+        "{}{}",
+        shown.stdout,
+        shown.stderr
+    );
+    fs::write(&own, format!("{text}archive_mode = 'off'\n"))?;
+    site.master.restart(testkit::Shutdown::Fast)?;
+    site.on_master("cleanup --yes")?;
+    assert!(!own.exists());
+    assert_eq!(fs::read_to_string(&conf)?, before);
+    site.master.restart(testkit::Shutdown::Fast)
 }
 
 #[test]

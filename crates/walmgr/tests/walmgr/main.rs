@@ -28,6 +28,7 @@ mod safety;
 mod site;
 mod slave_backup;
 mod streaming;
+mod switchover;
 mod sync;
 
 use std::time::Duration;

@@ -16,13 +16,13 @@ const STEPS: [&str; 4] = [
 ];
 
 /// The master's side after its time as a master: `old.ini` is for the slave that it becomes.
-struct Old {
-    site: Site,
+pub(crate) struct Old {
+    pub(crate) site: Site,
 }
 
 impl Old {
     /// A master with a running standby, both with these settings; `slave.ini` names the master as its primary.
-    fn new(settings: &str) -> TestResult<Old> {
+    pub(crate) fn new(settings: &str) -> TestResult<Old> {
         let mut site = Site::new()?;
         let mut db = site.db()?;
         for setting in settings.split_terminator(';') {
@@ -84,7 +84,7 @@ impl Old {
         .map_err(|error| format!("{error}\n{}", self.logs()).into())
     }
 
-    fn logs(&self) -> String {
+    pub(crate) fn logs(&self) -> String {
         let text = |name: &str| fs::read_to_string(self.site.path(name)).unwrap_or_default();
         format!(
             "{}old.log:\n{}old server:\n{}",
@@ -94,7 +94,7 @@ impl Old {
         )
     }
 
-    fn rejoin(&self, options: &str) -> TestResult<String> {
+    pub(crate) fn rejoin(&self, options: &str) -> TestResult<String> {
         let line = format!("old.ini rejoin {options}");
         let output = self.site.program(&line).succeed();
         Ok(output
@@ -273,6 +273,62 @@ fn what_cannot_be_rewound_is_replaced_and_kept_beside() -> TestResult {
         location.starts_with(&own.display().to_string()),
         "{location}"
     );
+    Ok(())
+}
+
+/// Debian's layout: the configuration is elsewhere, and names what is where.
+fn move_configuration(old: &Old) -> TestResult<PathBuf> {
+    let (data, etc) = (old.site.master.data_dir(), old.site.path("etc"));
+    fs::create_dir(&etc)?;
+    for name in ["postgresql.conf", "pg_hba.conf", "pg_ident.conf"] {
+        fs::copy(data.join(name), etc.join(name))?;
+        fs::remove_file(data.join(name))?;
+        old.site.owner.give(&etc.join(name))?;
+    }
+    let conf = etc.join("postgresql.conf");
+    let text = format!(
+        "{}data_directory = '{}'\nhba_file = '{}'\nident_file = '{}'\n",
+        fs::read_to_string(&conf)?,
+        data.display(),
+        etc.join("pg_hba.conf").display(),
+        etc.join("pg_ident.conf").display()
+    );
+    fs::write(&conf, text)?;
+    let ini = fs::read_to_string(old.site.path("old.ini"))?;
+    let start = format!(" -o \"-c config_file={}\" start\n", conf.display());
+    let ini = ini.replacen(" start\n", &start, 1);
+    fs::write(
+        old.site.path("old.ini"),
+        format!("{ini}slave_config_dir = {}\n", etc.display()),
+    )?;
+    Ok(conf)
+}
+
+#[test]
+fn a_configuration_outside_of_the_data_directory_stays_the_one_in_use() -> TestResult {
+    let mut old = Old::new("wal_log_hints = on;full_page_writes = on;autovacuum = off")?;
+    if !old.site.has("pg_rewind") {
+        return Ok(());
+    }
+    old.part()?;
+    old.site.master.stop(Shutdown::Kill)?;
+    let conf = move_configuration(&old)?;
+    let text = fs::read_to_string(&conf)?;
+    for options in ["--force", "--base-backup"] {
+        old.rejoin(options)?;
+        let mut standby = old.site.db()?;
+        old.wait_for(&mut standby, &[1, 4])?;
+        let shown: String = standby.query_one("show config_file", &[])?.get(0);
+        assert_eq!(shown, conf.display().to_string(), "{options}");
+        let command: String = standby.query_one("show archive_command", &[])?.get(0);
+        assert_eq!(command, "/bin/true", "{options}");
+        assert_eq!(fs::read_to_string(&conf)?, text, "{options}");
+        // Before 15 it cannot be rewound there.
+        let is_replaced = options != "--force" || old.site.master.major() < 15;
+        assert_eq!(old.beside(".0").exists(), is_replaced, "{options}");
+        let has_foreign = old.site.master.data_dir().join("pg_hba.conf").exists();
+        assert!(is_replaced || !has_foreign, "{options}");
+    }
     Ok(())
 }
 

@@ -253,6 +253,7 @@ fn a_look_at_what_would_be_done_changes_nothing() -> TestResult {
         "slave.ini xset".to_owned(),
         "slave.ini xrstpt".to_owned(),
         "slave.ini boot".to_owned(),
+        "slave.ini switchover --force".to_owned(),
         "slave.ini pause".to_owned(),
         "slave.ini continue".to_owned(),
         "slave.ini verify --all".to_owned(),

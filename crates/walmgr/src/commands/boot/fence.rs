@@ -5,6 +5,7 @@ use skytools::db::During;
 use tracing::{debug, info, warn};
 
 use crate::Error;
+use crate::args::Options;
 use crate::config::{Conninfo, SlaveConfig};
 use crate::server::shell;
 
@@ -12,9 +13,9 @@ use crate::server::shell;
 ///
 /// # Errors
 /// The command fails, or the master is alive.
-pub(super) fn check(config: &SlaveConfig, force: bool, dry_run: bool) -> Result<(), Error> {
+pub(super) fn check(config: &SlaveConfig, options: &Options) -> Result<(), Error> {
     match &config.boot_check_command {
-        Some(command) if dry_run => {
+        Some(command) if options.not_really => {
             skytools::app::output(format!("would run: {command}\n"))?;
         }
         Some(command) => {
@@ -35,7 +36,7 @@ pub(super) fn check(config: &SlaveConfig, force: bool, dry_run: bool) -> Result<
         return Ok(());
     }
     let text = "the master of primary_conninfo is alive, and a primary: stop it";
-    match force {
+    match options.force {
         true => warn!("{text}"),
         false => return Err(Error::Refused(format!("{text}, or use --force"))),
     }
