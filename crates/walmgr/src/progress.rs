@@ -15,6 +15,8 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Progress {
     what: &'static str,
     total: u64,
+    /// Bytes of a segment, where that is what is counted, too; else 0.
+    segment: u64,
     done: AtomicU64,
     begun: Instant,
     told: Mutex<Instant>,
@@ -24,10 +26,16 @@ pub(crate) struct Progress {
 impl Progress {
     /// Work on so many bytes, as far as that is known before.
     pub(crate) fn new(what: &'static str, total: u64) -> Progress {
+        Progress::of_segments(what, total, 0)
+    }
+
+    /// The same, on WAL in segments of so many bytes.
+    pub(crate) fn of_segments(what: &'static str, total: u64, segment: u64) -> Progress {
         let has_bar = io::stderr().is_terminal() && enabled!(Level::INFO);
         let mut progress = Progress::silent();
         progress.what = what;
         progress.total = total;
+        progress.segment = segment;
         progress.bar = has_bar.then(|| bar(what, total));
         progress
     }
@@ -38,6 +46,7 @@ impl Progress {
         Progress {
             what: "",
             total: 0,
+            segment: 0,
             done: AtomicU64::new(0),
             begun: now,
             told: Mutex::new(now),
@@ -65,6 +74,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_length(self.total.max(done));
             bar.set_position(done);
+            bar.set_message(self.segments(done));
             return;
         }
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,10 +83,23 @@ impl Progress {
         }
         *told = Instant::now();
         info!(
-            "{}: {}",
+            "{}: {}{}",
             self.what,
-            line(done, self.total, self.begun.elapsed())
+            line(done, self.total, self.begun.elapsed()),
+            self.segments(done)
         );
+    }
+
+    /// `, 32 of 128 segments`
+    fn segments(&self, done: u64) -> String {
+        match self.segment {
+            0 => String::new(),
+            size => format!(
+                ", {} of {} segments",
+                done / size,
+                self.total.max(done).div_ceil(size)
+            ),
+        }
     }
 }
 
@@ -107,7 +130,7 @@ fn line(done: u64, total: u64, elapsed: Duration) -> String {
 
 fn bar(what: &'static str, total: u64) -> ProgressBar {
     let bar = ProgressBar::new(total);
-    let template = "{prefix} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
+    let template = "{prefix} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left{msg}";
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
@@ -119,7 +142,7 @@ fn bar(what: &'static str, total: u64) -> ProgressBar {
 mod tests {
     use std::time::Duration;
 
-    use super::line;
+    use super::{Progress, line};
 
     #[test]
     fn a_line_tells_how_much_how_fast_and_how_long() {
@@ -131,5 +154,8 @@ mod tests {
         // More than was thought, or nothing yet.
         assert_eq!(line(3 << 20, 1 << 20, ten), "3 of 3 MB, 0 MB/s, 0 s left");
         assert_eq!(line(0, 1 << 20, Duration::ZERO), "0 of 1 MB, 0 MB/s");
+        let replay = Progress::of_segments("replaying", 40 << 20, 16 << 20);
+        assert_eq!(replay.segments(17 << 20), ", 1 of 3 segments");
+        assert_eq!(Progress::new("copying", 40 << 20).segments(1), "");
     }
 }

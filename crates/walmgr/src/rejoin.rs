@@ -90,6 +90,9 @@ pub(crate) fn run(
     let before = data.control()?;
     let lost = find_lost(config, &data, &before, &primary)?;
     let way = choose(config, &data, &primary, &lost, wanted);
+    if way == Way::BaseBackup {
+        restore::refuse_immovable(&config.data)?;
+    }
     if options.not_really {
         return Ok(skytools::app::output(plan(config, &lost, way, start_cmd))?);
     }
@@ -233,7 +236,8 @@ fn attach(config: &SlaveConfig) -> Result<(), Error> {
 
 /// Puts a new base backup in the place of the data directory; where that is now.
 fn replace(config: &SlaveConfig, stop: &Stop) -> Result<Option<PathBuf>, Error> {
-    restore::refuse_mount_point(&config.data)?;
+    // Also where a rewind was tried before.
+    restore::refuse_immovable(&config.data)?;
     rewind::put_back(config)?;
     let ready = basebackup::take(config, stop)?;
     failpoint::step("rejoin.copied");

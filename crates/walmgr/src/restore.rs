@@ -7,7 +7,9 @@ mod aside;
 pub(crate) mod create;
 pub(crate) mod from_slave;
 mod limits;
+mod movable;
 mod prepare;
+mod replay;
 mod settings;
 mod source;
 pub(crate) mod tablespaces;
@@ -15,7 +17,6 @@ mod target;
 mod wanted;
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,8 @@ use crate::lock::{self, BackupLock};
 use crate::server::{DataDir, ServerState, shell};
 use crate::sets::Sets;
 use crate::{durable, files, receiver};
+pub(crate) use movable::refuse_immovable;
+use replay::Replay;
 use source::{Source, unfinished};
 use target::Action;
 pub(crate) use target::PointInTime;
@@ -76,7 +79,7 @@ pub(crate) fn run(
     let source = Source::choose(config, &sets, wanted)?;
     check(config, &source, options)?;
     check_server(config, options)?;
-    refuse_mount_point(&config.data)?;
+    refuse_immovable(&config.data)?;
     source.refuse_damaged(wanted, options)?;
     if options.not_really {
         let text = source.plan(config, start_cmd);
@@ -250,23 +253,6 @@ fn check(config: &SlaveConfig, source: &Source, options: &Options) -> Result<(),
     Ok(())
 }
 
-/// A directory of a disk of its own can be neither moved aside nor replaced.
-pub(crate) fn refuse_mount_point(data: &Path) -> Result<(), Error> {
-    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev());
-    let parent = data.parent().unwrap_or(Path::new("/"));
-    // What is not there yet is none.
-    let (Ok(own), Ok(above)) = (device(data), device(parent)) else {
-        return Ok(());
-    };
-    match own == above || data.is_symlink() {
-        true => Ok(()),
-        false => Err(Error::Refused(format!(
-            "{} is where a disk is mounted, so it cannot be moved aside: put the data directory one level below",
-            data.display()
-        ))),
-    }
-}
-
 /// Refuses to replace a server that may be wanted, or that cannot be stopped.
 pub(crate) fn check_server(config: &SlaveConfig, options: &Options) -> Result<(), Error> {
     let data = DataDir::new(&config.data, config.bin.as_deref());
@@ -378,8 +364,13 @@ fn start(
     stop: &Stop,
 ) -> Result<(), Error> {
     limits::warn_if_low(config);
+    let replay = Replay::of(config)?;
     info!(command, "starting the server");
-    let said = shell("slave_start_cmd", command);
+    let start = || shell("slave_start_cmd", command);
+    let said = match &replay {
+        Some(replay) => replay.watch(start),
+        None => start(),
+    };
     if let Err(error) = &said {
         warn!("{}", chain(error));
     }
@@ -398,7 +389,10 @@ fn start(
         }
         if data.postmaster()?.is_some() {
             if state == ServerState::InRecovery {
-                info!("the server is alive and replays WAL");
+                match &replay {
+                    Some(replay) => replay.tell(),
+                    None => info!("the server is alive and replays WAL"),
+                }
                 return Ok(());
             }
         } else if begun.elapsed() > Duration::from_secs(5) || said.is_err() {

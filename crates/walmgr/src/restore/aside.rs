@@ -6,7 +6,7 @@ use std::path::Path;
 use tracing::info;
 
 use super::source::{Source, unfinished};
-use super::{Purpose, Wanted, check, install, refuse_mount_point, refuse_root, take_lock};
+use super::{Purpose, Wanted, check, install, refuse_immovable, refuse_root, take_lock};
 use crate::args::Options;
 use crate::config::{RestoreMode, SlaveConfig};
 use crate::server::DataDir;
@@ -76,7 +76,7 @@ pub(super) fn refuse_used(config: &SlaveConfig) -> Result<(), Error> {
             data.path.display()
         )));
     }
-    refuse_mount_point(&data.path)
+    refuse_immovable(&data.path)
 }
 
 /// Says what there is now, and what is left to be done by hand.

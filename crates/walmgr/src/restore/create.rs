@@ -12,7 +12,7 @@ use skytools::failpoint;
 use tracing::{debug, info, warn};
 
 use super::{
-    PointInTime, Purpose, START_PATIENCE, check_server, install, refuse_mount_point, refuse_root,
+    PointInTime, Purpose, START_PATIENCE, check_server, install, refuse_immovable, refuse_root,
     stop_server, take_lock,
 };
 use crate::archive::Identity;
@@ -42,7 +42,7 @@ pub(crate) fn run(
     refuse_root("createslave")?;
     let _lock = take_lock(config, "createslave", options)?;
     check_server(config, options)?;
-    refuse_mount_point(&config.data)?;
+    refuse_immovable(&config.data)?;
     let slot = match &config.primary_slot {
         Some(slot) => slot.clone(),
         None => slot_name(job),

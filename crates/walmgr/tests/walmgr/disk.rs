@@ -1,7 +1,7 @@
 //! Disks that are full, on either side: what was there stays, and it goes on when there is room again.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use testkit::{Running, SmallDisk, TestResult, wait_until};
 
@@ -211,7 +211,7 @@ fn a_segment_is_archived_although_the_master_cannot_write() -> TestResult {
 }
 
 #[test]
-fn a_data_directory_that_is_a_disk_is_refused_before_the_standby_is_stopped() -> TestResult {
+fn a_data_directory_that_cannot_be_moved_is_refused_before_the_standby_is_stopped() -> TestResult {
     let Some(disk) = SmallDisk::mount(16)? else {
         return Ok(());
     };
@@ -223,6 +223,13 @@ fn a_data_directory_that_is_a_disk_is_refused_before_the_standby_is_stopped() ->
         disk.path().display()
     );
     site.refused(&line, "is where a disk is mounted")?;
+    // Nor can one in a directory of somebody else.
+    let locked = site.path("locked");
+    fs::create_dir(&locked)?;
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o555))?;
+    let data = locked.join("slave");
+    let line = format!("slave.ini restore --set slave_data={}", data.display());
+    site.refused(&line, "this user may not write to")?;
     site.on_slave("restore -n")?;
     Ok(())
 }
