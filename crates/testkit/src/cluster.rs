@@ -48,6 +48,7 @@ pub struct ClusterBuilder {
     tcp: bool,
     parent: Option<PathBuf>,
     subscriber: bool,
+    segment_megabytes: Option<u32>,
 }
 
 impl ClusterBuilder {
@@ -93,6 +94,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// Has WAL in segments of so many megabytes, instead of one.
+    #[must_use]
+    pub fn segment_megabytes(mut self, megabytes: u32) -> Self {
+        self.segment_megabytes = Some(megabytes);
+        self
+    }
+
     /// Makes the cluster and starts it.
     ///
     /// # Errors
@@ -103,7 +111,8 @@ impl ClusterBuilder {
             _ => find_server(self.major)?,
         };
         let owner = Owner::choose()?;
-        let template = template(&server, owner)?;
+        // Small segments: the copy that every cluster starts with is half as large.
+        let template = template(&server, owner, self.segment_megabytes.unwrap_or(1))?;
         // Links resolved, so that processes are recognised by the directory they work in.
         let parent = self
             .parent
@@ -421,7 +430,7 @@ impl Drop for Cluster {
 }
 
 /// A data directory fresh from initdb, made once per version and user and then copied.
-fn template(server: &Server, owner: Owner) -> TestResult<PathBuf> {
+fn template(server: &Server, owner: Owner, segment_megabytes: u32) -> TestResult<PathBuf> {
     let caller = rustix::process::geteuid().as_raw();
     let cache = std::env::temp_dir().join(format!("skytools-initdb-{caller}-{}", owner.uid));
     fs::create_dir_all(&cache)?;
@@ -431,7 +440,10 @@ fn template(server: &Server, owner: Owner) -> TestResult<PathBuf> {
     fs::set_permissions(&cache, Permissions::from_mode(0o755))?;
     let lock = File::create(cache.join("lock"))?;
     lock.lock()?;
-    let key = server.bindir.to_string_lossy().replace('/', "_");
+    let mut key = server.bindir.to_string_lossy().replace('/', "_");
+    if segment_megabytes > 1 {
+        key.push_str(&format!(".{segment_megabytes}"));
+    }
     let done = cache.join(&key);
     if done.exists() {
         return Ok(done);
@@ -450,8 +462,8 @@ fn template(server: &Server, owner: Owner) -> TestResult<PathBuf> {
             "--encoding=UTF8",
             "--locale=C.UTF-8",
         ])
-        // Small WAL segments: the copy that every cluster starts with is half as large.
-        .args(["--wal-segsize=1", "--no-sync", "--no-instructions", "-D"])
+        .arg(format!("--wal-segsize={segment_megabytes}"))
+        .args(["--no-sync", "--no-instructions", "-D"])
         .arg(&fresh);
     owner.apply(&mut initdb);
     run(&mut initdb)?;

@@ -169,12 +169,19 @@ fn a_master_that_dies_before_it_knows_that_a_segment_is_archived_sends_it_again(
         &mut db,
         &format!("xarchive.noted=return(hold:{})", held.display()),
     )?;
-    let name = site.switch(&mut db)?;
-    wait_until("the command to be about to end", PATIENCE, || {
+    let status = site.master.data_dir().join("pg_wal/archive_status");
+    // By the command that has changed, when the archiver has heard of it: by the other one it is done.
+    let mut name = String::new();
+    wait_until("the changed command to be taken", PATIENCE, || {
+        db.batch_execute("insert into t values (0)")?;
+        name = site.switch(&mut db)?;
+        let done = status.join(format!("{name}.done"));
+        wait_until("the command to end, or to be about to", PATIENCE, || {
+            Ok(held.exists() || done.exists())
+        })?;
         Ok(held.exists())
     })?;
     drop(db);
-    let status = site.master.data_dir().join("pg_wal/archive_status");
     site.master.stop(Shutdown::Kill)?;
     assert!(status.join(format!("{name}.ready")).exists());
     let archived = fs::read(site.archived(&name))?;

@@ -63,6 +63,65 @@ fn all_that_was_archived_is_there_after_boot_behind_ssh() -> TestResult {
 }
 
 #[test]
+fn all_that_was_archived_is_there_after_boot_whatever_the_size_of_segments() -> TestResult {
+    fail_over(Site::with_segments(64)?)
+}
+
+#[test]
+fn a_standby_that_takes_no_connections_and_archives_too_is_opened() -> TestResult {
+    let mut site = Site::new()?;
+    site.set_up()?;
+    write_files(&site, "slave")?;
+    let own = format!(
+        "{} {} xarchive %%p %%f",
+        site.path("walmgr").display(),
+        site.path("slave.master.ini").display()
+    );
+    site.write_slave(&format!("boot_archive_command = {own}"))?;
+    let ini = fs::read_to_string(site.path("slave.ini"))?;
+    let closed = "-c port=5432 -c hot_standby=off -c archive_mode=always";
+    fs::write(site.path("slave.ini"), ini.replace("-c port=5432", closed))?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t as select generate_series(1, 100) id")?;
+    site.on_master("backup")?;
+    let said = site.on_slave("restore data.master")?.stderr;
+    for told in [
+        "WAL to replay, to the end of what is here",
+        "the server is alive and replays WAL position=0/",
+        "behind_bytes=",
+        "behind_segments=",
+    ] {
+        assert!(said.contains(told), "no '{told}' in {said}");
+    }
+    db.batch_execute("insert into t values (101)")?;
+    let name = site.switch(&mut db)?;
+    // What it has restored it archives again, where it is already.
+    let done = site
+        .path("slave/pg_wal/archive_status")
+        .join(format!("{name}.done"));
+    wait_until("the standby to have archived it", PATIENCE, || {
+        Ok(done.exists())
+    })
+    .map_err(|error| format!("{error}\n{}", site.logs()))?;
+    let log = fs::read_to_string(site.path("slave.master.log"))?;
+    assert!(log.contains("already archived"), "{log}");
+    drop(db);
+    site.master.stop(Shutdown::Kill)?;
+    site.on_slave("boot")?;
+    let mut new = site.standby()?;
+    site.wait_for_rows(&mut new, 101)?;
+    let history = site.archived("00000002.history");
+    wait_until("the history to be archived", PATIENCE, || {
+        Ok(history.exists())
+    })?;
+    let failed: i64 = new
+        .query_one("select failed_count from pg_stat_archiver", &[])?
+        .get(0);
+    assert_eq!(failed, 0, "{}", site.logs());
+    Ok(())
+}
+
+#[test]
 fn a_standby_that_is_promoted_by_accident_archives_nowhere() -> TestResult {
     let mut site = Site::new()?;
     site.set_up()?;

@@ -1,6 +1,7 @@
 //! `check`, `status`, `verify`, `expire`.
 
 use std::fs;
+use std::path::Path;
 
 use testkit::{Output, TestResult, wait_until};
 
@@ -176,6 +177,29 @@ fn status_tells_what_it_can() -> TestResult {
     Ok(())
 }
 
+/// The manifest is one for both, and what changes a set is found by the other, too.
+fn the_servers_program_finds_a_flipped_bit(site: &Site, set: &Path) -> TestResult {
+    if !site.has("pg_verifybackup") {
+        return Ok(());
+    }
+    let verify = || {
+        let mut program = site.master.command("pg_verifybackup");
+        program.arg("-n").arg(set).output()
+    };
+    let output = verify()?;
+    assert!(output.status.success(), "{output:?}");
+    let path = set.join("base/1/pg_filenode.map");
+    let bytes = fs::read(&path)?;
+    let mut changed = bytes.clone();
+    changed[10] ^= 1;
+    fs::write(&path, changed)?;
+    let output = verify()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let why = "checksum mismatch for file \"base/1/pg_filenode.map\"";
+    assert!(!output.status.success() && said.contains(why), "{said}");
+    Ok(fs::write(&path, bytes)?)
+}
+
 #[test]
 fn verify_finds_every_difference() -> TestResult {
     let mut site = Site::new()?;
@@ -198,6 +222,7 @@ fn verify_finds_every_difference() -> TestResult {
     assert!(json.contains("\"verified_at\": \"2"), "{json}");
     site.finds("slave.ini verify --all", 0, &["data.master: OK"])?;
     let set = site.shipped("data.master");
+    the_servers_program_finds_a_flipped_bit(&site, &set)?;
     let table = set.join("global/pg_control");
     let bytes = fs::read(&table)?;
     let mut changed = bytes.clone();

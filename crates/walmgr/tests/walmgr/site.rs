@@ -34,6 +34,12 @@ impl Site {
         Ok(site)
     }
 
+    /// With segments of so many megabytes.
+    pub(crate) fn with_segments(megabytes: u32) -> TestResult<Site> {
+        let cluster = Cluster::builder().segment_megabytes(megabytes);
+        Site::of(cluster.start()?, false)
+    }
+
     /// With the master's data in a directory of its own.
     pub(crate) fn with_master_below(parent: &Path) -> TestResult<Site> {
         Site::of(Site::cluster(Some(parent))?, false)
