@@ -12,6 +12,7 @@ use super::Slave;
 use super::push::text_of;
 use crate::Error;
 use crate::channel::{Hello, Pieces, Reply, Request, VERSION, read_value, write_line};
+use crate::digest::BLOCK;
 use crate::names::Segment;
 
 pub(super) const ARGS: [&str; 1] = ["xserve"];
@@ -46,7 +47,8 @@ impl Session {
         };
         let mut session = Session {
             child,
-            input: Some(BufWriter::new(input)),
+            // More than is written at once, so that what belongs together goes together.
+            input: Some(BufWriter::with_capacity(2 * BLOCK, input)),
             output: BufReader::new(output),
             complaints: Some(thread::spawn(|| text_of(errors))),
         };

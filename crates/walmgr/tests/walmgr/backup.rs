@@ -35,9 +35,13 @@ pub(crate) fn site() -> TestResult<Site> {
     site_at(false)
 }
 
+/// Has sessions begin at once.
+const SHARED: &str = "ssh_multiplex = 1\nssh_persist = 1\n";
+
 /// The same, perhaps behind ssh.
 fn site_at(is_remote: bool) -> TestResult<Site> {
     let mut site = Site::with(is_remote, "keep_backups = 2")?;
+    site.write_master(SHARED)?;
     site.set_up()?;
     let space = site.path("space");
     fs::create_dir(&space)?;
@@ -289,7 +293,7 @@ fn copied_by_several_connections_a_set_is_what_it_is_by_rsync() -> TestResult {
 fn copied_natively(site: &Site) -> TestResult {
     let mut db = site.db()?;
     let by_rsync = content(site, "data.master")?;
-    site.write_master("backup_method = native\nbackup_jobs = 3")?;
+    site.write_master(&format!("{SHARED}backup_method = native\nbackup_jobs = 3"))?;
     let output = site
         .program("master.ini backup")
         .env("FAILPOINTS", "backup.block=return(kill)")

@@ -3,10 +3,10 @@
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 
-use testkit::TestResult;
+use testkit::{TestResult, wait_until};
 
-use crate::Site;
 use crate::backup::{content, sets, site, verify};
+use crate::{PATIENCE, Site};
 
 /// Dies at a step of a backup.
 fn dies_at(site: &Site, line: &str, step: &str, code: Option<i32>) -> TestResult {
@@ -27,10 +27,20 @@ fn a_copy_that_is_gone_on_with_is_what_a_new_one_is() -> TestResult {
     assert!(said.contains("a new one begins"), "{said}");
     let anew = content(&site, "data.master")?;
     let resume = "master.ini backup --resume";
-    dies_at(&site, "master.ini backup", "backup.tablespace", None)?;
+    // Its rsync goes on for a while, and does no harm.
+    let mut running = site
+        .program("master.ini backup --set backup_bwlimit=2000")
+        .spawn()?;
+    let left = site.shipped("data.master.inprogress");
+    wait_until("some files to be there", PATIENCE, || {
+        Ok(left.join("base/1/1259").exists())
+    })?;
+    running.kill()?;
+    wait_until("the lock to be free", PATIENCE, || {
+        Ok(!site.archived("BACKUPLOCK").exists())
+    })?;
     dies_at(&site, resume, "begin.taken", Some(1))?;
     dies_at(&site, resume, "backup.tablespace", None)?;
-    let left = site.shipped("data.master.inprogress");
     let kept = fs::metadata(left.join("base/1/1259"))?.ino();
 
     // Bytes that differ behind the same size and time, and what is not the master's, or not any more.
