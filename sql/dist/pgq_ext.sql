@@ -60,6 +60,8 @@ create table if not exists pgq_ext.completed_tick (
     consumer_id     text not null,
     subconsumer_id  text not null default '',
     last_tick_id    bigint not null,
+    -- when the source made it; null: unknown
+    last_tick_time  timestamptz,
 
     constraint completed_tick_pkey primary key (consumer_id, subconsumer_id)
 );
@@ -70,6 +72,8 @@ create table if not exists pgq_ext.completed_batch (
     consumer_id     text not null,
     subconsumer_id  text not null default '',
     last_batch_id   bigint not null,
+    -- when the source made the tick that ends it; null: unknown
+    last_batch_end  timestamptz,
 
     constraint completed_batch_pkey primary key (consumer_id, subconsumer_id)
 );
@@ -141,17 +145,18 @@ returns text as $$
 -- Used by:  installers
 begin
     -- The only line of this form in the schema: installers scan for it.
-    return '3.2';
+    return '3.3';
 end;
 $$ language plpgsql;
 
 -- pgq_ext/functions/pgq_ext.upgrade_schema.sql
 create or replace function pgq_ext.upgrade_schema()
 returns integer as $$
--- pgq_ext.upgrade_schema(0): gives tables of version 2 the columns of version 3.
+-- pgq_ext.upgrade_schema(0): gives tables of older versions the columns that they lack.
 -- Returns:  number of changes; 0 when there is nothing to do
 -- Changes:  pgq_ext.completed_tick, completed_batch, completed_event and partial_batch: adds
---           subconsumer_id, '' for what is there, to the columns and to the primary key
+--           subconsumer_id, '' for what is there, to the columns and to the primary key; to the first two
+--           the time of what was applied last, unknown for what is there
 -- Locks:    tables that it changes
 -- Used by:  install.sql
 declare
@@ -160,22 +165,28 @@ declare
 begin
     for v_table in
         select * from (values
-            ('completed_tick', 'consumer_id, subconsumer_id'),
-            ('completed_batch', 'consumer_id, subconsumer_id'),
-            ('completed_event', 'consumer_id, subconsumer_id, batch_id, event_id'),
-            ('partial_batch', 'consumer_id, subconsumer_id')) t (name, key)
+            ('completed_tick', 'subconsumer_id', 'consumer_id, subconsumer_id'),
+            ('completed_batch', 'subconsumer_id', 'consumer_id, subconsumer_id'),
+            ('completed_event', 'subconsumer_id', 'consumer_id, subconsumer_id, batch_id, event_id'),
+            ('partial_batch', 'subconsumer_id', 'consumer_id, subconsumer_id'),
+            ('completed_tick', 'last_tick_time', null),
+            ('completed_batch', 'last_batch_end', null)) t (name, added, key)
     loop
         continue when exists (
             select
               from pg_attribute
              where attrelid = format('pgq_ext.%I', v_table.name)::regclass
-               and attname = 'subconsumer_id'
+               and attname = v_table.added
                and not attisdropped);
-        execute format('alter table pgq_ext.%1$I'
-                       ' add column subconsumer_id text not null default '''','
-                       ' drop constraint %2$I,'
-                       ' add constraint %2$I primary key (%3$s)',
-                       v_table.name, v_table.name || '_pkey', v_table.key);
+        if v_table.key is null then
+            execute format('alter table pgq_ext.%I add column %I timestamptz', v_table.name, v_table.added);
+        else
+            execute format('alter table pgq_ext.%1$I'
+                           ' add column %2$I text not null default '''','
+                           ' drop constraint %3$I,'
+                           ' add constraint %3$I primary key (%4$s)',
+                           v_table.name, v_table.added, v_table.name || '_pkey', v_table.key);
+        end if;
         v_count := v_count + 1;
     end loop;
     return v_count;
@@ -191,6 +202,28 @@ end
 $$;
 
 -- pgq_ext/functions/pgq_ext.is_batch_done.sql
+create or replace function pgq_ext.is_batch_done(
+    a_consumer text, a_subconsumer text, a_batch_id bigint, a_batch_end timestamptz)
+returns boolean as $$
+-- pgq_ext.is_batch_done(4): whether a batch is the last one that the consumer applied, and not another one to which a
+-- source that was restored to an older state has given its number.
+-- Parameters:
+--      a_consumer, a_subconsumer      who; subconsumer '' for none
+--      a_batch_id                     batch
+--      a_batch_end                    time of the tick that ends it; null: unknown
+-- Returns:  false for an unknown consumer; an end that either side does not know decides nothing
+-- Reads:    pgq_ext.completed_batch
+-- Used by:  consumers
+begin
+    return exists (select
+                     from pgq_ext.completed_batch
+                    where consumer_id = a_consumer
+                      and subconsumer_id = a_subconsumer
+                      and last_batch_id = a_batch_id
+                      and (last_batch_end <> a_batch_end) is not true);
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq_ext, pg_temp;
+
 create or replace function pgq_ext.is_batch_done(a_consumer text, a_subconsumer text, a_batch_id bigint)
 returns boolean as $$
 -- pgq_ext.is_batch_done(3): whether a batch is the last one that the consumer applied.
@@ -201,11 +234,7 @@ returns boolean as $$
 -- Reads:    pgq_ext.completed_batch
 -- Used by:  consumers
 begin
-    return exists (select
-                     from pgq_ext.completed_batch
-                    where consumer_id = a_consumer
-                      and subconsumer_id = a_subconsumer
-                      and last_batch_id = a_batch_id);
+    return pgq_ext.is_batch_done(a_consumer, a_subconsumer, a_batch_id, null);
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq_ext, pg_temp;
 
@@ -221,6 +250,36 @@ returns boolean as $$
 $$ language sql;
 
 -- pgq_ext/functions/pgq_ext.set_batch_done.sql
+create or replace function pgq_ext.set_batch_done(
+    a_consumer text, a_subconsumer text, a_batch_id bigint, a_batch_end timestamptz)
+returns boolean as $$
+-- pgq_ext.set_batch_done(4): remembers a batch as applied, and when it ends: a source that was restored to an older
+-- state gives out the same numbers again. Belongs into the transaction that applies it.
+-- Parameters:
+--      a_consumer, a_subconsumer      who; subconsumer '' for none
+--      a_batch_id                     batch; an id below 1 is not stored
+--      a_batch_end                    time of the tick that ends it; null: unknown
+-- Returns:  false if it was the last one applied already
+-- Changes:  pgq_ext.completed_batch, which keeps the latest batch only
+-- Used by:  consumers
+begin
+    if pgq_ext.is_batch_done(a_consumer, a_subconsumer, a_batch_id, a_batch_end) then
+        return false;
+    end if;
+    if a_batch_id > 0 then
+        insert into pgq_ext.completed_batch as c (consumer_id, subconsumer_id, last_batch_id, last_batch_end)
+        values (a_consumer, a_subconsumer, a_batch_id, a_batch_end)
+            on conflict (consumer_id, subconsumer_id)
+            do update set last_batch_id = excluded.last_batch_id, last_batch_end = excluded.last_batch_end
+                where c.last_batch_id <> excluded.last_batch_id
+                   or c.last_batch_end <> excluded.last_batch_end;
+        -- Another session has just stored the same one.
+        return found;
+    end if;
+    return true;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq_ext, pg_temp;
+
 create or replace function pgq_ext.set_batch_done(a_consumer text, a_subconsumer text, a_batch_id bigint)
 returns boolean as $$
 -- pgq_ext.set_batch_done(3): remembers a batch as applied. Belongs into the transaction that applies it.
@@ -228,22 +287,10 @@ returns boolean as $$
 --      a_consumer, a_subconsumer      who; subconsumer '' for none
 --      a_batch_id                     batch; an id below 1 is not stored
 -- Returns:  false if it was the last one applied already
--- Changes:  pgq_ext.completed_batch, which keeps the latest id only
+-- Changes:  pgq_ext.completed_batch, which keeps the latest batch only
 -- Used by:  consumers
 begin
-    if pgq_ext.is_batch_done(a_consumer, a_subconsumer, a_batch_id) then
-        return false;
-    end if;
-    if a_batch_id > 0 then
-        insert into pgq_ext.completed_batch as c (consumer_id, subconsumer_id, last_batch_id)
-        values (a_consumer, a_subconsumer, a_batch_id)
-            on conflict (consumer_id, subconsumer_id)
-            do update set last_batch_id = excluded.last_batch_id
-                where c.last_batch_id <> excluded.last_batch_id;
-        -- Another session has just stored the same one.
-        return found;
-    end if;
-    return true;
+    return pgq_ext.set_batch_done(a_consumer, a_subconsumer, a_batch_id, null);
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq_ext, pg_temp;
 
@@ -370,7 +417,62 @@ returns bigint as $$
     select pgq_ext.get_last_tick($1, '');
 $$ language sql;
 
+-- pgq_ext/functions/pgq_ext.get_last_tick_time.sql
+create or replace function pgq_ext.get_last_tick_time(a_consumer text, a_subconsumer text)
+returns timestamptz as $$
+-- pgq_ext.get_last_tick_time(2): when the last tick that a consumer applied was made at its source. A tick of the same
+-- number with another time is another one: the source has lost the first, in a failover or a restore.
+-- Parameters:
+--      a_consumer, a_subconsumer      who; subconsumer '' for none
+-- Returns:  time of the tick; null if none is stored, or by a program that does not tell its time
+-- Reads:    pgq_ext.completed_tick
+-- Used by:  consumers
+begin
+    return (select last_tick_time
+              from pgq_ext.completed_tick
+             where consumer_id = a_consumer
+               and subconsumer_id = a_subconsumer);
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq_ext, pg_temp;
+
+create or replace function pgq_ext.get_last_tick_time(a_consumer text)
+returns timestamptz as $$
+-- pgq_ext.get_last_tick_time(1): when the last tick that a consumer applied was made at its source.
+-- Parameters:
+--      a_consumer      who
+-- Returns:  time of the tick; null if it is not known
+-- Used by:  consumers
+    select pgq_ext.get_last_tick_time($1, '');
+$$ language sql;
+
 -- pgq_ext/functions/pgq_ext.set_last_tick.sql
+create or replace function pgq_ext.set_last_tick(
+    a_consumer text, a_subconsumer text, a_tick_id bigint, a_tick_time timestamptz)
+returns integer as $$
+-- pgq_ext.set_last_tick(4): remembers the last tick applied, and when it was made: a source that was restored to an
+-- older state gives out the same numbers again. Belongs into the transaction that applies the batch.
+-- Parameters:
+--      a_consumer, a_subconsumer      who; subconsumer '' for none
+--      a_tick_id                      tick; null forgets the consumer
+--      a_tick_time                    its time at the source; null: unknown
+-- Returns:  1
+-- Changes:  pgq_ext.completed_tick
+-- Used by:  consumers
+begin
+    if a_tick_id is null then
+        delete from pgq_ext.completed_tick
+         where consumer_id = a_consumer
+           and subconsumer_id = a_subconsumer;
+    else
+        insert into pgq_ext.completed_tick (consumer_id, subconsumer_id, last_tick_id, last_tick_time)
+        values (a_consumer, a_subconsumer, a_tick_id, a_tick_time)
+            on conflict (consumer_id, subconsumer_id)
+            do update set last_tick_id = excluded.last_tick_id, last_tick_time = excluded.last_tick_time;
+    end if;
+    return 1;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq_ext, pg_temp;
+
 create or replace function pgq_ext.set_last_tick(a_consumer text, a_subconsumer text, a_tick_id bigint)
 returns integer as $$
 -- pgq_ext.set_last_tick(3): remembers the last tick applied. Belongs into the transaction that applies
@@ -382,17 +484,7 @@ returns integer as $$
 -- Changes:  pgq_ext.completed_tick
 -- Used by:  consumers
 begin
-    if a_tick_id is null then
-        delete from pgq_ext.completed_tick
-         where consumer_id = a_consumer
-           and subconsumer_id = a_subconsumer;
-    else
-        insert into pgq_ext.completed_tick (consumer_id, subconsumer_id, last_tick_id)
-        values (a_consumer, a_subconsumer, a_tick_id)
-            on conflict (consumer_id, subconsumer_id)
-            do update set last_tick_id = excluded.last_tick_id;
-    end if;
-    return 1;
+    return pgq_ext.set_last_tick(a_consumer, a_subconsumer, a_tick_id, null);
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq_ext, pg_temp;
 

@@ -18,6 +18,7 @@
 \ir functions/pgq_ext.is_event_done.sql
 \ir functions/pgq_ext.set_event_done.sql
 \ir functions/pgq_ext.get_last_tick.sql
+\ir functions/pgq_ext.get_last_tick_time.sql
 \ir functions/pgq_ext.set_last_tick.sql
 
 \ir grants.sql

@@ -5,6 +5,7 @@ use postgres::types::Type;
 use serde::Serialize;
 use skytools::db::{During, GenericClient};
 
+use crate::batch::EventTime;
 use crate::{BatchId, ConsumerName, Error, QueueName, TickId};
 
 /// Version of the installed schema, `3.6.0`; `None` where the function answers null.
@@ -167,6 +168,25 @@ pub fn consumer_position(
         )
         .during("read the consumer's position")?;
     Ok(row.and_then(|row| row.get(0)))
+}
+
+/// When a tick of a queue was made; `None` if the queue does not have it (any more).
+///
+/// # Errors
+/// The statement failed.
+pub fn tick_time(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+    tick: TickId,
+) -> Result<Option<EventTime>, Error> {
+    let row = db
+        .query_typed_opt(
+            "select t.tick_time from pgq.tick t join pgq.queue q on q.queue_id = t.tick_queue \
+             where q.queue_name = $1 and t.tick_id = $2",
+            &[(queue, Type::TEXT), (&tick, Type::INT8)],
+        )
+        .during("look for the tick")?;
+    Ok(row.map(|row| row.get(0)))
 }
 
 /// Removes a consumer with its retry and failed events. False if it was not registered.

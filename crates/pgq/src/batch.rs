@@ -42,7 +42,10 @@ pub struct Batch {
     pub prev_tick: TickId,
     /// Tick that ends it.
     pub tick: TickId,
-    /// When that tick was made: two ticks of one number differ in it, if the source has lost the first.
+    /// When the first of them was made, and when the second: two ticks of one number differ in it, if the source has
+    /// lost one of them.
+    pub start: EventTime,
+    /// See `start`.
     pub end: EventTime,
 }
 
@@ -137,7 +140,7 @@ pub fn next_batch_soon(
 }
 
 /// What [`batch`] reads.
-const FIELDS: &str = "batch_id, prev_tick_id, cur_tick_id, cur_tick_time";
+const FIELDS: &str = "batch_id, prev_tick_id, cur_tick_id, prev_tick_time, cur_tick_time";
 
 /// Lets the transaction of a query end before it is on disk, as a part of what the query reads from.
 pub(crate) const SOON: &str = "pg_catalog.set_config('synchronous_commit', 'off', true)";
@@ -218,8 +221,6 @@ pub struct BatchInfo {
     pub queue: QueueName,
     /// Whose it is; of a cooperating one `CONSUMER.SUBCONSUMER`.
     pub consumer: ConsumerName,
-    /// When it was that the batch begins.
-    pub start: EventTime,
     /// Time since it ended.
     pub lag_seconds: f64,
 }
@@ -242,11 +243,11 @@ pub fn info(db: &mut impl GenericClient, batch: BatchId) -> Result<Option<BatchI
             id: batch,
             prev_tick: row.get(4),
             tick: row.get(5),
+            start: row.get(2),
             end: row.get(3),
         },
         queue: row.get(0),
         consumer: row.get(1),
-        start: row.get(2),
         lag_seconds: row.get(6),
     }))
 }
@@ -257,7 +258,8 @@ fn batch(row: &Row) -> Result<Option<Batch>, Error> {
         id,
         prev_tick: row.get(1),
         tick: row.get(2),
-        end: row.get(3),
+        start: row.get(3),
+        end: row.get(4),
     }))
 }
 

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use crate::batch::EventTime;
 use crate::{BatchId, ConsumerName, EventId, QueueName, TickId};
 
 /// What can go wrong between a consumer and its queue.
@@ -15,6 +16,20 @@ pub enum Error {
         end: TickId,
         /// Last tick applied at the destination.
         applied: TickId,
+    },
+    /// The source's past is not the one that was applied; a person has to decide.
+    #[error(
+        "Lost position: tick {tick} of {known} is applied, and at the source that number is another one of {found}: \
+         it has lost its newest events, as in a failover or a restore, and the destination has more than it. \
+         --reset goes on with what the source has; what the destination has of that comes twice"
+    )]
+    OtherTick {
+        /// Last tick applied at the destination.
+        tick: TickId,
+        /// When it was made.
+        known: EventTime,
+        /// When the source made the one that it has.
+        found: EventTime,
     },
     /// A connect string does not parse.
     #[error("{key} is no connect string")]

@@ -5,6 +5,6 @@ returns text as $$
 -- Used by:  installers
 begin
     -- The only line of this form in the schema: installers scan for it.
-    return '3.2';
+    return '3.3';
 end;
 $$ language plpgsql;

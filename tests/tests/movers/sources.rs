@@ -69,6 +69,43 @@ fn queues_that_rotate_while_a_batch_is_read_and_written_lose_nothing() -> TestRe
     Ok(())
 }
 
+#[test]
+fn a_source_that_was_restored_and_makes_its_newest_tick_anew_stops_the_job() -> TestResult {
+    let mut it = Site::start()?;
+    for kind in &KINDS {
+        it.turn_to(kind, "")?;
+    }
+    // A database that is copied or renamed must not be in use.
+    let between = |it: &mut Site, statements: &[&str]| -> TestResult {
+        it.src = it.site.db("postgres")?;
+        for statement in statements {
+            it.src.batch_execute(statement)?;
+        }
+        it.src = it.site.db("src")?;
+        Ok(())
+    };
+    between(&mut it, &["create database backup template src"])?;
+    it.put(1)?;
+    for kind in &KINDS {
+        it.turn_to(kind, "")?;
+    }
+    let restore = ["drop database src", "alter database backup rename to src"];
+    between(&mut it, &restore)?;
+    it.put(2)?;
+    for kind in &KINDS {
+        let name = kind.program;
+        it.site.turn_to(name, kind.lines);
+        let other = "and at the source that number is another one";
+        it.site.refused(&format!("{name}.ini --once"), other)?;
+        it.site.refused(&format!("{name}.ini --rewind"), other)?;
+        assert_eq!(it.arrived(kind)?, [1], "{name}");
+        it.site.program(&format!("{name}.ini --reset")).succeed()?;
+        it.site.drain(name)?;
+        assert_eq!(it.arrived(kind)?, [1, 2], "{name}");
+    }
+    Ok(())
+}
+
 /// Makes a queue of any version that ticks when it is told to.
 fn any_queue(db: &mut Client, queue: &str) -> TestResult {
     db.execute("select pgq.create_queue($1)", &[&queue])?;

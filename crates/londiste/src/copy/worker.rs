@@ -7,7 +7,7 @@ use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
 
 use pgq::batch::{self, Batch};
-use pgq::position::{self, Verdict};
+use pgq::position::{self, Position, Verdict};
 use pgq::{ConsumerName, EventId, TickId, admin, lock};
 use skytools::config::CommonConfig;
 use skytools::daemon::{Context, Stop, Work, Worker};
@@ -459,7 +459,7 @@ impl Copier {
             return Ok(Work::More);
         };
         let stored = position::last_tick(&mut **self.subscriber.open()?, SCHEMA, &claim.consumer)?;
-        match position::check(&batch, stored) {
+        match position::check(&batch, stored.map(Position::from)) {
             Ok(Verdict::Apply) => {
                 if self.abroad.is_some() && self.go_home(&claim, &table, &batch)? {
                     return Ok(Work::More);

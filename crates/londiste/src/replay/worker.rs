@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use pgq::batch::{self, Batch};
-use pgq::position::{self, Verdict};
+use pgq::position::{self, Position, Verdict};
 use pgq::{EventId, TickId, admin};
 use postgres::types::Type;
 use skytools::config::CommonConfig;
@@ -301,7 +301,7 @@ impl Replay {
         };
         let stored = position::last_tick(&mut **self.subscriber.open()?, SCHEMA, consumer)?;
         let (mut unknown, mut fallback) = (0, 0);
-        let verdict = position::check(&batch, stored)?;
+        let verdict = position::check(&batch, stored.map(Position::from))?;
         if let Some(mirror) = &mut self.mirror {
             let (provider, subscriber) = (self.provider.open()?, self.subscriber.open()?);
             let applied = verdict == Verdict::AlreadyApplied;

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::source::{Events, Source};
 use super::tracking::TrackingFile;
 use super::{ConsumerConfig, SerialArgs};
-use crate::position::{self, Verdict};
+use crate::position::{self, Position, Verdict};
 use crate::{Error, TickId, admin, failpoint};
 
 /// Hands on batch after batch to something that is no database, and remembers the tick it has reached
@@ -133,7 +133,8 @@ impl LocalConsumer {
         };
         failpoint::step("consumer.after_next_batch");
         let mut count = 0;
-        match position::check(&batch, self.tracking.load()?)? {
+        let stored = self.tracking.load()?.map(Position::from);
+        match position::check(&batch, stored)? {
             Verdict::AlreadyApplied => info!("batch {} is applied already", batch.id),
             Verdict::Apply => {
                 let mut events = self.source.events(&batch)?;

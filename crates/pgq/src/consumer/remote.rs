@@ -2,19 +2,20 @@ use std::time::{Duration, Instant};
 
 use skytools::daemon::{Context, Work};
 use skytools::db::{Database, Tx};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::source::Source;
 use super::tags::Tags;
 use super::target::Target;
 use super::{ConsumerArgs, ConsumerConfig};
 use crate::batch::{Disposition, Event};
-use crate::{Error, failpoint, position};
+use crate::position::{self, TIMES_OF_BATCHES};
+use crate::{Error, failpoint};
 
 /// Applies each batch in one transaction of another database, which remembers the last batch.
 ///
 /// It recognises the repetition of the last batch and nothing else: a target restored from a backup
-/// goes unnoticed, see [`SerialConsumer`](super::SerialConsumer).
+/// goes unnoticed, and of a source that was, the batches that it makes anew are applied; see [`SerialConsumer`](super::SerialConsumer).
 pub struct RemoteConsumer {
     source: Source,
     target: Target,
@@ -64,11 +65,21 @@ impl RemoteConsumer {
         let consumer = self.target.consumer.clone();
         let mut tags = Tags::default();
         let mut count = 0;
+        let times = self.target.keeps_times(TIMES_OF_BATCHES)?;
+        let end = times.then_some(batch.end);
         let mut dst = self.target.begin()?;
-        if position::is_batch_done(&mut *dst, &consumer, batch.id)? {
+        let repeated = position::is_batch_done(&mut *dst, &consumer, batch.id, None)?;
+        if repeated && position::is_batch_done(&mut *dst, &consumer, batch.id, end)? {
             info!("batch {} is applied already", batch.id);
             dst.rollback().map_err(Error::from)?;
         } else {
+            if repeated {
+                warn!(
+                    "batch {} is another one than that which was applied: the source has lost its newest events, \
+                     as in a failover or a restore",
+                    batch.id
+                );
+            }
             let mut events = self.source.events(&batch)?;
             while let Some(event) = events.next()? {
                 tags.note(event.id, handle(&mut dst, &event)?);
@@ -80,7 +91,7 @@ impl RemoteConsumer {
                 tags.write(&mut *src, &batch, features, config.failed_event_action)?;
                 src.commit().map_err(Error::from)?;
             }
-            position::set_batch_done(&mut *dst, &consumer, batch.id)?;
+            position::set_batch_done(&mut *dst, &consumer, batch.id, end)?;
             failpoint::step("consumer.before_target_commit");
             dst.commit().map_err(Error::from)?;
             failpoint::step("consumer.after_target_commit");

@@ -11,13 +11,13 @@ use super::source::{Events, Source};
 use super::target::Target;
 use super::{BatchWork, ConsumerConfig, OpenBatch, SerialArgs};
 use crate::batch::Batch;
-use crate::position::{self, Verdict};
+use crate::position::{self, Position, TIMES_OF_TICKS, Verdict};
 use crate::{Error, TickId, failpoint};
 
 /// Applies batch after batch in another database, which remembers the tick it has reached.
 ///
-/// A batch that does not follow that tick is refused: [`Error::LostPosition`]. Its events must not be
-/// retried one by one, as they would come out of order.
+/// A batch that does not follow that tick is refused: [`Error::LostPosition`], and [`Error::OtherTick`] where the tick
+/// has its number only. Its events must not be retried one by one, as they would come out of order.
 pub struct SerialConsumer {
     source: Source,
     target: Target,
@@ -70,11 +70,18 @@ impl SerialConsumer {
     fn rewind(&mut self) -> Result<Option<TickId>, Error> {
         info!("Rewinding queue");
         let (schema, consumer) = (self.target.schema.clone(), self.target.consumer.clone());
+        let times = self.target.keeps_times(TIMES_OF_TICKS)?;
         let mut dst = self.target.begin()?;
-        let Some(tick) = position::last_tick(&mut *dst, &schema, &consumer)? else {
+        let Some(stored) = position::stored(&mut *dst, &schema, &consumer, times)? else {
             warn!("No tick found on dst side");
             return Ok(None);
         };
+        let tick = stored.tick;
+        if stored.time.is_some()
+            && let Some(found) = self.source.tick_time(tick)?
+        {
+            stored.insist(found)?;
+        }
         let src = self.source.reposition(tick)?;
         dst.commit()?;
         src.commit()?;
@@ -112,10 +119,15 @@ impl SerialConsumer {
         };
         failpoint::step("consumer.after_next_batch");
         let (schema, consumer) = (target.schema.clone(), target.consumer.clone());
+        let times = target.keeps_times(TIMES_OF_TICKS)?;
+        let reached = Position {
+            tick: batch.tick,
+            time: times.then_some(batch.end),
+        };
         let mut open = OpenBatch::new(source, &batch);
         let mut prepared = false;
         loop {
-            let Some((mut dst, stored)) = enter(target, &batch)? else {
+            let Some((mut dst, stored)) = enter(target, &batch, times)? else {
                 info!("batch {} is applied already", batch.id);
                 break;
             };
@@ -134,7 +146,7 @@ impl SerialConsumer {
                 }
                 applied => applied?,
             }
-            if !position::advance(&mut *dst, &schema, &consumer, stored, batch.tick)? {
+            if !position::advance(&mut *dst, &schema, &consumer, stored, reached)? {
                 return Err(Error::Overtaken(consumer).into());
             }
             failpoint::step("consumer.before_target_commit");
@@ -165,8 +177,9 @@ impl SerialConsumer {
         let Some(batch) = source.next_batch(&mut context.stats)? else {
             return Ok(None);
         };
+        let times = target.keeps_times(TIMES_OF_TICKS)?;
         let mut open = OpenBatch::new(source, &batch);
-        let Some((mut dst, _)) = enter(target, &batch)? else {
+        let Some((mut dst, _)) = enter(target, &batch, times)? else {
             return Ok(None);
         };
         loop {
@@ -294,12 +307,13 @@ where
 fn enter<'t>(
     target: &'t mut Target,
     batch: &Batch,
+    times: bool,
 ) -> Result<Option<(Tx<'t>, Option<TickId>)>, Error> {
     let (schema, consumer) = (target.schema.clone(), target.consumer.clone());
     let mut tx = target.begin()?;
-    let stored = position::last_tick(&mut *tx, &schema, &consumer)?;
+    let stored = position::stored(&mut *tx, &schema, &consumer, times)?;
     match position::check(batch, stored)? {
-        Verdict::Apply => Ok(Some((tx, stored))),
+        Verdict::Apply => Ok(Some((tx, stored.map(|stored| stored.tick)))),
         Verdict::AlreadyApplied => {
             tx.rollback()?;
             Ok(None)

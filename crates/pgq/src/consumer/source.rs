@@ -7,7 +7,7 @@ use skytools::stats::Stats;
 use tracing::{debug, info};
 
 use super::ConsumerConfig;
-use crate::batch::{self, Batch, BatchWish, Event, EventCursor};
+use crate::batch::{self, Batch, BatchWish, Event, EventCursor, EventTime};
 use crate::features::Features;
 use crate::{Error, QueueName, SubconsumerName, TickId, admin, coop};
 
@@ -286,6 +286,12 @@ impl Source {
     /// Begins a transaction, beside the settings it is needed with.
     pub(super) fn begin(&mut self) -> Result<(Tx<'_>, &ConsumerConfig), Error> {
         Ok((self.db.connection()?.begin()?, &self.config))
+    }
+
+    /// When a tick of the queue was made; `None` if it is not there.
+    pub(super) fn tick_time(&mut self, tick: TickId) -> Result<Option<EventTime>, Error> {
+        let queue = self.config.queue.clone();
+        admin::tick_time(&mut **self.connection()?, &queue, tick)
     }
 
     /// Begins a transaction and moves the consumer to a tick in it; an open batch is abandoned.

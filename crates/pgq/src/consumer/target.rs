@@ -3,9 +3,10 @@ use std::time::{Duration, Instant};
 use skytools::conninfo::ConnInfo;
 use skytools::daemon::Stop;
 use skytools::db::{Connection, Database, Tx};
+use tracing::info;
 
 use super::LockLevel;
-use crate::{ConsumerName, Error, lock};
+use crate::{ConsumerName, Error, lock, position};
 
 /// How long a new process waits for the lock: the server needs a moment to notice that the session
 /// of a killed predecessor has ended.
@@ -22,6 +23,10 @@ pub(super) struct Target {
     locked: bool,
     /// Whether the lock was ever held in this run.
     admitted: bool,
+    /// Whether times are kept beside numbers, once the open connection was asked.
+    times: Option<bool>,
+    /// Whether it was said in this run that they are not.
+    told: bool,
 }
 
 impl Target {
@@ -38,6 +43,8 @@ impl Target {
             level,
             locked: false,
             admitted: false,
+            times: None,
+            told: false,
         }
     }
 
@@ -55,7 +62,9 @@ impl Target {
 
     /// The open connection, or a new one, with the lock.
     pub(super) fn open(&mut self) -> Result<&mut Connection, Error> {
-        self.locked &= self.db.is_open();
+        if !self.db.is_open() {
+            (self.locked, self.times) = (false, None);
+        }
         let db = self.db.connection()?;
         if self.level == LockLevel::Session && !self.locked {
             if !lock::try_consumer(&mut **db, &self.schema, &self.consumer)? {
@@ -79,6 +88,24 @@ impl Target {
             lock::wait_consumer(&mut *tx, &schema, &consumer)?;
         }
         Ok(tx)
+    }
+
+    /// Whether the schema keeps times, with these functions.
+    pub(super) fn keeps_times(&mut self, functions: &[&str]) -> Result<bool, Error> {
+        // A new connection is asked anew.
+        self.open()?;
+        if let Some(times) = self.times {
+            return Ok(times);
+        }
+        let schema = self.schema.clone();
+        let times = position::keeps_times(&mut **self.open()?, &schema, functions)?;
+        if !times && !std::mem::replace(&mut self.told, true) {
+            info!(
+                "{schema} does not keep when ticks were made: a source that has lost just its newest one goes \
+                 unnoticed; to mend that: pgqadm INI upgrade"
+            );
+        }
+        Ok(*self.times.insert(times))
     }
 
     /// Whether the error means that another process was here first.

@@ -155,12 +155,40 @@ fn a_remote_consumer_skips_the_batch_that_its_target_has() -> TestResult {
     consumer.command(REGISTER)?;
     produce(&mut pair.src, &["a"])?;
     let batch = next(&mut pair.src)?;
-    position::set_batch_done(&mut *pair.dst, &crate::support::consumer(), batch.id)?;
+    position::set_batch_done(&mut *pair.dst, &crate::support::consumer(), batch.id, None)?;
     let work = consumer.work(&mut context(), |_, _| -> Result<Disposition, Error> {
         panic!("the batch is applied")
     })?;
     assert_eq!(work, Work::More);
     assert_eq!(pair.source_position()?, Some(batch.tick));
+    Ok(())
+}
+
+#[test]
+fn a_remote_consumer_skips_no_batch_that_has_only_the_number_of_the_applied_one() -> TestResult {
+    let pair = &mut Pair::new()?;
+    let once = |pair: &Pair| -> TestResult<Work> {
+        Ok(pair.remote()?.work(&mut context(), |dst, event| {
+            insert(dst, event)?;
+            Ok::<_, Error>(Disposition::Done)
+        })?)
+    };
+    once(pair)?;
+    produce(&mut pair.src, &["a"])?;
+    once(pair)?;
+    pair.back_up()?;
+    let number = |pair: &mut Pair| -> TestResult<i64> {
+        let stored = "select last_batch_id from pgq_ext.completed_batch";
+        Ok(pair.dst.query_typed_one(stored, &[])?.get(0))
+    };
+    produce(&mut pair.src, &["lost"])?;
+    once(pair)?;
+    let applied = number(pair)?;
+    pair.restore()?;
+    produce(&mut pair.src, &["other"])?;
+    once(pair)?;
+    assert_eq!(number(pair)?, applied);
+    assert_eq!(pair.applied()?, ["a", "lost", "other"]);
     Ok(())
 }
 

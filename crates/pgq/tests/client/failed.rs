@@ -137,7 +137,7 @@ fn a_nack_may_be_repeated_and_a_whole_batch_retried() -> TestResult {
         (info.batch.clone(), info.queue, info.consumer),
         (open.clone(), queue(), consumer())
     );
-    assert!(info.start < info.batch.end && info.lag_seconds >= 0.0);
+    assert!(info.batch.start < info.batch.end && info.lag_seconds >= 0.0);
     batch::finish_batch(&mut *db, open.id)?;
     assert_eq!(batch::info(&mut *db, open.id)?, None);
     Ok(())

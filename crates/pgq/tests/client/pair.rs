@@ -7,7 +7,7 @@ use skytools::daemon::{Context, Work};
 use skytools::db::{Connection, Tx};
 use testkit::{Cluster, TestResult};
 
-use crate::support::{config, consumer, database, install, queue, with_queue};
+use crate::support::{config, consumer, database, install, open, queue, with_queue};
 
 pub(crate) const REGISTER: ConsumerArgs = ConsumerArgs {
     register: true,
@@ -53,6 +53,25 @@ impl Pair {
             database(&self.cluster.conninfo("dst"))?,
         );
         Ok(RemoteConsumer::new(src, dst, config(LockLevel::Session)))
+    }
+
+    /// Keeps the source as it is, for [`Pair::restore`]. No consumer may have it open.
+    pub(crate) fn back_up(&mut self) -> TestResult {
+        self.between_sources(&["create database backup template src"])
+    }
+
+    /// Has the source be what it was.
+    pub(crate) fn restore(&mut self) -> TestResult {
+        self.between_sources(&["drop database src", "alter database backup rename to src"])
+    }
+
+    fn between_sources(&mut self, statements: &[&str]) -> TestResult {
+        self.src = open(&self.cluster.conninfo("postgres"))?;
+        for statement in statements {
+            self.src.batch_execute(statement)?;
+        }
+        self.src = open(&self.cluster.conninfo("src"))?;
+        Ok(())
     }
 
     pub(crate) fn applied(&mut self) -> TestResult<Vec<String>> {

@@ -168,6 +168,49 @@ fn a_source_that_lost_ticks_is_noticed() -> TestResult {
     Ok(())
 }
 
+/// As after a restore, or with a standby that had not everything: the next tick has the number of the one that is lost.
+#[test]
+fn a_source_that_makes_its_newest_tick_anew_is_noticed() -> TestResult {
+    let pair = &mut Pair::new()?;
+    let once =
+        |pair: &Pair| -> TestResult<Work> { Ok(round(&mut pair.serial()?, &mut context())?) };
+    once(pair)?;
+    produce(&mut pair.src, &["a"])?;
+    once(pair)?;
+    pair.back_up()?;
+    produce(&mut pair.src, &["lost"])?;
+    once(pair)?;
+    let reached = pair.stored()?.ok_or("nothing is stored")?;
+    pair.restore()?;
+    let before = pair.source_position()?.ok_or("not registered")?;
+    produce(&mut pair.src, &["other"])?;
+
+    let mut consumer = pair.serial()?;
+    let mut context = context();
+    let refused = |result: Result<_, Error>| match result {
+        Err(Error::OtherTick { tick, known, found }) => tick == reached && known < found,
+        _ => false,
+    };
+    assert!(refused(round(&mut consumer, &mut context)));
+    consumer.recover();
+    assert!(refused(consumer.command(REWIND).map(|_| Work::Idle)));
+    consumer.recover();
+    assert_eq!(pair.source_position()?, Some(before));
+    // As the start of a batch it is another one, too.
+    let name = crate::support::consumer();
+    admin::register_consumer_at(&mut *pair.src, &queue(), &name, reached)?;
+    produce(&mut pair.src, &["next"])?;
+    assert!(refused(round(&mut consumer, &mut context)));
+    consumer.recover();
+    assert_eq!(pair.applied()?, ["a", "lost"]);
+
+    admin::register_consumer_at(&mut *pair.src, &queue(), &name, before)?;
+    consumer.command(RESET)?;
+    while round(&mut consumer, &mut context)? == Work::More {}
+    assert_eq!(pair.applied()?, ["a", "lost", "other", "next"]);
+    Ok(())
+}
+
 #[test]
 fn a_rewind_to_a_tick_that_is_gone_changes_nothing() -> TestResult {
     let pair = &mut Pair::new()?;

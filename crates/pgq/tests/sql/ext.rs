@@ -41,7 +41,36 @@ fn both_forms_remember_batches_events_and_ticks() -> TestResult {
             );
         }
     }
-    assert_eq!(row(&mut db, "select pgq_ext.version()")?, "3.2");
+    for (call, result) in [
+        ("get_last_tick_time('c')", "NULL"),
+        (
+            "set_last_tick('c', '', 5, '2026-01-02 03:04:05.678901+00')",
+            "1",
+        ),
+        ("get_last_tick('c')", "5"),
+        (
+            "get_last_tick_time('c') = '2026-01-02 03:04:05.678901+00'",
+            "t",
+        ),
+        ("get_last_tick_time('c', 'sub')", "NULL"),
+        // Who does not tell the time leaves none of another tick.
+        ("set_last_tick('c', 6)", "1"),
+        ("get_last_tick_time('c')", "NULL"),
+        ("set_last_tick('c', '', null, now())", "1"),
+        ("get_last_tick('c')", "NULL"),
+        ("set_batch_done('d', '', 5, '2026-01-02')", "t"),
+        ("set_batch_done('d', '', 5, '2026-01-02')", "f"),
+        ("is_batch_done('d', '', 5, '2026-01-03')", "f"),
+        ("is_batch_done('d', 5)", "t"),
+        ("set_batch_done('d', 5)", "f"),
+        ("set_batch_done('d', '', 5, '2026-01-03')", "t"),
+        ("set_batch_done('d', 6)", "t"),
+        ("is_batch_done('d', '', 6, '2026-01-03')", "t"),
+    ] {
+        let found = row(&mut db, &format!("select pgq_ext.{call}"))?;
+        assert_eq!(found, result, "{call}");
+    }
+    assert_eq!(row(&mut db, "select pgq_ext.version()")?, "3.3");
     assert_eq!(row(&mut db, "select pgq_ext.upgrade_schema()")?, "0");
     Ok(())
 }
@@ -70,9 +99,10 @@ fn tables_of_version_2_are_upgraded_with_what_they_hold() -> TestResult {
     assert_eq!(
         row(
             &mut old,
-            "select pgq_ext.get_last_tick('c'), pgq_ext.is_batch_done('c', 6), pgq_ext.is_event_done('c', 7, 8)"
+            "select pgq_ext.get_last_tick('c'), pgq_ext.is_batch_done('c', 6), pgq_ext.is_event_done('c', 7, 8), \
+                    pgq_ext.get_last_tick_time('c'), pgq_ext.is_batch_done('c', '', 6, now())"
         )?,
-        "5|t|t"
+        "5|t|t|NULL|t"
     );
     assert_eq!(
         rows(

@@ -437,7 +437,7 @@ fn functions_keep_the_rules_of_the_house() -> TestResult {
 
 #[test]
 fn installers_find_the_version_in_one_line() -> TestResult {
-    for (schema, version) in [("pgq", "3.6.0"), ("pgq_ext", "3.2"), ("pgq_coop", "3.1.1")] {
+    for (schema, version) in [("pgq", "3.6.0"), ("pgq_ext", "3.3"), ("pgq_coop", "3.1.1")] {
         let lines: Vec<String> = pgq::schema::SCRIPTS
             .files(&format!("{schema}/install.sql"))?
             .iter()

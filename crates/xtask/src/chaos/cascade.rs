@@ -242,7 +242,11 @@ impl Run {
         ];
         match excused.iter().any(|text| output.stderr.contains(text)) {
             true => Ok(false),
-            false => Err(format!("the leaf cannot move to {to}:\n{}", output.stderr).into()),
+            false => Err(format!(
+                "the leaf cannot move to {to}: {}\n{}",
+                output.status, output.stderr
+            )
+            .into()),
         }
     }
 

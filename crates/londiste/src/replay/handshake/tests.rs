@@ -14,6 +14,7 @@ fn batch(prev: i64, end: i64) -> Batch {
         id: BatchId::from(end),
         prev_tick: tick(prev),
         tick: tick(end),
+        start: FromSql::from_sql(&Type::TIMESTAMPTZ, &[0; 8]).expect("a time"),
         end: FromSql::from_sql(&Type::TIMESTAMPTZ, &[0; 8]).expect("a time"),
     }
 }

@@ -142,6 +142,7 @@ pub(super) const GROUPS: &[Group] = &[
         text: "Schema `pgq_ext`, in the database that a consumer writes to: what it has applied there.",
         functions: &[
             "pgq_ext.get_last_tick",
+            "pgq_ext.get_last_tick_time",
             "pgq_ext.set_last_tick",
             "pgq_ext.is_batch_done",
             "pgq_ext.set_batch_done",
