@@ -4,7 +4,8 @@
 //! * [`mirror`]: the queue of a relay
 //! * [`state`], [`handshake`]: who applies the events of a table that is being copied
 //! * [`supervisor`]: the copy processes
-//! * [`ahead`], [`stream`], [`chunk`], [`apply`], [`control`]: from events to statements
+//! * [`ahead`], [`stream`], [`chunk`], [`apply`], [`control`]: from events to statements; [`careful`]: once more, when that
+//!   fails
 //! * [`fkeys`], [`sequences`]: what comes beside events
 //!
 //! `copy` is built from the same parts.
@@ -12,6 +13,7 @@
 mod ahead;
 pub(crate) mod apply;
 pub(crate) mod attach;
+pub(crate) mod careful;
 mod chunk;
 pub(crate) mod control;
 pub(crate) mod fkeys;

@@ -7,8 +7,8 @@ use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
 
 use pgq::batch::{self, Batch};
-use pgq::position::{self, Position, Verdict};
-use pgq::{ConsumerName, EventId, TickId, admin, lock};
+use pgq::position::{self, Verdict};
+use pgq::{ConsumerName, admin, lock};
 use skytools::config::CommonConfig;
 use skytools::daemon::{Context, Stop, Work, Worker};
 use skytools::db::{Database, During, denied_on};
@@ -20,6 +20,7 @@ use super::transfer;
 use super::watch::{self, Watched};
 use crate::replay::apply::Route;
 use crate::replay::attach;
+use crate::replay::careful::Careful;
 use crate::replay::control::Ignore;
 use crate::replay::fkeys;
 use crate::replay::handshake::{CopyMove, copy_move};
@@ -60,7 +61,7 @@ pub(crate) struct Copier {
     replay_seen: Instant,
     /// Process that started this one; replay, as a rule.
     parent: u32,
-    careful: Option<(TickId, EventId)>,
+    careful: Careful,
     trouble: Trouble,
 }
 
@@ -107,7 +108,7 @@ impl Copier {
             pace: Pace::new(),
             replay_seen: Instant::now(),
             parent: parent_id(),
-            careful: None,
+            careful: Careful::default(),
             trouble: Trouble::default(),
         }
     }
@@ -330,10 +331,7 @@ impl Copier {
 
     /// Applies the table's events, and stores the tick, in one transaction.
     fn apply(&mut self, claim: &Claim, table: &Table, batch: &Batch) -> Result<Counts, Error> {
-        let careful = self
-            .careful
-            .filter(|(tick, _)| *tick == batch.tick)
-            .map(|(_, event)| event);
+        let careful = self.careful.from(batch);
         let mut routes = HashMap::from([(table.name.clone(), Route::new(table.snapshot.clone()))]);
         let mut tx = self.subscriber.open()?.begin()?;
         if careful.is_some() {
@@ -361,18 +359,10 @@ impl Copier {
         table: &Table,
         batch: &Batch,
     ) -> Result<Counts, Error> {
-        let error = match self.apply(claim, table, batch) {
-            Err(error) => error,
-            done => return done,
-        };
-        let Some(first) = error.worth_explaining() else {
-            return Err(error);
-        };
-        if self.careful == Some((batch.tick, first)) {
-            return Err(error);
+        match self.apply(claim, table, batch) {
+            Err(error) if self.careful.may_help(batch, &error) => self.apply(claim, table, batch),
+            done => done,
         }
-        self.careful = Some((batch.tick, first));
-        self.apply(claim, table, batch)
     }
 
     /// Leaves nothing behind.
@@ -458,8 +448,8 @@ impl Copier {
             }
             return Ok(Work::More);
         };
-        let stored = position::last_tick(&mut **self.subscriber.open()?, SCHEMA, &claim.consumer)?;
-        match position::check(&batch, stored.map(Position::from)) {
+        let stored = attach::stored(self.subscriber.open()?, &claim.consumer)?;
+        match attach::check(&batch, stored) {
             Ok(Verdict::Apply) => {
                 if self.abroad.is_some() && self.go_home(&claim, &table, &batch)? {
                     return Ok(Work::More);

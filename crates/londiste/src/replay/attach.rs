@@ -1,7 +1,8 @@
 //! Finding the place in the queue, and never losing it silently.
 
 use pgq::batch::{Batch, EventTime};
-use pgq::{ConsumerName, QueueName, TickId, admin, position};
+use pgq::position::{self, Position, Verdict};
+use pgq::{ConsumerName, QueueName, TickId, admin};
 use postgres::types::Type;
 use skytools::db::{Connection, During, GenericClient, Tx};
 use tracing::{info, warn};
@@ -89,6 +90,35 @@ pub(crate) fn register(
     Ok(tick)
 }
 
+/// The position of a consumer on the subscriber, with its time, which a schema of an older version does not have.
+pub(crate) fn stored(
+    subscriber: &mut Connection,
+    consumer: &ConsumerName,
+) -> Result<Option<Position>, Error> {
+    let row = subscriber
+        .query_typed_opt(
+            "select c.last_tick_id, (to_jsonb(c) ->> 'last_tick_time')::timestamptz \
+             from londiste.completed c where c.consumer_id = $1",
+            &[(consumer, Type::TEXT)],
+        )
+        .during("read the position and its time")?;
+    Ok(row.map(|row| Position {
+        tick: row.get(0),
+        time: row.get(1),
+    }))
+}
+
+/// Compares a batch with that position.
+///
+/// # Errors
+/// It does not follow it, or starts or ends with another tick of its number.
+pub(crate) fn check(batch: &Batch, stored: Option<Position>) -> Result<Verdict, Error> {
+    match position::check(batch, stored) {
+        Err(pgq::Error::OtherTick { tick, .. }) => Err(Error::LostTicks { tick, what: OTHER }),
+        checked => Ok(checked?),
+    }
+}
+
 /// What the provider has of the tick up to which a subscriber has applied.
 ///
 /// A provider that was restored, or whose standby took over before it had everything, makes ticks of the same
@@ -102,6 +132,9 @@ pub(crate) enum Applied {
     /// Another tick of that number.
     Other(TickId),
 }
+
+/// What a tick is that is not the applied one.
+const OTHER: &str = "is another one";
 
 impl Applied {
     /// Asks both sides.
@@ -121,18 +154,9 @@ impl Applied {
         queue: &QueueName,
         consumer: &ConsumerName,
     ) -> Result<Applied, Error> {
-        // A schema of an older version has no times.
-        let row = subscriber
-            .query_typed_opt(
-                "select c.last_tick_id, (to_jsonb(c) ->> 'last_tick_time')::timestamptz \
-                 from londiste.completed c where c.consumer_id = $1",
-                &[(consumer, Type::TEXT)],
-            )
-            .during("read the position and its time")?;
-        let Some(row) = row else {
+        let Some(Position { tick, time: known }) = stored(subscriber, consumer)? else {
             return Ok(Applied::Same);
         };
-        let (tick, known): (TickId, Option<EventTime>) = (row.get(0), row.get(1));
         let row = provider
             .query_typed_one(
                 "select count(*) > 0, max(t.tick_time) filter (where t.tick_id = $2) \
@@ -160,10 +184,7 @@ impl Applied {
                 tick,
                 what: "is not reached",
             }),
-            Applied::Other(tick) => Err(Error::LostTicks {
-                tick,
-                what: "is another one",
-            }),
+            Applied::Other(tick) => Err(Error::LostTicks { tick, what: OTHER }),
         }
     }
 }

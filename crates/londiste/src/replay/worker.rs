@@ -7,9 +7,9 @@ mod tables;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use pgq::admin;
 use pgq::batch::{self, Batch};
-use pgq::position::{self, Position, Verdict};
-use pgq::{EventId, TickId, admin};
+use pgq::position::{self, Verdict};
 use postgres::types::Type;
 use skytools::config::CommonConfig;
 use skytools::daemon::{Context, Stop, Work, Worker};
@@ -18,6 +18,7 @@ use tracing::info;
 
 use super::ahead::Provider;
 use super::attach;
+use super::careful::Careful;
 use super::control::Reported;
 use super::fkeys::ForeignKeys;
 use super::job::Settings;
@@ -63,7 +64,7 @@ pub(crate) struct Replay {
     pace: Pace,
     order: Choice,
     /// A batch failed to apply in the unit that starts here.
-    careful: Option<(TickId, EventId)>,
+    careful: Careful,
     trouble: Trouble,
     /// Since when a script waits for tables that are being copied.
     script_waits: Option<Instant>,
@@ -110,7 +111,7 @@ impl Replay {
             in_progress: 0,
             pace: Pace::new(),
             order: Choice::default(),
-            careful: None,
+            careful: Careful::default(),
             trouble: Trouble::default(),
             script_waits: None,
             looked: None,
@@ -299,9 +300,9 @@ impl Replay {
         let Some(batch) = self.provider.next_batch(queue, consumer)? else {
             return self.idle(&context.stop);
         };
-        let stored = position::last_tick(&mut **self.subscriber.open()?, SCHEMA, consumer)?;
+        let stored = attach::stored(self.subscriber.open()?, consumer)?;
         let (mut unknown, mut fallback) = (0, 0);
-        let verdict = position::check(&batch, stored.map(Position::from))?;
+        let verdict = attach::check(&batch, stored)?;
         if let Some(mirror) = &mut self.mirror {
             let (provider, subscriber) = (self.provider.open()?, self.subscriber.open()?);
             let applied = verdict == Verdict::AlreadyApplied;

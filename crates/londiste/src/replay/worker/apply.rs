@@ -21,10 +21,7 @@ impl Replay {
     /// Applies the batch and stores its tick, in one transaction. Between its begin and its end
     /// nothing else commits on the subscriber.
     fn apply(&mut self, batch: &Batch, tables: &[Table], order: Order) -> Result<Counts, Error> {
-        let careful = self
-            .careful
-            .filter(|(tick, _)| *tick == batch.tick)
-            .map(|(_, event)| event);
+        let careful = self.careful.from(batch);
         let mut routes: Routes = tables
             .iter()
             .filter(|table| table.state == MergeState::Ok)
@@ -138,8 +135,7 @@ impl Replay {
     /// Applies the batch; a large one as the provider has it stored, and if that fails, which may be because of the
     /// order, sorted.
     fn apply_large(&mut self, batch: &Batch, tables: &[Table]) -> Result<Counts, Error> {
-        let careful = self.careful.is_some_and(|(tick, _)| tick == batch.tick);
-        if !careful && !self.provider.has_read(batch)? {
+        if self.careful.from(batch).is_none() && !self.provider.has_read(batch)? {
             let events = ahead::events(&mut **self.provider.open()?, &self.settings.queue, batch)?;
             let order = self.order.order(events);
             match self.apply(batch, tables, order) {
@@ -160,18 +156,12 @@ impl Replay {
         batch: &Batch,
         tables: &[Table],
     ) -> Result<Counts, Error> {
-        let error = match self.apply_large(batch, tables) {
-            Err(error) => error,
-            done => return done,
-        };
-        let Some(first) = error.worth_explaining() else {
-            return Err(error);
-        };
-        if self.careful == Some((batch.tick, first)) {
-            return Err(error);
+        match self.apply_large(batch, tables) {
+            Err(error) if self.careful.may_help(batch, &error) => {
+                self.apply(batch, tables, Order::Sorted)
+            }
+            done => done,
         }
-        self.careful = Some((batch.tick, first));
-        self.apply(batch, tables, Order::Sorted)
     }
 }
 
