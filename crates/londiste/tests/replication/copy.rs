@@ -253,10 +253,24 @@ fn skipped_truncate_keeps_rows_and_a_later_resync_does_not() -> TestResult {
         .batch_execute("insert into t values (-1, 'local')")?;
     pair.provider()?
         .batch_execute("insert into t values (1, 'copied')")?;
-    let _replay = pair.replay()?;
+    // The first two copies die: one with the rows in its transaction, one as soon as they are committed.
+    let failpoints: Vec<String> = (["before_commit", "copied"].iter())
+        .map(|step| {
+            format!(
+                "copy.{step}=return(kill-once:{})",
+                pair.path(step).display()
+            )
+        })
+        .collect();
+    let replay = pair
+        .replay_program()
+        .env("FAILPOINTS", failpoints.join(";"));
+    let _replay = replay.spawn()?;
     pair.add_on_provider(&["t"])?;
     pair.londiste(&["subscriber", "add", "t", "--skip-truncate"])?;
     pair.wait_ok(&["public.t"])?;
+    let died = pair.path("before_commit").exists() && pair.path("copied").exists();
+    assert_eq!(died, cfg!(feature = "failpoints"));
     let rows = |pair: &Pair| -> TestResult<i64> {
         let row = pair
             .subscriber()?

@@ -2,7 +2,7 @@
 //! is room again.
 
 use postgres::error::SqlState;
-use testkit::{SmallDisk, TestResult, wait_until};
+use testkit::{Program, SmallDisk, TestResult, wait_until};
 
 use crate::support::{ALL, PATIENCE, Pair, SIMPLE};
 
@@ -117,4 +117,42 @@ fn writers_and_replay_wait_for_room_on_the_disk_of_the_provider() -> TestResult 
     pair.catch_up()?;
     assert_eq!(pair.assert_equal(ALL)?, 5_000);
     wait_well(&pair)
+}
+
+#[test]
+fn a_repair_file_that_has_no_room_is_given_up_whole() -> TestResult {
+    let Some(disk) = SmallDisk::mount(1)? else {
+        return Ok(());
+    };
+    let (pair, _replay) = Pair::simple()?;
+    let repair = || {
+        Program::new("londiste", disk.path())
+            .args([pair.path("replay.ini").as_os_str(), "repair".as_ref()])
+            .output()
+    };
+    let files = || -> TestResult<Vec<String>> {
+        let names = std::fs::read_dir(disk.path())?;
+        let names = names.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    };
+    pair.provider()?.batch_execute(&insert(1, 5_000))?;
+    pair.catch_up()?;
+    pair.subscriber()?.batch_execute("delete from t")?;
+    let output = repair()?;
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("fix.public.t.sql") && output.stderr.contains("No space left"),
+        "{}",
+        output.stderr
+    );
+    assert_eq!(files()?, [] as [String; 0]);
+
+    disk.resize(16)?;
+    let output = repair()?;
+    assert_eq!(output.status.code(), Some(0), "{}", output.stderr);
+    assert_eq!(files()?, ["fix.public.t.sql"]);
+    let file = std::fs::read_to_string(disk.path().join("fix.public.t.sql"))?;
+    pair.subscriber()?.batch_execute(&file)?;
+    assert_eq!(pair.assert_equal(ALL)?, 5_000);
+    Ok(())
 }

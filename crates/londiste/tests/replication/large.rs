@@ -1,4 +1,4 @@
-//! Rows with much in them, through everything that rows go through.
+//! Rows with much in them, and many tables, through everything that they go through.
 
 use std::fmt::Write;
 
@@ -15,6 +15,12 @@ const COLUMNS: u32 = 300;
 fn megabytes() -> u32 {
     let text = std::env::var("LONDISTE_VALUE_MB").ok();
     text.and_then(|text| text.parse().ok()).unwrap_or(4)
+}
+
+/// How many tables are replicated: what `LONDISTE_TABLES` says.
+fn tables() -> u64 {
+    let text = std::env::var("LONDISTE_TABLES").ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(25)
 }
 
 /// SQL of a text of so many bytes that begins with `start`.
@@ -141,4 +147,97 @@ fn values_of_many_megabytes_and_rows_of_many_columns_go_through_everything() -> 
     assert!(of_file < limit(5), "{of_file} kB");
     assert!(of_repair < limit(8), "{of_repair} kB");
     Ok(())
+}
+
+/// Takes minutes and some gigabytes, so it runs with `LONDISTE_VALUE_MB=100` only.
+#[test]
+fn a_row_that_no_message_can_hold_is_told_and_others_are_copied() -> TestResult {
+    if megabytes() < 100 {
+        return Ok(());
+    }
+    let pair = Pair::start(
+        "create table fits (id int primary key, a text, b text); create table large (like fits including all)",
+    )?;
+    let mut provider = pair.provider()?;
+    let row = |table: &str, megabytes: u32| {
+        let text = |letter: char| format!("repeat('{letter}', {megabytes} * {MB})");
+        format!(
+            "insert into {table} values (1, {}, {})",
+            text('a'),
+            text('b')
+        )
+    };
+    provider.batch_execute(&row("fits", 480))?;
+    provider.batch_execute(&row("large", 520))?;
+    pair.add(&["fits", "large"])?;
+    let _replay = pair.replay()?;
+    pair.wait_ok(&["public.fits"])?;
+    let told = wait_for("status to tell of the row", PATIENCE * 4, || {
+        let text = pair.londiste(&["status"])?.stdout;
+        let line = text
+            .lines()
+            .find(|line| line.contains("the copy of public.large fails since"));
+        Ok(line.map(str::to_owned))
+    })
+    .map_err(|error| pair.explain(error))?;
+    println!("{told}");
+    provider.batch_execute("update large set b = ''")?;
+    pair.wait_ok(&["public.large"])?;
+    pair.catch_up()?;
+    for table in ["fits", "large"] {
+        pair.assert_equal(&format!(
+            "select id, length(a), md5(a), md5(b) from {table}"
+        ))?;
+    }
+    Ok(())
+}
+
+/// What all tables hold, by a function that looks for them.
+const EVERYTHING: &str = "
+    create function everything() returns table (name text, id int, v text) language plpgsql as $$
+    begin
+        for name in select relname from pg_class where relname ~ '^many' and relkind = 'r' order by relname loop
+            return query execute format('select %1$L, id, v from %1$I', name);
+        end loop;
+    end $$";
+
+/// Runs for minutes with `LONDISTE_TABLES=10000`.
+#[test]
+fn many_tables_are_added_looked_at_and_replicated() -> TestResult {
+    let count = tables();
+    let pair = Pair::start(EVERYTHING)?;
+    let each = |side: &mut postgres::Client, statement: &str| -> TestResult {
+        // In several transactions, for the locks.
+        side.batch_execute(&format!(
+            "do $$ begin for i in 1..{count} loop execute format('{statement}', i); commit; end loop; end $$"
+        ))?;
+        Ok(())
+    };
+    let (mut provider, mut subscriber) = (pair.provider()?, pair.subscriber()?);
+    for side in [&mut provider, &mut subscriber] {
+        each(side, "create table many%s (id int primary key, v text)")?;
+    }
+    let mut peaks = Vec::new();
+    let mut succeed = |arguments: &[&str]| -> TestResult {
+        let (code, peak) = run(&pair, arguments)?;
+        assert_eq!(code, Some(0), "{arguments:?}: {}", pair.log()?);
+        peaks.push((arguments.join(" "), peak));
+        Ok(())
+    };
+    succeed(&["provider", "add", "--all"])?;
+    succeed(&["subscriber", "add", "--all", "--expect-sync"])?;
+    let replay = pair.replay()?;
+    succeed(&["status"])?;
+    each(&mut provider, "insert into many%1$s values (%1$s, ''new'')")?;
+    each(&mut provider, "update many%s set v = v || ''!''")?;
+    pair.catch_up()?;
+    let rows = pair.assert_equal("select * from everything()")?;
+    assert_eq!(rows, count);
+    succeed(&["status"])?;
+    succeed(&["compare"])?;
+    peaks.push(("replay".to_owned(), replay.peak_memory_kb()?));
+    println!("{count} tables, kB: {peaks:?}");
+    let limit = u32::try_from(64 * 1024 + 20 * count)?;
+    assert!(peaks.iter().all(|(_, peak)| *peak < limit), "{peaks:?}");
+    pair.assert_quiet()
 }

@@ -456,6 +456,51 @@ fn characters_arrive_where_databases_have_different_encodings() -> TestResult {
 }
 
 #[test]
+fn a_character_that_the_subscriber_cannot_write_stops_copy_and_replay_and_is_named() -> TestResult {
+    let pair = Pair::with(Setting {
+        schema: "create table t (id int primary key, data text); create table other (id int primary key)",
+        encoding_there: "LATIN1",
+        ..Setting::default()
+    })?;
+    let mut provider = pair.provider()?;
+    provider.batch_execute("insert into t values (1, 'é'), (2, 'dear: €')")?;
+    pair.add(&["t", "other"])?;
+    let _replay = pair.replay()?;
+    let told = |what: &str| {
+        wait_until("status to tell of the character", PATIENCE, || {
+            let text = pair.londiste(&["status"])?.stdout;
+            Ok(text.contains(what) && text.contains("has no equivalent in encoding \"LATIN1\""))
+        })
+        .map_err(|error| pair.explain(error))
+    };
+    told("the copy of public.t fails since ")?;
+    // A copy begins anew with what is there then.
+    provider.batch_execute("update t set data = 'dear: ¤' where id = 2")?;
+    pair.wait_ok(&["public.t", "public.other"])?;
+
+    provider.batch_execute(
+        "begin; insert into other values (1); insert into t values (3, '€'); commit;
+         update t set data = 'EUR' where id = 3",
+    )?;
+    told("replay fails since ")?;
+    let there = |rows: i64| -> TestResult {
+        let count = pair.subscriber()?;
+        let count = { count }.query_one("select count(*) from other", &[])?;
+        assert_eq!(count.get::<_, i64>(0), rows, "a batch is all or nothing");
+        Ok(())
+    };
+    there(0)?;
+    // The change cannot be made: the table has to be copied again as it has become.
+    pair.londiste(&["subscriber", "remove", "t"])?;
+    pair.catch_up()?;
+    there(1)?;
+    pair.add_on_subscriber(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    assert_eq!(pair.assert_equal(ALL)?, 3);
+    Ok(())
+}
+
+#[test]
 fn bytes_of_databases_without_an_encoding_arrive_as_they_are() -> TestResult {
     let pair = Pair::with(Setting {
         schema: SIMPLE,

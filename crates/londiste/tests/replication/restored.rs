@@ -45,30 +45,69 @@ fn goes_on(pair: &mut Pair) -> TestResult {
     pair.assert_tidy()
 }
 
-#[test]
-fn a_provider_goes_on_after_pg_upgrade() -> TestResult {
-    let mut pair = at_rest()?;
-    if !pair.has(&["pg_upgrade", "pg_dump", "pg_dumpall", "psql"]) {
-        return Ok(());
-    }
+/// A new cluster with all that one has which runs.
+fn upgrade(old: &mut Cluster) -> TestResult<Cluster> {
     let mut new = Cluster::start()?;
     new.stop(Shutdown::Fast)?;
-    pair.provider.stop(Shutdown::Fast)?;
+    old.stop(Shutdown::Fast)?;
     succeed(
         new.command("pg_upgrade")
             .current_dir(new.socket_dir())
             .arg("--link")
             .args(["--username", "postgres", "--old-bindir"])
-            .arg(pair.provider.bindir())
+            .arg(old.bindir())
             .arg("--old-datadir")
-            .arg(pair.provider.data_dir())
+            .arg(old.data_dir())
             .arg("--new-datadir")
             .arg(new.data_dir()),
     )?;
     new.start_again()?;
+    Ok(new)
+}
+
+#[test]
+fn provider_and_subscriber_go_on_after_pg_upgrade() -> TestResult {
+    let mut pair = at_rest()?;
+    if !pair.has(&["pg_upgrade", "pg_dump", "pg_dumpall", "psql"]) {
+        return Ok(());
+    }
+    let new = upgrade(&mut pair.provider)?;
     pair.provide_from(new)?;
     pair.londiste(&["provider", "check"])?;
-    goes_on(&mut pair)
+    goes_on(&mut pair)?;
+
+    // The subscriber with a table that was copied and has not met the others, with a foreign key put aside.
+    pair.ticker = None;
+    let schema = "create table later (id int primary key, t int constraint refers references t)";
+    for mut side in [pair.provider()?, pair.subscriber()?] {
+        side.batch_execute(schema)?;
+    }
+    pair.provider()?
+        .batch_execute("insert into later values (1, 1), (2, 2)")?;
+    let held = pair.path("held");
+    let failpoints = format!("copy.copied=return(hold:{})", held.display());
+    let program = pair.replay_program().env("FAILPOINTS", failpoints);
+    let mut replay = program.spawn()?;
+    pair.add(&["later"])?;
+    pair.start_ticker()?;
+    wait_until("the copy", PATIENCE, || Ok(held.exists()))?;
+    pair.londiste(&["-k"])?;
+    replay.wait(PATIENCE)?;
+    std::fs::remove_file(&held)?;
+    pair.provider()?
+        .batch_execute("insert into later values (3, 3); update later set t = 3 where id = 1")?;
+    let new = upgrade(&mut pair.subscriber)?;
+    pair.subscribe_in(new)?;
+    pair.londiste(&["subscriber", "check"])?;
+    let _replay = pair.replay()?;
+    pair.wait_ok(&["public.later"])?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal("select * from later order by id")?, 3);
+    wait_until("the foreign key", PATIENCE, || {
+        let back = "select exists (select from pg_constraint where conname = 'refers')";
+        Ok(pair.subscriber()?.query_one(back, &[])?.get(0))
+    })?;
+    pair.assert_tidy()
 }
 
 /// Where transaction ids are behind those of the dump, events would seem to be older than the ticks.

@@ -40,8 +40,12 @@ fn indexes_are_after_the_copy_what_they_were_before() -> TestResult {
                            constraint t_check check (a <> 'bad'),
                            constraint t_excl exclude using gist (during with &&) where (id > 0))"#,
     )?;
+    pair.subscriber
+        .create_tablespace("elsewhere", pair.subscriber.socket_dir().as_path())?;
     pair.subscriber()?.batch_execute(
-        r#"create index t_expr on t (lower(a), id desc nulls last) with (fillfactor = 55) where id > 3;
+        r#"create index t_expr on t (lower(a), id desc nulls last) with (fillfactor = 55)
+                  tablespace elsewhere where id > 3;
+           alter index t_b_key set tablespace elsewhere;
            alter index t_expr alter column 1 set statistics 77;
            create unique index t_odd on t ("Odd");
            comment on index t_expr is 'it''s mine';
@@ -54,7 +58,8 @@ fn indexes_are_after_the_copy_what_they_were_before() -> TestResult {
                  i.indisreplident, i.indimmediate, i.indisprimary, c.reloptions::text, \
                  obj_description(c.oid, 'pg_class'), pg_get_constraintdef(k.oid), \
                  obj_description(k.oid, 'pg_constraint'), \
-                 (select max(attstattarget::int4) from pg_attribute where attrelid = c.oid) \
+                 (select max(attstattarget::int4) from pg_attribute where attrelid = c.oid), \
+                 (select spcname from pg_tablespace where oid = c.reltablespace) \
                  from pg_index i join pg_class c on c.oid = i.indexrelid \
                  left join pg_constraint k on k.conindid = c.oid and k.contype in ('p', 'u', 'x') \
                  where i.indrelid = 't'::regclass order by 1";
@@ -73,7 +78,11 @@ fn indexes_are_after_the_copy_what_they_were_before() -> TestResult {
             .collect())
     };
     let before = read(&pair)?;
-    assert_eq!(before.len(), 5);
+    let elsewhere = |shape: &&String| shape.ends_with("Some(\"elsewhere\")]");
+    assert_eq!(
+        (before.len(), before.iter().filter(elsewhere).count()),
+        (5, 2)
+    );
     pair.provider()?.batch_execute(
         "insert into t select g, 'a', g, int4range(g, g + 1), g from generate_series(1, 1500) g",
     )?;
@@ -177,6 +186,40 @@ fn a_small_table_keeps_its_indexes() -> TestResult {
     pair.add(&["t"])?;
     pair.wait_ok(&["public.t"])?;
     assert!(!pair.log()?.contains("Dropping"), "{}", pair.log()?);
+    pair.assert_equal("select * from t order by id")?;
+    Ok(())
+}
+
+/// From version 17 on the server makes indexes with a search path of its own.
+#[test]
+fn an_index_whose_function_depends_on_the_search_path_is_named_and_nothing_is_lost() -> TestResult {
+    let pair = Pair::start(
+        "create table t (id int primary key, v text);
+         create function inner_f(text) returns text language sql immutable as 'select lower($1)';
+         create function outer_f(text) returns text language plpgsql immutable
+             as 'begin return inner_f($1); end'",
+    )?;
+    if pair.subscriber.major() < 17 {
+        return Ok(());
+    }
+    let mut there = pair.subscriber()?;
+    there.batch_execute("create index t_outer on t (outer_f(v))")?;
+    pair.provider()?
+        .batch_execute("insert into t select g, 'V' || g from generate_series(1, 1500) g")?;
+    pair.add(&["t"])?;
+    let _replay = pair.replay()?;
+    let index =
+        "select count(*) from pg_index where indexrelid = 't_outer'::regclass and indisvalid";
+    pair.wait_log("create the index t_outer")?;
+    let status = pair.londiste(&["status"])?.stdout;
+    assert!(
+        status.contains("the copy of public.t fails") && status.contains("inner_f"),
+        "{status}"
+    );
+    assert_eq!(there.query_one(index, &[])?.get::<_, i64>(0), 1);
+    there.batch_execute("alter function outer_f(text) set search_path = public")?;
+    pair.wait_ok(&["public.t"])?;
+    assert_eq!(there.query_one(index, &[])?.get::<_, i64>(0), 1);
     pair.assert_equal("select * from t order by id")?;
     Ok(())
 }

@@ -145,6 +145,12 @@ impl Pair {
         self.write_ticker_ini()
     }
 
+    /// Takes the place of the subscriber, for replay that is started from now on.
+    pub(crate) fn subscribe_in(&mut self, cluster: Cluster) -> TestResult {
+        self.subscriber = cluster;
+        self.write_ini("replay", "")
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
