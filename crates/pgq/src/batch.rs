@@ -253,13 +253,20 @@ pub fn info(db: &mut impl GenericClient, batch: BatchId) -> Result<Option<BatchI
 }
 
 fn batch(row: &Row) -> Result<Option<Batch>, Error> {
-    let id: Option<BatchId> = row.get(0);
-    Ok(id.map(|id| Batch {
+    let Some(id) = row.get(0) else {
+        return Ok(None);
+    };
+    let tick = row.get(2);
+    let time = |column: usize| -> Result<EventTime, Error> {
+        let time: Option<EventTime> = row.get(column);
+        time.ok_or(Error::TickGone(tick))
+    };
+    Ok(Some(Batch {
         id,
         prev_tick: row.get(1),
-        tick: row.get(2),
-        start: row.get(3),
-        end: row.get(4),
+        tick,
+        start: time(3)?,
+        end: time(4)?,
     }))
 }
 

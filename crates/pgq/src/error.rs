@@ -50,6 +50,9 @@ pub enum Error {
     /// The batch was finished or abandoned by somebody else.
     #[error("batch {0} is not open any more")]
     BatchGone(BatchId),
+    /// Somebody has deleted the tick that ends the open batch.
+    #[error("tick {0}, which ends the open batch, is gone from the queue")]
+    TickGone(TickId),
     /// A handler has given an event up, and the server has no place for it.
     #[error("event {event} has failed, and pgq has no queue of failed events: {reason}")]
     NoFailedQueue {

@@ -49,8 +49,8 @@ pub struct OpenBatch<'a> {
     only: Option<String>,
     /// First and last of the events that were streamed last.
     seen: Option<(EventId, EventId)>,
-    /// Whether events came too far out of order, so that the batch has to be read again.
-    out_of_order: bool,
+    /// Whether events may have come in a wrong order, so that the batch has to be read again.
+    is_doubtful: bool,
 }
 
 /// What the server puts behind the query of a batch.
@@ -64,7 +64,7 @@ impl<'a> OpenBatch<'a> {
             count: 0,
             only: None,
             seen: None,
-            out_of_order: false,
+            is_doubtful: false,
         }
     }
 
@@ -154,10 +154,13 @@ impl<'a> OpenBatch<'a> {
             }
             Err(Stopped::Failed(error)) => {
                 if matches!(error, Error::OutOfOrder) {
-                    self.source.expect_disorder();
-                    self.out_of_order = true;
+                    self.doubt_order();
                 }
                 Err(error.into())
+            }
+            Err(Stopped::InDoubt(error)) => {
+                self.doubt_order();
+                Err(error)
             }
             Err(Stopped::ByHandle(error)) => Err(error),
         }
@@ -173,15 +176,26 @@ impl<'a> OpenBatch<'a> {
             false => Order::AsStored,
         };
         let (mut source, query, order) = self.query_by(order, &EventText::COLUMNS)?;
-        let count = batch::stream(&mut source, &query, order, reading, handle)?;
+        let read = batch::stream(&mut source, &query, order, reading, handle);
+        let count = read.map_err(|stopped| match (stopped, order) {
+            (Stopped::ByHandle(error), Order::AsStored) => Stopped::InDoubt(error),
+            (stopped, _) => stopped,
+        })?;
         source.rollback().map_err(Error::from)?;
         Ok(count)
     }
 
-    /// Whether events came too far out of order since it was asked last: what was done with them has to be undone, and
-    /// they come in order when the batch is read again.
-    pub(crate) fn was_out_of_order(&mut self) -> bool {
-        std::mem::take(&mut self.out_of_order)
+    /// Has the events be read by their ids from now on.
+    fn doubt_order(&mut self) {
+        self.source.expect_disorder();
+        self.is_doubtful = true;
+    }
+
+    /// Whether events came too far out of order since it was asked last, or one was refused before it was sure that all
+    /// those before it had come: what was done with them has to be undone, and they come in order when the batch is read
+    /// again.
+    pub(crate) fn was_doubtful(&mut self) -> bool {
+        std::mem::take(&mut self.is_doubtful)
     }
 
     /// Has [`OpenBatch::stream`] pass over events for which an SQL condition does not hold; `None`: over none.
@@ -272,6 +286,8 @@ impl<'a> OpenBatch<'a> {
 enum Stopped<E> {
     Failed(Error),
     ByHandle(E),
+    /// As that, while an event that belongs before may have been yet to come.
+    InDoubt(E),
 }
 
 impl<E> From<Error> for Stopped<E> {

@@ -15,7 +15,8 @@ use crate::{Error, failpoint};
 /// Applies each batch in one transaction of another database, which remembers the last batch.
 ///
 /// It recognises the repetition of the last batch and nothing else: a target restored from a backup
-/// goes unnoticed, and of a source that was, the batches that it makes anew are applied; see [`SerialConsumer`](super::SerialConsumer).
+/// goes unnoticed, and of a source that was, the batches that it makes anew are applied; see
+/// [`SerialConsumer`](super::SerialConsumer).
 pub struct RemoteConsumer {
     source: Source,
     target: Target,

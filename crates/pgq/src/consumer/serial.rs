@@ -139,8 +139,10 @@ impl SerialConsumer {
                 continue;
             }
             match work.apply(&mut open, &mut dst) {
-                Err(error) if work.is_unprepared(&error) || open.was_out_of_order() => {
-                    dst.rollback().map_err(Error::from)?;
+                Err(error) if work.is_unprepared(&error) || open.was_doubtful() => {
+                    if dst.rollback().is_err() {
+                        return Err(error);
+                    }
                     prepared = false;
                     continue;
                 }
@@ -186,7 +188,7 @@ impl SerialConsumer {
             work.prepare(&mut open, &mut dst)?;
             // What was prepared stays until the end, as what is committed would.
             match savepoint(&mut dst, |dst| work.apply(&mut open, dst)) {
-                Err(error) if work.is_unprepared(&error) || open.was_out_of_order() => {}
+                Err(error) if work.is_unprepared(&error) || open.was_doubtful() => {}
                 applied => {
                     applied?;
                     break;

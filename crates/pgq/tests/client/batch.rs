@@ -23,6 +23,19 @@ fn a_batch_ends_at_its_tick() -> TestResult {
     assert!(batch.prev_tick < batch.tick);
     assert_eq!(data(&batch::events(&mut *db, batch.id, None)?), ["before"]);
     assert_eq!(next(&mut db)?, batch, "it is the same until it is finished");
+    let delete = "with gone as (delete from pgq.tick where tick_id = $1 returning *) select row_to_json(gone)::text from gone";
+    let gone: String = db
+        .query_typed_one(delete, &[(&batch.tick, Type::INT8)])?
+        .get(0);
+    let error = batch::next_batch(&mut *db, &queue(), &consumer()).unwrap_err();
+    assert!(
+        error.to_string().ends_with("is gone from the queue"),
+        "{error}"
+    );
+    db.execute_typed(
+        "insert into pgq.tick select * from json_populate_record(null::pgq.tick, $1::text::json)",
+        &[(&gone, Type::TEXT)],
+    )?;
     assert!(batch::finish_batch(&mut *db, batch.id)?);
     assert!(!batch::finish_batch(&mut *db, batch.id)?);
     Ok(())
