@@ -210,7 +210,7 @@ fn an_index_whose_function_depends_on_the_search_path_is_named_and_nothing_is_lo
     let _replay = pair.replay()?;
     let index =
         "select count(*) from pg_index where indexrelid = 't_outer'::regclass and indisvalid";
-    pair.wait_log("create the index t_outer")?;
+    pair.wait_log("Query: CREATE INDEX t_outer ")?;
     let status = pair.londiste(&["status"])?.stdout;
     assert!(
         status.contains("the copy of public.t fails") && status.contains("inner_f"),
