@@ -5652,7 +5652,7 @@ returns text as $$
 --      i_values      the column in one or two rows: NEW."a", OLD."a"
 --      i_type        its type
 -- Returns:  SQL of type boolean, never null: true if it is null in all of them
--- Used by:  pgq_gen._changed, pgq_gen._set_code, pgq_gen._fill_code
+-- Used by:  pgq_gen._changed, pgq_gen._set_code, pgq_gen._values_code, pgq_gen._filled
     select case
         -- A row whose fields are all null is not null, but "is null".
         when t.typtype = 'c' or t.typbasetype <> 0 then
@@ -5832,60 +5832,75 @@ returns text[] as $$
     end;
 $$ language sql stable set search_path = pg_catalog, pg_temp;
 
--- pgq_gen/functions/pgq_gen._fill_code.sql
-create or replace function pgq_gen._fill_code(
-    i_columns text[], i_types oid[], i_heads text[], i_kinds text[], i_arguments text[], i_tails text[], i_nulls text[],
-    i_end text)
+-- pgq_gen/functions/pgq_gen._joined.sql
+create or replace function pgq_gen._joined(i_values text[])
 returns text as $$
--- pgq_gen._fill_code(8): writes the statements that fill the columns of one row into a text. They take less to
--- prepare than an expression with a call for each column, and least if no column is null; in a transaction of one
--- row that is most of their cost.
+-- pgq_gen._joined(1): writes the expression that joins values of any types; those that are null leave no trace.
+-- Parameters:
+--      i_values      expressions; at least one
+-- Returns:  SQL of type text, in the collation "C"
+-- Used by:  pgq_gen._pairs_code, pgq_gen._values_code
+declare
+    -- A call takes 100 arguments at most.
+    c_most      constant integer := 90;
+    v_calls     text[] := '{}';
+begin
+    for v_first in 1 .. cardinality(i_values) by c_most loop
+        v_calls := v_calls
+            || format('pg_catalog.concat(%s)', array_to_string(i_values[v_first:v_first + c_most - 1], ', '));
+    end loop;
+    -- Columns may have collations of which none is that of all, or in which nothing can be looked for.
+    return format('(%s) collate pg_catalog."C"', array_to_string(v_calls, ' operator(pg_catalog.||) '));
+end;
+$$ language plpgsql immutable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._filled.sql
+create or replace function pgq_gen._filled(
+    i_columns text[], i_types oid[], i_heads text[], i_kinds text[], i_arguments text[], i_nulls text[], i_end text,
+    out nulls text, out whole text, out partial text)
+as $$
+-- pgq_gen._filled(7): writes expressions that fill the columns of one row into a text. They take less to prepare than
+-- one with a call for each column; in a transaction of one row that is most of their cost.
 -- Parameters:
 --      i_columns, i_types      the columns: NEW."a"; at least one
---      i_heads, i_tails        what comes before and after the value of a column, as pg_catalog.format reads it
+--      i_heads                 what comes before the value of a column, as pg_catalog.format reads it
 --      i_kinds                 how pg_catalog.format writes the value: s or L
 --      i_arguments             expressions of the values
---      i_nulls                 what stands for a column that is null, with what comes before and after it
+--      i_nulls                 what stands for a column that is null, with what comes before it
 --      i_end                   end of the text
--- Returns:  PL/pgSQL that sets v_data
--- Used by:  pgq_gen._values_code, pgq_gen._row_data_code
+-- Returns:  nulls: how many columns are null; whole: the text as pg_catalog.format writes it, which is right if none
+--           is; partial: the text in any case, which takes more
+-- Used by:  pgq_gen._values_code, pgq_gen._pairs_code
 declare
     -- A call takes 100 arguments at most.
     c_most      constant integer := 90;
     v_count     constant integer := cardinality(i_columns);
     v_last      integer;
+    v_end       text;
     v_call      record;
-    v_counts    text[] := '{}';
+    v_nulls     text[] := '{}';
     v_whole     text[] := '{}';
     v_partial   text[] := '{}';
 begin
     for v_first in 1 .. v_count by c_most loop
         v_last := least(v_first + c_most - 1, v_count);
-        select string_agg(concat(i_heads[n.n], '%', i_kinds[n.n], i_tails[n.n]), '' order by n.n) as all_shown,
+        v_end := case when v_last = v_count then nullif(i_end, '') end;
+        select string_agg(concat(i_heads[n.n], '%', i_kinds[n.n]), '' order by n.n) as whole,
                array_agg(format('case when %s then %L else %L end',
                                 pgq_gen._is_null(array[i_columns[n.n]], i_types[n.n]), i_nulls[n.n],
-                                concat(i_heads[n.n], '%', n.n - v_first + 1, '$', i_kinds[n.n], i_tails[n.n]))
-                         order by n.n) as some_shown
+                                concat(i_heads[n.n], '%', n.n - v_first + 1, '$', i_kinds[n.n]))
+                         order by n.n) as partial,
+               string_agg(i_arguments[n.n], ', ' order by n.n) as arguments
           into v_call
           from generate_series(v_first, v_last) n (n);
-        v_counts := v_counts || format('pg_catalog.num_nulls(%s)', array_to_string(i_columns[v_first:v_last], ', '));
-        v_whole := v_whole || format('pg_catalog.format(%L, %s)',
-                                     v_call.all_shown || case when v_last = v_count then i_end else '' end,
-                                     array_to_string(i_arguments[v_first:v_last], ', '));
+        v_nulls := v_nulls || format('pg_catalog.num_nulls(%s)', array_to_string(i_columns[v_first:v_last], ', '));
+        v_whole := v_whole || format('pg_catalog.format(%L, %s)', concat(v_call.whole, v_end), v_call.arguments);
         v_partial := v_partial || format('pg_catalog.format(%s, %s)',
-                                         pgq_gen._concat('', v_call.some_shown
-                                             || case when v_last = v_count and i_end <> '' then quote_literal(i_end) end),
-                                         array_to_string(i_arguments[v_first:v_last], ', '));
+                                         pgq_gen._concat('', v_call.partial || quote_literal(v_end)), v_call.arguments);
     end loop;
-    return format(
-        E'        if %s operator(pg_catalog.=) 0 then\n'
-        '            v_data := %s;\n'
-        '        else\n'
-        '            v_data := %s;\n'
-        '        end if;\n',
-        array_to_string(v_counts, ' operator(pg_catalog.+) '),
-        array_to_string(v_whole, ' operator(pg_catalog.||) '),
-        array_to_string(v_partial, ' operator(pg_catalog.||) '));
+    nulls := array_to_string(v_nulls, ' operator(pg_catalog.+) ');
+    whole := array_to_string(v_whole, ' operator(pg_catalog.||) ');
+    partial := array_to_string(v_partial, ' operator(pg_catalog.||) ');
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
@@ -5899,27 +5914,54 @@ returns text as $$
 -- Returns:  PL/pgSQL that sets v_data to what the expression of pgq_gen._values gives
 -- Used by:  pgq_gen._row_code
 declare
-    v_head      text;
+    -- Types whose text has no comma.
+    c_plain     constant oid[] := '{int2,int4,int8,oid,numeric,uuid,boolean,float4,float8,date,timestamp,timestamptz}'
+                                  ::regtype[]::oid[];
+    v_names     text;
     v_parts     record;
+    v_filled    record;
+    v_replace   text := E'v_data := pg_catalog.replace(v_data, '',NULL'', '',null'');\n';
 begin
-    select replace(string_agg(quote_ident(c.name), ',' order by c.place), '%', '%%') into v_head
+    select string_agg(quote_ident(c.name), ',' order by c.place) into v_names
       from unnest(i_names, i_is_hidden) with ordinality c (name, is_hidden, place)
      where not c.is_hidden;
-    if v_head is null then
+    if v_names is null then
         return E'        v_data := ''() values ()'';\n';
     end if;
-    v_head := concat('(', v_head, ') values (');
     select array_agg(c.value order by c.place) as columns, array_agg(c.type order by c.place) as types,
            array_agg(c.head order by c.place) as heads, array_agg(c.head || 'null' order by c.place) as nulls,
-           array_agg(c.piece[1] order by c.place) as kinds, array_agg(c.piece[2] order by c.place) as arguments
+           array_agg(c.piece[1] order by c.place) as kinds, array_agg(c.piece[2] order by c.place) as arguments,
+           array_agg(c.value order by c.place) filter (where c.type <> all (c_plain)) as texts
       into v_parts
       from (select c.place, c.type, pgq_gen._column(i_row, c.name) as value,
-                   case row_number() over (order by c.place) when 1 then v_head else ',' end as head,
+                   case row_number() over (order by c.place)
+                        when 1 then format('(%s) values (', replace(v_names, '%', '%%')) else ',' end as head,
                    pgq_gen._quoted(pgq_gen._column(i_row, c.name), c.type, i_pinned) as piece
               from unnest(i_names, i_types, i_is_hidden) with ordinality c (name, type, is_hidden, place)
              where not c.is_hidden) c;
-    return pgq_gen._fill_code(v_parts.columns, v_parts.types, v_parts.heads, v_parts.kinds, v_parts.arguments, null,
-                              v_parts.nulls, ')');
+    v_filled := pgq_gen._filled(v_parts.columns, v_parts.types, v_parts.heads, v_parts.kinds, v_parts.arguments,
+                                v_parts.nulls, ')');
+    if strpos(v_names, ',NULL') > 0 then
+        return format(E'        v_data := %s;\n', v_filled.partial);
+    end if;
+
+    -- The call writes NULL where null is wanted. A text may hold the same.
+    if v_parts.texts is not null then
+        v_replace := format(
+            E'if pg_catalog.strpos(%s, '',NULL'') operator(pg_catalog.=) 0 then\n'
+            '                %s'
+            '            else\n'
+            '                v_data := %s;\n'
+            '            end if;\n', pgq_gen._joined(v_parts.texts), v_replace, v_filled.partial);
+    end if;
+    return format(
+        E'        v_data := %s;\n'
+        '        if %s then\n'
+        '            v_data := %s;\n'
+        '        elsif pg_catalog.strpos(v_data, '',NULL'') operator(pg_catalog.>) 0 then\n'
+        '            %s'
+        '        end if;\n',
+        v_filled.whole, pgq_gen._is_null(v_parts.columns[1:1], v_parts.types[1]), v_filled.partial, v_replace);
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
@@ -6032,27 +6074,6 @@ begin
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
--- pgq_gen/functions/pgq_gen._joined.sql
-create or replace function pgq_gen._joined(i_values text[])
-returns text as $$
--- pgq_gen._joined(1): writes the expression that joins values of any types; those that are null leave no trace.
--- Parameters:
---      i_values      expressions; at least one
--- Returns:  SQL of type text
--- Used by:  pgq_gen._pairs_code
-declare
-    -- A call takes 100 arguments at most.
-    c_most      constant integer := 90;
-    v_calls     text[] := '{}';
-begin
-    for v_first in 1 .. cardinality(i_values) by c_most loop
-        v_calls := v_calls
-            || format('pg_catalog.concat(%s)', array_to_string(i_values[v_first:v_first + c_most - 1], ', '));
-    end loop;
-    return array_to_string(v_calls, ' operator(pg_catalog.||) ');
-end;
-$$ language plpgsql immutable set search_path = pg_catalog, pg_temp;
-
 -- pgq_gen/functions/pgq_gen._pairs_code.sql
 create or replace function pgq_gen._pairs_code(
     i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_minimal boolean)
@@ -6071,6 +6092,7 @@ declare
     c_floats    constant oid[] := '{float4,float8}'::regtype[]::oid[];
     c_times     constant oid[] := '{date,timestamp,timestamptz}'::regtype[]::oid[];
     v_pairs     record;
+    v_filled    record;
     v_code      text;
     v_encoded   text := 'v_data';
 begin
@@ -6088,9 +6110,15 @@ begin
     if v_pairs.is_plain is not true then
         return null;
     end if;
-    v_code := pgq_gen._fill_code(
+    v_filled := pgq_gen._filled(
         v_pairs.columns, v_pairs.types, v_pairs.heads, array_fill('s'::text, array[cardinality(v_pairs.columns)]),
-        v_pairs.columns, null, v_pairs.nulls, '');
+        v_pairs.columns, v_pairs.nulls, '');
+    v_code := format(
+        E'        if %s operator(pg_catalog.=) 0 then\n'
+        '            v_data := %s;\n'
+        '        else\n'
+        '            v_data := %s;\n'
+        '        end if;\n', v_filled.nulls, v_filled.whole, v_filled.partial);
 
     if v_pairs.has_plus then
         v_encoded := format('pg_catalog.replace(%s, ''+'', ''%%2b'')', v_encoded);
@@ -6491,7 +6519,8 @@ begin
         v_delete := v_where;
         -- What was set; without a change the first key column to itself; null if only hidden columns changed.
         v_update := format(
-            'coalesce(nullif(%s, ''''), %s) || '' where '' || %s',
+            -- Columns may have collations of which none is that of all.
+            'coalesce(nullif((%s) collate pg_catalog."C", ''''), %s) || '' where '' || %s',
             pgq_gen._assignments(
                 'n', 'o', i_columns.names, i_columns.types, i_columns.collations,
                 -- A key that may not change has not changed.
@@ -6735,7 +6764,7 @@ begin
                v_queue.queue_id, v_options.queue_name, v_guard, i_table, pgq_gen.shape(i_table), v_slow),
         case when strpos(v_code, 'v_plain') > 0 then
                  E'    v_plain := pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO''\n'
-                 '        and pg_catalog.current_setting(''extra_float_digits'')::pg_catalog.int4 operator(pg_catalog.>) 0;\n' end,
+                 '        and pg_catalog.current_setting(''extra_float_digits'') collate pg_catalog."C" operator(pg_catalog.>) ''0'';\n' end,
         v_code,
         E'\nend;\n');
     v_code := concat(

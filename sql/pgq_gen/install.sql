@@ -40,12 +40,12 @@
 \ir functions/pgq_gen._assignments.sql
 \ir functions/pgq_gen._where.sql
 \ir functions/pgq_gen._quoted.sql
-\ir functions/pgq_gen._fill_code.sql
+\ir functions/pgq_gen._joined.sql
+\ir functions/pgq_gen._filled.sql
 \ir functions/pgq_gen._values_code.sql
 \ir functions/pgq_gen._set_code.sql
 \ir functions/pgq_gen._where_code.sql
 \ir functions/pgq_gen._row_data.sql
-\ir functions/pgq_gen._joined.sql
 \ir functions/pgq_gen._pairs_code.sql
 \ir functions/pgq_gen._row_data_code.sql
 \ir functions/pgq_gen._type.sql

@@ -15,6 +15,7 @@ declare
     c_floats    constant oid[] := '{float4,float8}'::regtype[]::oid[];
     c_times     constant oid[] := '{date,timestamp,timestamptz}'::regtype[]::oid[];
     v_pairs     record;
+    v_filled    record;
     v_code      text;
     v_encoded   text := 'v_data';
 begin
@@ -32,9 +33,15 @@ begin
     if v_pairs.is_plain is not true then
         return null;
     end if;
-    v_code := pgq_gen._fill_code(
+    v_filled := pgq_gen._filled(
         v_pairs.columns, v_pairs.types, v_pairs.heads, array_fill('s'::text, array[cardinality(v_pairs.columns)]),
-        v_pairs.columns, null, v_pairs.nulls, '');
+        v_pairs.columns, v_pairs.nulls, '');
+    v_code := format(
+        E'        if %s operator(pg_catalog.=) 0 then\n'
+        '            v_data := %s;\n'
+        '        else\n'
+        '            v_data := %s;\n'
+        '        end if;\n', v_filled.nulls, v_filled.whole, v_filled.partial);
 
     if v_pairs.has_plus then
         v_encoded := format('pg_catalog.replace(%s, ''+'', ''%%2b'')', v_encoded);

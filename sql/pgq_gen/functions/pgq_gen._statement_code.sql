@@ -52,7 +52,8 @@ begin
         v_delete := v_where;
         -- What was set; without a change the first key column to itself; null if only hidden columns changed.
         v_update := format(
-            'coalesce(nullif(%s, ''''), %s) || '' where '' || %s',
+            -- Columns may have collations of which none is that of all.
+            'coalesce(nullif((%s) collate pg_catalog."C", ''''), %s) || '' where '' || %s',
             pgq_gen._assignments(
                 'n', 'o', i_columns.names, i_columns.types, i_columns.collations,
                 -- A key that may not change has not changed.

@@ -70,7 +70,13 @@ const COLUMNS: &[Column] = &[
             "repeat('0123456789 é&=', 200)",
         ],
     ),
-    ("v", "varchar(20)", &["'x'", "'a''b\\c'", "'-._'"]),
+    (
+        "v",
+        "varchar(20)",
+        &["'x'", "'a''b\\c'", "'-._'", "'a,NULL'"],
+    ),
+    ("tc", "text collate \"C\"", &["'one'"]),
+    ("tp", "text collate \"POSIX\"", &["'other'"]),
     ("nm", "name", &["'Name'", "'with \"quotes\"'"]),
     ("by", "bytea", &["'\\x00ff5c27'", "''"]),
     (
