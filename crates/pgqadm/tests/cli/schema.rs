@@ -45,14 +45,14 @@ fn upgrade_brings_version_2_up_to_date_once_and_never_goes_back() -> TestResult 
             "INFO pgq is installed",
             "INFO pgq_ext is installed",
             "WARNING pgq is of version 2.1.8, older than 3.6.0; to upgrade it: pgqadm INI upgrade",
-            "WARNING pgq_ext is of version unknown, older than 3.2; to upgrade it: pgqadm INI upgrade",
+            "WARNING pgq_ext is of version unknown, older than 3.3; to upgrade it: pgqadm INI upgrade",
         ]
     );
     assert_eq!(
         said(&site, &["upgrade"])?,
         [
             "INFO Upgrading pgq from 2.1.8 to 3.6.0",
-            "INFO Upgrading pgq_ext from unknown to 3.2",
+            "INFO Upgrading pgq_ext from unknown to 3.3",
         ]
     );
     assert_eq!(
