@@ -56,6 +56,7 @@ pub struct FullCopy {
     condition: Option<String>,
     children: bool,
     query: Option<String>,
+    frozen: bool,
 }
 
 /// How much has been copied.
@@ -98,6 +99,7 @@ impl FullCopy {
             condition: None,
             children: false,
             query: None,
+            frozen: false,
         }
     }
 
@@ -130,6 +132,14 @@ impl FullCopy {
     #[must_use]
     pub fn with_children(mut self) -> FullCopy {
         self.children = true;
+        self
+    }
+
+    /// As rows that are visible to everybody once they are committed, and that VACUUM has nothing to do for. The
+    /// target has to be an ordinary table that was emptied by TRUNCATE in its transaction, and not in a savepoint.
+    #[must_use]
+    pub fn frozen(mut self) -> FullCopy {
+        self.frozen = true;
         self
     }
 
@@ -296,7 +306,11 @@ impl FullCopy {
             None => &self.source_columns,
         };
         let columns = in_brackets(&column_list(columns));
-        Ok(format!("copy {}{columns} from stdin", self.target.quoted()))
+        let options = if self.frozen { " with (freeze)" } else { "" };
+        Ok(format!(
+            "copy {}{columns} from stdin{options}",
+            self.target.quoted()
+        ))
     }
 }
 

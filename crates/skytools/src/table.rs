@@ -338,6 +338,40 @@ pub fn expected_rows(db: &mut impl GenericClient, table: &TableName) -> Result<u
     Ok(rows.unsigned_abs())
 }
 
+/// Pages of tables and their partitions, one number for each, as the statistics have them; 0 if they do not know. No
+/// table is locked, nor needs the role any right to it.
+///
+/// # Errors
+/// The server did not answer.
+pub fn expected_pages(
+    db: &mut impl GenericClient,
+    tables: &[TableName],
+) -> Result<Vec<u64>, DbError> {
+    let step = "estimate the sizes of tables";
+    let schemas: Vec<&str> = tables.iter().map(TableName::schema).collect();
+    let names: Vec<&str> = tables.iter().map(TableName::name).collect();
+    let rows = db
+        .query_typed(
+            "select coalesce(sum(c.relpages::int8), 0)::int8
+               from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2)) with ordinality
+                    w(schema_name, table_name, number)
+               left join pg_catalog.pg_namespace n on n.nspname = w.schema_name
+               left join pg_catalog.pg_class r on r.relnamespace = n.oid and r.relname = w.table_name
+               left join lateral (select r.oid as relid where r.relkind <> 'p'
+                                  union all
+                                  select p.relid from pg_catalog.pg_partition_tree(r.oid) p
+                                   where r.relkind = 'p' and p.isleaf) l on true
+               left join pg_catalog.pg_class c on c.oid = l.relid
+              group by w.number order by w.number",
+            &[(&schemas, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY)],
+        )
+        .during(step)?;
+    rows.iter()
+        .map(|row| row.try_get(0).map(i64::unsigned_abs))
+        .collect::<Result<_, _>>()
+        .during(step)
+}
+
 /// Whether a schema of that name exists.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use postgres::error::SqlState;
 use skytools::conninfo::ConnInfo;
-use skytools::db::{Connection, Session};
+use skytools::db::{Connection, Isolation, Session};
 use skytools::full_copy::{Copied, CopyError, FullCopy};
 use skytools::table::TableName;
 use testkit::{Cluster, TestResult};
@@ -87,6 +87,32 @@ fn rows_longer_than_a_chunk_and_tables_longer_than_a_part_arrive_whole() -> Test
         seen.windows(2)
             .all(|w| w[0].bytes < w[1].bytes || w[0] == w[1])
     );
+    let digest: String = one(&mut from, DIGEST);
+    drop(from);
+    assert_eq!(one::<String>(&mut p.target, DIGEST), digest);
+    Ok(())
+}
+
+#[test]
+fn frozen_rows_leave_nothing_to_vacuum() -> TestResult {
+    let mut p = pair("create table t (id int, data text)")?;
+    p.source.batch_execute(
+        "insert into t select g, repeat(md5(g::text), 30) from generate_series(1, 3000) g",
+    )?;
+    let mut to = p.target.begin_with(Isolation::RepeatableRead)?;
+    to.batch_execute("truncate only t")?;
+    let mut from = p.source.begin()?;
+    // More than one COPY makes.
+    let copied = FullCopy::new(&TableName::parse("t"))
+        .frozen()
+        .run(&mut from, &mut to, GO_ON)?;
+    to.commit()?;
+    assert!(copied.bytes > 2 * 1024 * 1024, "{copied:?}");
+    p.target.batch_execute("analyze t")?;
+    assert!(one::<bool>(
+        &mut p.target,
+        "select relallvisible = relpages and relpages > 100 from pg_class where relname = 't'"
+    ));
     let digest: String = one(&mut from, DIGEST);
     drop(from);
     assert_eq!(one::<String>(&mut p.target, DIGEST), digest);

@@ -56,9 +56,9 @@ pub(crate) fn copy_table(
         true => Vec::new(),
         false => structure::drop_indexes(&mut target, &name)?,
     };
-    truncate(&mut target, &name, table.skip_truncate)?;
+    let empty = truncate(&mut target, &name, table.skip_truncate)?;
 
-    let (snapshot, copied) = transfer(provider, &mut target, queue, &name, progress)?;
+    let (snapshot, copied) = transfer(provider, &mut target, queue, &name, empty, progress)?;
     info!(
         "{name}: copy finished: {} bytes, {} rows",
         copied.bytes, copied.rows
@@ -117,24 +117,23 @@ fn stash_triggers(subscriber: &mut Connection, table: &str) -> Result<(), DbErro
     tx.commit()
 }
 
-fn truncate(target: &mut Tx<'_>, name: &TableName, skip: bool) -> Result<(), DbError> {
+/// Whether rows come into a table that nobody has seen before them.
+fn truncate(target: &mut Tx<'_>, name: &TableName, skip: bool) -> Result<bool, Error> {
     if skip {
         info!("{name}: skipping truncate");
-        return Ok(());
+        return Ok(false);
     }
     info!("{name}: truncating");
-    let partitioned: bool = target
-        .query_typed_one(
-            "select relkind = 'p' from pg_catalog.pg_class where oid = $1::text::regclass",
-            &[(&name.quoted(), Type::TEXT)],
-        )
-        .during(format!("look up {name}"))?
-        .get(0);
+    let kind = table::relation(&mut **target, name)?.kind;
     // A partitioned table has no rows of its own: ONLY is refused.
-    let only = if partitioned { "" } else { "only " };
+    let only = match kind {
+        RelationKind::PartitionedTable => "",
+        _ => "only ",
+    };
     target
         .batch_execute(&format!("truncate {only}{}", name.quoted()))
-        .during(format!("empty {name}"))
+        .during(format!("empty {name}"))?;
+    Ok(kind == RelationKind::Table)
 }
 
 /// Streams the rows as one snapshot of the provider sees them.
@@ -143,6 +142,7 @@ fn transfer(
     target: &mut Tx<'_>,
     queue: &QueueName,
     name: &TableName,
+    empty: bool,
     progress: &Progress,
 ) -> Result<(Snapshot, Copied), Error> {
     let mut source = provider.begin_with(Isolation::RepeatableRead)?;
@@ -172,6 +172,9 @@ fn transfer(
     let mut copy = FullCopy::new(name).columns(&columns);
     if table::relation(&mut *source, name)?.kind == RelationKind::PartitionedTable {
         copy = copy.with_children();
+    }
+    if empty {
+        copy = copy.frozen();
     }
     progress.expect(table::expected_rows(&mut *source, name)?);
     progress.enter("copying");

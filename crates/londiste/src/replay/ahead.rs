@@ -6,38 +6,32 @@
 //! transaction, reads, and rolls back: the provider is left as it was. When the batch is opened in
 //! earnest, in the same session, its ticks say whether it is the one that was read.
 //!
+//! Then the thread finishes the one and opens the other in one transaction, and its events are applied while that gets
+//! to the disk of the provider: [`Provider::settle`] comes before they are committed. A batch that was not read ahead
+//! is read while it is applied, by the same thread, which goes on with the next one.
+//!
 //! When much is left to be done, several ticks make one batch: a large one costs less per event.
 
+mod next;
+
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use pgq::batch::{self, Batch, BatchWish};
-use pgq::{ConsumerName, QueueName, TickId};
-use postgres::types::Type;
+use pgq::{BatchId, TickId};
 use skytools::app::chain;
-use skytools::db::{Canceller, Connection, DbError, During, GenericClient};
+use skytools::db::{Canceller, Connection};
 use tracing::debug;
 
+pub(crate) use self::next::Reader;
+pub(super) use self::next::events;
+use self::next::{Ahead, Found, left, read};
+use super::apply::Manner;
 use super::chunk::Chunk;
-use super::order::Order;
-use super::session::{Session, UNANSWERED};
-use super::stream;
+use super::session::Session;
+use super::stream::{self, Counts};
 use crate::Error;
-
-/// Batches of more events than this are not read ahead: they are read while they are applied.
-pub(super) const EVENTS: i64 = 50_000;
-
-/// Nor are those of more bytes.
-const BYTES: usize = 16 * 1024 * 1024;
-
-/// What is read ahead comes in chunks of so many events, at most: the first is soon planned, the others while those
-/// before them are applied.
-const CHUNK: usize = 5_000;
-
-/// Events of a batch that is made of several ticks, at least. It depends on ticks alone that are there
-/// already, as long as more than twice as many events are left: then the batch that is opened later is the one
-/// that was read.
-const MERGED: i32 = 20_000;
 
 /// Batches that are not read ahead after one that was given up because of its size.
 const REST: u32 = 20;
@@ -47,46 +41,50 @@ pub(super) struct Provider {
     /// The thread's while it reads.
     session: Arc<Mutex<Session>>,
     reading: Option<Reading>,
+    /// The next batch.
     ahead: Option<Ahead>,
+    /// The open one, which was read before it was opened.
+    open: Option<Ahead>,
+    /// A batch that is applied, and to be finished along with the opening of the next one.
+    applied: Option<BatchId>,
+    /// Says when the open batch is on disk.
+    opened: Option<Receiver<()>>,
     /// How many batches more are not to be read ahead.
     rest: u32,
+    /// The open batch was made of several ticks, to catch up.
+    merged: bool,
+    /// Nobody has looked yet how much there is to do.
+    fresh: bool,
 }
 
 struct Reading {
-    thread: JoinHandle<Result<Found, Error>>,
+    thread: JoinHandle<Ended>,
     canceller: Canceller,
 }
 
-/// The events of a batch that was not open.
-struct Ahead {
-    /// The batch is made of several ticks.
-    merged: bool,
-    prev_tick: TickId,
-    tick: TickId,
-    chunks: Vec<Chunk>,
+/// What a thread has come to.
+struct Ended {
+    /// What it did with the open batch.
+    open: Result<(), Error>,
+    next: Result<Found, Error>,
 }
 
-impl Ahead {
-    fn is(&self, batch: &Batch) -> bool {
-        self.prev_tick == batch.prev_tick && self.tick == batch.tick
+/// The events of the open batch as they come, in the order that was asked for; [`Provider::streamed`] tells whether
+/// these were all.
+pub(super) struct Streamed {
+    /// `None` after the last.
+    chunks: Receiver<Option<Chunk>>,
+    whole: bool,
+}
+
+impl Iterator for Streamed {
+    type Item = Chunk;
+
+    fn next(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.recv().ok()?;
+        self.whole = chunk.is_none();
+        chunk
     }
-}
-
-enum Found {
-    /// There is no batch yet, or none that is to be read at once.
-    Nothing,
-    TooLarge,
-    Batch(Ahead),
-}
-
-/// What the thread has to know.
-pub(super) struct Request {
-    pub(super) queue: QueueName,
-    pub(super) consumer: ConsumerName,
-    /// The open batch.
-    pub(super) after: Batch,
-    /// Events in a chunk, at most.
-    pub(super) chunk: usize,
 }
 
 impl Provider {
@@ -95,17 +93,24 @@ impl Provider {
             session: Arc::new(Mutex::new(session)),
             reading: None,
             ahead: None,
+            open: None,
+            applied: None,
+            opened: None,
             rest: 0,
+            merged: false,
+            fresh: true,
         }
     }
 
     /// The session, when the thread has done with it.
     ///
     /// # Errors
-    /// The thread has lost the connection.
+    /// The thread has lost the connection, or could not do what was asked of it.
     pub(super) fn session(&mut self) -> Result<&mut Session, Error> {
         if let Some(reading) = self.reading.take() {
-            match reading.end() {
+            let Ended { open, next } = reading.end();
+            open?;
+            match next {
                 Ok(Found::Batch(ahead)) => self.ahead = Some(ahead),
                 Ok(Found::TooLarge) => self.rest = REST,
                 Ok(Found::Nothing) => {}
@@ -130,207 +135,316 @@ impl Provider {
         if !self.session()?.is_open() {
             // Who answers next may be another server.
             self.discard();
+            self.applied = None;
         }
         self.idle_session().open()
     }
 
-    /// Opens the next batch, of the ticks that were read, or returns the open one; `None` if there is no tick.
-    pub(super) fn next_batch(
+    /// Opens the first batch, the one after `tick`, or returns the open one; `None` if there is no tick. It is made of
+    /// several ticks if that is worth it, and `tick` known.
+    pub(super) fn first_batch(
         &mut self,
-        queue: &QueueName,
-        consumer: &ConsumerName,
+        reader: &Reader,
+        tick: Option<TickId>,
     ) -> Result<Option<Batch>, Error> {
+        let provider = self.open()?;
+        let left = match tick {
+            Some(tick) => left(provider, &reader.queue, tick)?,
+            None => None,
+        };
+        self.fresh = false;
+        self.open_batch(reader, left.and_then(|left| left.wish(false)))
+    }
+
+    /// Whether [`Provider::first_batch`] is what to ask for.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// Opens the next batch, of the ticks that were read, or returns the open one; `None` if there is no tick.
+    pub(super) fn next_batch(&mut self, reader: &Reader) -> Result<Option<Batch>, Error> {
         self.open()?;
-        let merged = self.ahead.as_ref().is_some_and(|ahead| ahead.merged);
+        let ahead = self.ahead.take();
+        let wish = ahead.as_ref().and_then(|ahead| ahead.wish.clone());
+        let batch = match self.applied.take() {
+            Some(applied) => self.go_on(applied, reader, wish)?,
+            None => self.open_batch(reader, wish)?,
+        };
+        self.open = ahead.filter(|ahead| batch.as_ref().is_some_and(|batch| ahead.is(batch)));
+        Ok(batch)
+    }
+
+    fn open_batch(
+        &mut self,
+        reader: &Reader,
+        wish: Option<BatchWish>,
+    ) -> Result<Option<Batch>, Error> {
+        let Reader {
+            queue, consumer, ..
+        } = reader;
         let provider = self.idle_session().open()?;
-        if merged {
+        if let Some(wish) = wish {
             // On disk before it is applied: after a crash its ticks would come one by one.
-            let wish = merged_wish();
             let batch = batch::next_batch_like(&mut **provider, queue, consumer, &wish)?;
             if batch.is_some() {
+                self.merged = true;
                 return Ok(batch);
             }
         }
+        self.merged = false;
+        let provider = self.idle_session().open()?;
         Ok(batch::next_batch_soon(&mut **provider, queue, consumer)?)
     }
 
-    /// Whether `batch` was read.
-    pub(super) fn has_read(&mut self, batch: &Batch) -> Result<bool, Error> {
-        self.session()?;
-        Ok(self.ahead.as_ref().is_some_and(|ahead| ahead.is(batch)))
+    /// Finishes a batch and opens the next one, which is known before it is on disk; then the one after that is read.
+    fn go_on(
+        &mut self,
+        applied: BatchId,
+        reader: &Reader,
+        wish: Option<BatchWish>,
+    ) -> Result<Option<Batch>, Error> {
+        let (tell, told) = sync_channel(1);
+        let (settle, settled) = sync_channel(1);
+        let reader = reader.clone();
+        let merged = wish.is_some();
+        let reads = self.is_rested();
+        self.start(move |provider| {
+            let opened = (|| {
+                let mut tx = provider.begin()?;
+                batch::finish_batch(&mut *tx, applied)?;
+                let Reader {
+                    queue, consumer, ..
+                } = &reader;
+                let mut next = None;
+                if let Some(wish) = &wish {
+                    next = batch::next_batch_like(&mut *tx, queue, consumer, wish)?;
+                }
+                if next.is_none() {
+                    next = batch::next_batch(&mut *tx, queue, consumer)?;
+                }
+                // Who does not listen any more sees in the end what became of it.
+                let _ = tell.send(next.clone());
+                tx.commit()?;
+                let _ = settle.send(());
+                Ok::<_, Error>(next)
+            })();
+            let (open, next) = match opened {
+                Ok(Some(open)) if reads => (Ok(()), read(provider, &reader, &open, merged)),
+                Ok(_) => (Ok(()), Ok(Found::Nothing)),
+                Err(error) => (Err(error), Ok(Found::Nothing)),
+            };
+            Ended { open, next }
+        })?;
+        self.merged = merged;
+        match told.recv() {
+            Ok(Some(batch)) => {
+                self.opened = Some(settled);
+                Ok(Some(batch))
+            }
+            // It has failed; or there is no batch, which is as good as known when it is over.
+            Ok(None) | Err(_) => self.session().map(|_| None),
+        }
     }
 
-    /// What was read of `batch`, if it was.
-    pub(super) fn take(&mut self, batch: &Batch) -> Option<Vec<Chunk>> {
-        let ahead = self.ahead.take().filter(|ahead| ahead.is(batch))?;
-        Some(ahead.chunks)
+    /// Waits until the provider is sure to have opened the open batch.
+    ///
+    /// # Errors
+    /// It may not be.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        match self.opened.take() {
+            Some(opened) if opened.recv().is_err() => self.session().map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Finishes a batch that is applied; along with the opening of the next one, if that was read.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub(super) fn finish(&mut self, batch: &Batch) -> Result<(), Error> {
+        self.open()?;
+        self.open = None;
+        self.applied = Some(batch.id);
+        let follows = |ahead: &Ahead| ahead.prev_tick == batch.tick;
+        match self.ahead.as_ref().is_some_and(follows) {
+            true => Ok(()),
+            false => self.finish_applied(),
+        }
+    }
+
+    /// Finishes a batch that was to be finished with the opening of the next one.
+    ///
+    /// # Errors
+    /// The statement failed.
+    pub(super) fn finish_applied(&mut self) -> Result<(), Error> {
+        if self.applied.is_some() {
+            self.open()?;
+        }
+        if let Some(batch) = self.applied.take() {
+            batch::finish_batch(&mut **self.idle_session().open()?, batch)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the open batch was read.
+    pub(super) fn has_read(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// What was read of the open batch, if it was.
+    pub(super) fn take(&mut self) -> Option<Vec<Chunk>> {
+        self.open.take().map(|open| open.chunks)
     }
 
     /// Forgets what was read.
     pub(super) fn discard(&mut self) {
         self.ahead = None;
+        self.open = None;
     }
 
-    /// Begins to read the batch after the open one.
+    /// Whether the next batch is to be read ahead.
+    fn is_rested(&mut self) -> bool {
+        let rested = self.rest == 0;
+        self.rest = self.rest.saturating_sub(1);
+        rested
+    }
+
+    /// Begins to read the batch after the open one, if that has not begun.
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(super) fn read_ahead(&mut self, request: Request) -> Result<(), Error> {
-        self.discard();
-        if self.rest > 0 {
-            self.rest -= 1;
+    pub(super) fn read_ahead(&mut self, reader: Reader, open: &Batch) -> Result<(), Error> {
+        if self.reading.is_some() {
             return Ok(());
         }
+        self.discard();
+        if !self.is_rested() {
+            return Ok(());
+        }
+        let (open, merged) = (open.clone(), self.merged);
+        self.start(move |provider| Ended {
+            open: Ok(()),
+            next: read(provider, &reader, &open, merged),
+        })
+    }
+
+    /// Begins to read the open batch, chunks as fast as they are taken, and then the next one, if there is a reader for
+    /// it.
+    ///
+    /// # Errors
+    /// There is no thread to be had; or the one before has lost the connection.
+    pub(super) fn stream(
+        &mut self,
+        open: &Batch,
+        manner: Manner,
+        next: Option<Reader>,
+    ) -> Result<Streamed, Error> {
+        self.open()?;
+        self.discard();
+        let next = next.filter(|_| self.is_rested());
+        let (sender, chunks) = sync_channel(stream::AHEAD);
+        let (batch, merged) = (open.clone(), self.merged);
+        self.start(move |provider| {
+            let send = |chunk| sender.send(Some(chunk)).is_ok();
+            let open = stream::read(provider, &batch, manner, send);
+            let whole = matches!(open, Ok(true)) && sender.send(None).is_ok();
+            drop(sender);
+            let next = match next.filter(|_| whole) {
+                Some(reader) => read(provider, &reader, &batch, merged),
+                None => Ok(Found::Nothing),
+            };
+            let open = open.map(|_| ());
+            Ended { open, next }
+        })?;
+        Ok(Streamed {
+            chunks,
+            whole: false,
+        })
+    }
+
+    /// What came of applying a stream.
+    ///
+    /// # Errors
+    /// Applying it failed, or it was not read to its end.
+    pub(super) fn streamed(
+        &mut self,
+        streamed: Streamed,
+        applied: Result<Counts, Error>,
+    ) -> Result<Counts, Error> {
+        let Streamed { whole, chunks } = streamed;
+        // Who waits to send more has to see that nobody takes it.
+        drop(chunks);
+        match (applied, whole) {
+            (Ok(counts), true) => Ok(counts),
+            (Ok(counts), false) => self.session().map(|_| counts),
+            (Err(error), _) => {
+                self.break_off();
+                Err(error)
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        work: impl FnOnce(&mut Connection) -> Ended + Send + 'static,
+    ) -> Result<(), Error> {
         let canceller = self.open()?.canceller();
         let session = Arc::clone(&self.session);
-        let read = move || {
+        let work = move || {
             let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
-            read(session.open()?, &request)
+            match session.open() {
+                Ok(provider) => work(provider),
+                Err(error) => Ended {
+                    open: Err(error),
+                    next: Ok(Found::Nothing),
+                },
+            }
         };
         let thread = std::thread::Builder::new()
-            .name("ahead".to_owned())
-            .spawn(read)
+            .name("reader".to_owned())
+            .spawn(work)
             .map_err(Error::Thread)?;
         self.reading = Some(Reading { thread, canceller });
         Ok(())
     }
 
-    /// Drops the connection, and what was read with it.
-    pub(super) fn reset(&mut self) {
+    /// Has the thread end, and forgets what it has read.
+    fn break_off(&mut self) {
         if let Some(reading) = self.reading.take() {
             if !reading.thread.is_finished() {
                 // If it cannot be told, it is waited for.
                 let _ = reading.canceller.cancel();
             }
-            let _ = reading.end();
+            reading.end();
         }
         self.discard();
+    }
+
+    /// Drops the connection, and what was read with it.
+    pub(super) fn reset(&mut self) {
+        self.break_off();
+        self.applied = None;
+        self.opened = None;
         self.rest = 0;
+        self.merged = false;
+        self.fresh = true;
         self.idle_session().reset();
     }
 
     /// Closes a connection past its lifetime; between two rounds only.
     pub(super) fn expire(&mut self) {
         // A lost connection is the matter of who uses it next.
-        if let Ok(session) = self.session() {
-            session.expire();
+        let Ok(session) = self.session() else {
+            return;
+        };
+        if session.is_expired() && self.finish_applied().is_ok() {
+            self.idle_session().expire();
         }
     }
 }
 
 impl Reading {
-    fn end(self) -> Result<Found, Error> {
+    fn end(self) -> Ended {
         self.thread.join().expect("reading does not panic")
     }
-}
-
-fn merged_wish() -> BatchWish {
-    BatchWish {
-        min_count: Some(MERGED),
-        ..BatchWish::default()
-    }
-}
-
-fn read(provider: &mut Connection, request: &Request) -> Result<Found, Error> {
-    let Request {
-        queue, consumer, ..
-    } = request;
-    let Some((next, all)) = left(provider, queue, request.after.tick)? else {
-        return Ok(Found::Nothing);
-    };
-    if next > EVENTS {
-        return Ok(Found::Nothing);
-    }
-    let merged = all > 2 * i64::from(MERGED);
-    let canceller = provider.canceller();
-    let mut tx = provider.begin()?;
-    // It locks the consumer's place, and nothing holds up the reading.
-    tx.batch_execute(&format!("set local {UNANSWERED}"))
-        .during("prepare to read ahead")?;
-    if !batch::finish_batch(&mut *tx, request.after.id)? {
-        return Ok(Found::Nothing);
-    }
-    let next = match merged {
-        true => batch::next_batch_like(&mut *tx, queue, consumer, &merged_wish())?,
-        false => batch::next_batch(&mut *tx, queue, consumer)?,
-    };
-    let Some(next) = next else {
-        return Ok(Found::Nothing);
-    };
-    if merged && events(&mut *tx, queue, &next)?.is_none_or(|events| events > EVENTS) {
-        // One of the ticks has many; it will come by itself.
-        return Ok(Found::Nothing);
-    }
-    let mut chunks = Vec::new();
-    let mut bytes = 0;
-    let limit = request.chunk.min(CHUNK);
-    let whole = stream::read_events(&mut tx, next.id, Order::Sorted, limit, |chunk| {
-        bytes += chunk.size();
-        chunks.push(chunk);
-        bytes <= BYTES
-    })?;
-    if !whole {
-        // If it cannot be told, the rest comes in vain.
-        let _ = canceller.cancel();
-        debug!("the next batch is too large to be read ahead");
-        return Ok(Found::TooLarge);
-    }
-    tx.rollback()?;
-    Ok(Found::Batch(Ahead {
-        merged,
-        prev_tick: next.prev_tick,
-        tick: next.tick,
-        chunks,
-    }))
-}
-
-/// About how many events there are up to the tick after `tick`, and up to the newest. `None` if it is the newest, or
-/// if nobody knows.
-fn left(
-    provider: &mut Connection,
-    queue: &QueueName,
-    tick: TickId,
-) -> Result<Option<(i64, i64)>, DbError> {
-    let row = provider
-        .query_typed_opt(
-            "select next.tick_event_seq - last.tick_event_seq, \
-                    newest.tick_event_seq - last.tick_event_seq \
-             from pgq.queue q \
-             join pgq.tick last on last.tick_queue = q.queue_id and last.tick_id = $2 \
-             cross join lateral ( \
-                 select t.tick_event_seq from pgq.tick t \
-                 where t.tick_queue = q.queue_id and t.tick_id > $2 \
-                 order by t.tick_queue, t.tick_id limit 1) next \
-             cross join lateral ( \
-                 select t.tick_event_seq from pgq.tick t \
-                 where t.tick_queue = q.queue_id \
-                 order by t.tick_queue desc, t.tick_id desc limit 1) newest \
-             where q.queue_name = $1",
-            &[(queue, Type::TEXT), (&tick, Type::INT8)],
-        )
-        .during("look for the ticks after this batch")?;
-    Ok(row.and_then(|row| Some((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))))
-}
-
-/// About how many events a batch has; `None` if nobody knows.
-pub(super) fn events(
-    provider: &mut impl GenericClient,
-    queue: &QueueName,
-    batch: &Batch,
-) -> Result<Option<i64>, DbError> {
-    let row = provider
-        .query_typed_opt(
-            "select next.tick_event_seq - last.tick_event_seq \
-             from pgq.queue q \
-             join pgq.tick last on last.tick_queue = q.queue_id and last.tick_id = $2 \
-             join pgq.tick next on next.tick_queue = q.queue_id and next.tick_id = $3 \
-             where q.queue_name = $1",
-            &[
-                (queue, Type::TEXT),
-                (&batch.prev_tick, Type::INT8),
-                (&batch.tick, Type::INT8),
-            ],
-        )
-        .during("look how large the batch is")?;
-    Ok(row.and_then(|row| row.get(0)))
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use pgq::{ConsumerName, QueueName};
 use skytools::daemon::{Job, Relaunch};
 
+use super::ahead::Reader;
 use super::apply::Manner;
 use crate::config::ApplyRole;
 use crate::{Config, Error};
@@ -73,6 +74,15 @@ impl Settings {
             global_watermark: config.global_wm_publish_period,
         });
         self.manner = config.manner();
+    }
+
+    /// Whose batches replay reads.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader {
+            queue: self.queue.clone(),
+            consumer: self.consumer.clone(),
+            chunk: self.manner.chunk,
+        }
     }
 
     /// Consumer by which a relay tells its provider what may go.

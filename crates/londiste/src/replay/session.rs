@@ -218,6 +218,11 @@ impl Session {
         self.database.reset();
     }
 
+    /// Whether [`Session::expire`] closes the connection.
+    pub(crate) fn is_expired(&self) -> bool {
+        self.database.is_expired()
+    }
+
     /// Whether another process asks for the lock. One that is not connected holds none.
     pub(crate) fn is_wanted(&mut self) -> Result<bool, Error> {
         match &self.lock {

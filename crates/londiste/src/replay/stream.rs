@@ -1,7 +1,7 @@
 //! Reads a batch on the provider and applies it in one transaction on the subscriber.
 
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 
 use pgq::batch::{Batch, Event};
 use pgq::{BatchId, EventId};
@@ -17,7 +17,7 @@ use crate::Error;
 const CHUNK_BYTES: usize = 2 * 1024 * 1024;
 
 /// Chunks that are read ahead.
-const AHEAD: usize = 2;
+pub(super) const AHEAD: usize = 2;
 
 /// Bytes of a chunk that is applied before the next one is read.
 const LARGE: usize = 16 * 1024 * 1024;
@@ -76,7 +76,9 @@ pub(crate) fn apply_events(
         let (sender, receiver) = sync_channel(AHEAD);
         let reader = std::thread::Builder::new()
             .name("reader".to_owned())
-            .spawn_scoped(scope, move || read(provider, batch, manner, &sender))
+            .spawn_scoped(scope, move || {
+                read(provider, batch, manner, |chunk| sender.send(chunk).is_ok())
+            })
             .map_err(Error::Thread)?;
         let applied =
             Applier::new(manner, careful_from).apply_chunks(receiver, tx, routes, control);
@@ -92,9 +94,9 @@ pub(crate) fn apply_events(
     })
 }
 
-/// Applies events that were read before, as [`apply_events`] does.
+/// Applies events that somebody else reads or has read, as [`apply_events`] does.
 pub(crate) fn apply_chunks(
-    chunks: Vec<Chunk>,
+    chunks: impl IntoIterator<Item = Chunk>,
     tx: &mut Tx<'_>,
     routes: &mut Routes,
     manner: Manner,
@@ -104,30 +106,29 @@ pub(crate) fn apply_chunks(
     Applier::new(manner, careful_from).apply_chunks(chunks, tx, routes, control)
 }
 
-/// Reads the events of a batch; ends early when nobody wants them any more.
-fn read(
+/// Reads the events of a batch for one who takes them from a channel of [`AHEAD`] chunks; ends early when they are not
+/// wanted any more, which makes it false.
+pub(super) fn read(
     provider: &mut Connection,
     batch: &Batch,
     manner: Manner,
-    sender: &SyncSender<Chunk>,
-) -> Result<(), Error> {
+    mut send: impl FnMut(Chunk) -> bool,
+) -> Result<bool, Error> {
     let mut tx = provider.begin()?;
     let send = |chunk: Chunk| {
         // Large values are read when those before them are applied: nothing then fits behind them.
         let fill = if chunk.size() > LARGE { AHEAD + 1 } else { 0 };
         let filled = std::iter::repeat_with(Chunk::default).take(fill);
-        std::iter::once(chunk)
-            .chain(filled)
-            .all(|chunk| sender.send(chunk).is_ok())
+        std::iter::once(chunk).chain(filled).all(&mut send)
     };
     let whole = match manner.order {
         Order::Sorted => read_events(&mut tx, batch.id, Order::Sorted, manner.chunk, send)?,
         Order::AsStored => read_in_order(&mut tx, batch.id, manner.chunk, send)?,
     };
-    match whole {
-        true => Ok(tx.commit()?),
-        false => Ok(()),
+    if whole {
+        tx.commit()?;
     }
+    Ok(whole)
 }
 
 /// Reads the events of an open batch as they stand, and puts them in order.

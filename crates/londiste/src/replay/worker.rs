@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use pgq::admin;
-use pgq::batch::{self, Batch};
+use pgq::batch::Batch;
 use pgq::position::{self, Verdict};
 use postgres::types::Type;
 use skytools::config::CommonConfig;
@@ -150,6 +150,7 @@ impl Replay {
     /// is looked at when it is done. Copies end meanwhile: they may be at the wrong provider.
     fn make_way(&mut self, stop: &Stop) -> Result<(), Error> {
         info!("making way for a command");
+        self.provider.finish_applied()?;
         self.copies = Supervisor::default();
         self.provider.reset();
         self.sequences.forget();
@@ -169,9 +170,6 @@ impl Replay {
         self.publish()?;
         self.fkeys
             .restore(&self.settings.queue, self.subscriber.open()?)?;
-        if self.sequences.is_due() {
-            self.follow_sequences()?;
-        }
         if self.in_progress == 0 && !tables.iter().any(|table| table.snapshot.is_some()) {
             return Ok(Work::Idle);
         }
@@ -257,10 +255,21 @@ impl Replay {
         let tables = self.drop_snapshots(batch, tables)?;
         self.fkeys
             .restore(&self.settings.queue, self.subscriber.open()?)?;
-        if self.sequences.is_due() {
-            self.follow_sequences()?;
-        }
         Ok(Some(tables))
+    }
+
+    /// Opens the first batch, of several ticks if much is to be done and nobody minds.
+    fn first_batch(&mut self) -> Result<Option<Batch>, Error> {
+        let Settings {
+            queue, consumer, ..
+        } = &self.settings;
+        let tables = state::tables(&mut **self.subscriber.open()?, queue)?;
+        let alone = self.mirror.is_none() && !tables.iter().any(|table| table.state.in_progress());
+        let tick = match alone {
+            true => attach::registered_at(&mut **self.provider.open()?, queue, consumer)?,
+            false => None,
+        };
+        self.provider.first_batch(&self.settings.reader(), tick)
     }
 
     /// Whether the batch is made of several ticks.
@@ -291,15 +300,21 @@ impl Replay {
         if !self.joined {
             self.attach(&context.stop)?;
         }
+        if self.sequences.is_due() {
+            // While nothing is read from the provider.
+            self.follow_sequences()?;
+        }
         let started = Instant::now();
-        let Settings {
-            queue, consumer, ..
-        } = &self.settings;
         // The lock before the batch: whoever lost it must not look at the batch of another.
         self.subscriber.open()?;
-        let Some(batch) = self.provider.next_batch(queue, consumer)? else {
+        let next = match self.provider.is_fresh() {
+            true => self.first_batch()?,
+            false => self.provider.next_batch(&self.settings.reader())?,
+        };
+        let Some(batch) = next else {
             return self.idle(&context.stop);
         };
+        let consumer = &self.settings.consumer;
         let stored = attach::stored(self.subscriber.open()?, consumer)?;
         let (mut unknown, mut fallback) = (0, 0);
         let verdict = attach::check(&batch, stored)?;
@@ -325,7 +340,7 @@ impl Replay {
             context.stats.put("ignored", counts.ignored);
             (unknown, fallback) = (counts.unknown, counts.fallback);
         }
-        batch::finish_batch(&mut **self.provider.open()?, batch.id)?;
+        self.provider.finish(&batch)?;
         failpoint::step("replay.finished");
         self.publish()?;
         context
@@ -411,6 +426,7 @@ impl Worker for Replay {
     /// Looks at the sequences once more: they may have been drawn from since the last look, and who stops
     /// replay to switch to the subscriber draws from them there next.
     fn finish(&mut self) -> Result<(), Error> {
+        self.provider.finish_applied()?;
         match self.joined {
             true => self.follow_sequences(),
             false => Ok(()),

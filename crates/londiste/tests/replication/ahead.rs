@@ -229,12 +229,9 @@ fn who_is_far_behind_takes_several_ticks_at_once() -> TestResult {
         .filter_map(|line| line.split_once("{count: ")?.1.split(',').next())
         .filter(|count| *count != "0")
         .collect();
+    // Ticks that were forced before count as many events: the first batch may be one of a single tick.
+    assert!(batches.len() <= 4, "{batches:?}");
     assert!(batches.contains(&"24000"), "{batches:?}");
-    assert_eq!(
-        batches.last(),
-        Some(&"12000"),
-        "in the end there is not much left"
-    );
     pair.assert_quiet()
 }
 
@@ -269,6 +266,55 @@ fn a_crash_of_the_provider_leaves_a_batch_of_several_ticks_as_it_was() -> TestRe
     pair.provider.restart(testkit::Shutdown::Immediate)?;
     // Nothing is held from now on.
     std::fs::remove_dir_all(&dir)?;
+    wait_backlog(&pair)
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn no_batch_is_committed_before_the_provider_is_sure_to_have_opened_it() -> TestResult {
+    let mut pair = stopped()?;
+    backlog(&mut pair.provider()?)?;
+    let dir = pair.path("hold");
+    std::fs::create_dir(&dir)?;
+    let held = dir.join("held");
+    let failpoints = format!("replay.committed=return(hold:{})", held.display());
+    let _replay = (pair.replay_program())
+        .env("FAILPOINTS", failpoints)
+        .spawn()?;
+    let mut subscriber = pair.subscriber()?;
+    while applied(&mut subscriber)? == 0 {
+        wait_until("a batch to be committed", PATIENCE, || Ok(held.exists()))
+            .map_err(|error| pair.explain(error))?;
+        if applied(&mut subscriber)? == 0 {
+            std::fs::remove_file(&held)?;
+        }
+    }
+    let before = applied(&mut subscriber)?;
+    // From now on the provider waits for a standby that does not come.
+    pair.provider
+        .append_conf("synchronous_standby_names = 'nobody'")?;
+    pair.provider.reload()?;
+    std::fs::remove_dir_all(&dir)?;
+    let mut provider = pair.provider()?;
+    wait_until("the opening and the next rows to wait", PATIENCE, || {
+        let opens = provider.query_opt(
+            "select from pg_stat_activity \
+             where application_name = 'replay' and wait_event = 'SyncRep'",
+            &[],
+        )?;
+        let applied = subscriber.query_opt(
+            "select from pg_stat_activity where application_name = 'replay' \
+             and state = 'idle in transaction' and query like '%last_tick%'",
+            &[],
+        )?;
+        Ok(opens.is_some() && applied.is_some())
+    })
+    .map_err(|error| pair.explain(error))?;
+    assert_eq!(applied(&mut subscriber)?, before);
+    pair.provider
+        .append_conf("synchronous_standby_names = ''")?;
+    drop(provider);
+    pair.provider.restart(testkit::Shutdown::Immediate)?;
     wait_backlog(&pair)
 }
 

@@ -365,6 +365,51 @@ fn several_tables_are_copied_at_once() -> TestResult {
 }
 
 #[test]
+fn the_largest_of_several_tables_is_copied_first() -> TestResult {
+    let pair = Pair::with(Setting {
+        lines: "parallel_copies = 2",
+        schema: "create table a (id int primary key); create table b (id int primary key);
+                 create table large (id int primary key); create table larger (id int primary key)",
+        ..Setting::default()
+    })?;
+    pair.provider()?.batch_execute(
+        "insert into large select i from generate_series(1, 2000) i;
+         insert into larger select i from generate_series(1, 3000) i;
+         analyze large; analyze larger",
+    )?;
+    // Replay finds all of them, or what is added first.
+    let all = ["a", "b", "large", "larger"];
+    pair.add(&all)?;
+    let _replay = pair.replay()?;
+    pair.wait_ok(
+        &all.map(|table| format!("public.{table}"))
+            .each_ref()
+            .map(String::as_str),
+    )?;
+    let order = |log: &str, before: &str| -> Vec<String> {
+        (log.lines())
+            .filter_map(|line| Some(line.split_once(before)?.1.to_owned()))
+            .collect()
+    };
+    let added = order(&pair.log()?, "Adding public.");
+    assert_eq!(
+        added[4..],
+        ["larger", "large", "a", "b"],
+        "on the subscriber"
+    );
+    let mut first = order(&pair.log()?, "Starting full copy of public.");
+    first.truncate(2);
+    first.sort();
+    assert_eq!(first, ["large", "larger"]);
+    pair.catch_up()?;
+    for table in ["a", "large", "larger"] {
+        pair.assert_equal(&format!("select * from {table} order by id"))?;
+    }
+    pair.assert_tidy()?;
+    pair.assert_quiet()
+}
+
+#[test]
 fn a_copy_whose_registration_was_lost_starts_over() -> TestResult {
     let pair = Pair::start(BUSY)?;
     pair.provider()?

@@ -1,9 +1,10 @@
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
 use pgq::QueueName;
 use postgres::types::Type;
 use skytools::db::{Connection, During};
-use skytools::table::TableName;
+use skytools::table::{self, TableName};
 use tracing::{error, info, warn};
 
 use super::super::Outcome;
@@ -76,6 +77,7 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
         source::check(queue, node.connection()?, setup.provider()?, &fresh)?;
     }
 
+    let fresh = largest_first(setup, fresh)?;
     let db = setup.subscriber()?;
     let from = args.copy_from.as_deref();
     for name in &fresh {
@@ -146,6 +148,19 @@ fn choose(
         }
     }
     Ok((chosen, outcome))
+}
+
+/// Puts the largest tables first when several are copied at once: replay begins as soon as the first is added, and
+/// one that begins last would be waited for alone.
+fn largest_first(setup: &mut Setup<'_>, names: Vec<String>) -> Result<Vec<String>, Error> {
+    if setup.config.parallel_copies == 1 || setup.options.expect_sync || names.len() < 2 {
+        return Ok(names);
+    }
+    let tables: Vec<TableName> = names.iter().map(|name| TableName::parse(name)).collect();
+    let pages = table::expected_pages(&mut **setup.provider()?, &tables)?;
+    let mut sized: Vec<(u64, String)> = pages.into_iter().zip(names).collect();
+    sized.sort_by_key(|(pages, _)| Reverse(*pages));
+    Ok(sized.into_iter().map(|(_, name)| name).collect())
 }
 
 /// Whether an argument names the table itself, not by a pattern.

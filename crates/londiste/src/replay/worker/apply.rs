@@ -54,32 +54,25 @@ impl Replay {
         };
         // While copies run, everything is done in turns; a relay reads each batch twice.
         let may_read_ahead = self.in_progress == 0 && self.mirror.is_none();
-        let request = || ahead::Request {
-            queue: self.settings.queue.clone(),
-            consumer: self.settings.consumer.clone(),
-            after: batch.clone(),
-            chunk: manner.chunk,
-        };
-        let counts = match self.provider.take(batch).filter(|_| may_read_ahead) {
+        let reader = self.settings.reader();
+        let counts = match self.provider.take().filter(|_| may_read_ahead) {
             Some(chunks) => {
-                self.provider.read_ahead(request())?;
+                self.provider.read_ahead(reader, batch)?;
                 let control = &mut control;
                 stream::apply_chunks(chunks, &mut tx, &mut routes, manner, careful, control)?
             }
             None => {
-                let counts = stream::apply_events(
-                    self.provider.open()?,
-                    batch,
+                let next = may_read_ahead.then_some(reader);
+                let mut events = self.provider.stream(batch, manner, next)?;
+                let applied = stream::apply_chunks(
+                    &mut events,
                     &mut tx,
                     &mut routes,
                     manner,
                     careful,
                     &mut control,
-                )?;
-                if may_read_ahead {
-                    self.provider.read_ahead(request())?;
-                }
-                counts
+                );
+                self.provider.streamed(events, applied)?
             }
         };
         let ReplayControl {
@@ -99,6 +92,8 @@ impl Replay {
             mirror.copy_events(self.provider.open()?, batch, &mut tx)?;
         }
         attach::store(&mut tx, &self.settings.consumer, batch, self.times)?;
+        // A provider that forgets the batch must not find it applied: it might cut it in another way.
+        self.provider.settle()?;
         failpoint::step("replay.before_commit");
         tx.commit()?;
         failpoint::step("replay.committed");
@@ -135,7 +130,7 @@ impl Replay {
     /// Applies the batch; a large one as the provider has it stored, and if that fails, which may be because of the
     /// order, sorted.
     fn apply_large(&mut self, batch: &Batch, tables: &[Table]) -> Result<Counts, Error> {
-        if self.careful.from(batch).is_none() && !self.provider.has_read(batch)? {
+        if self.careful.from(batch).is_none() && !self.provider.has_read() {
             let events = ahead::events(&mut **self.provider.open()?, &self.settings.queue, batch)?;
             let order = self.order.order(events);
             match self.apply(batch, tables, order) {

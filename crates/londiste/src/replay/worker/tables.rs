@@ -1,11 +1,13 @@
 //! Moving tables on: starting their copies, meeting them, cleaning up behind them.
 
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use pgq::batch::Batch;
 use pgq::{admin, lock};
 use skytools::app::chain;
 use skytools::db::During;
+use skytools::table::{self, TableName};
 use tracing::{info, warn};
 
 use super::super::attach;
@@ -85,7 +87,7 @@ impl Replay {
         let plan =
             handshake::replay_plan(&states, held.map(|batch| batch.tick), self.settings.slots);
         let mut changed = false;
-        for index in plan.begin {
+        for index in self.first_to_begin(plan.begin, &states, tables)? {
             changed |= self.begin(&tables[index])?;
         }
         for index in plan.meet {
@@ -108,6 +110,29 @@ impl Replay {
             self.leftovers = !self.remove_leftovers(tables)?;
         }
         Ok((changed, plan.wait))
+    }
+
+    /// As many tables to be copied as may `begin`: when several are copied at once and more wait, the largest. One
+    /// that began last would be waited for alone.
+    fn first_to_begin(
+        &mut self,
+        begin: Vec<usize>,
+        states: &[MergeState],
+        tables: &[Table],
+    ) -> Result<Vec<usize>, Error> {
+        let waiting = (0..states.len()).filter(|index| states[*index] == MergeState::New);
+        let waiting: Vec<usize> = waiting.collect();
+        if self.settings.slots == 1 || begin.is_empty() || begin.len() == waiting.len() {
+            return Ok(begin);
+        }
+        let names: Vec<TableName> = (waiting.iter())
+            .map(|index| TableName::parse(&tables[*index].name))
+            .collect();
+        let pages = table::expected_pages(&mut **self.provider.open()?, &names)?;
+        let mut sizes: Vec<(u64, usize)> = pages.into_iter().zip(waiting).collect();
+        sizes.sort_by_key(|(pages, _)| Reverse(*pages));
+        sizes.truncate(begin.len());
+        Ok(sizes.into_iter().map(|(_, index)| index).collect())
     }
 
     /// Drops the foreign keys of a table and hands it to a copy.
