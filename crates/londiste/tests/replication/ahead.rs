@@ -312,7 +312,7 @@ fn no_batch_is_committed_before_the_provider_is_sure_to_have_opened_it() -> Test
     .map_err(|error| pair.explain(error))?;
     assert_eq!(applied(&mut subscriber)?, before);
     pair.provider
-        .append_conf("synchronous_standby_names = ''")?;
+        .append_conf("\nsynchronous_standby_names = ''")?;
     drop(provider);
     pair.provider.restart(testkit::Shutdown::Immediate)?;
     wait_backlog(&pair)
