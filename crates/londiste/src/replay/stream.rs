@@ -16,8 +16,8 @@ use crate::Error;
 /// Bytes of events that are read at a time, but for the last of them.
 const CHUNK_BYTES: usize = 2 * 1024 * 1024;
 
-/// Chunks that are read ahead.
-pub(super) const AHEAD: usize = 2;
+/// Chunks that wait to be applied, beside the one that was read last.
+pub(super) const AHEAD: usize = 1;
 
 /// Bytes of a chunk that is applied before the next one is read.
 const LARGE: usize = 16 * 1024 * 1024;
