@@ -163,8 +163,14 @@ impl Sets {
             .file_name()
             .unwrap_or_default()
             .to_string_lossy();
-        let trash = self.parent().join(format!("{TRASH}{base}.inprogress"));
-        remove_tree(&trash).map_err(|error| Error::io("remove", &trash, error))?;
+        let name = format!("{TRASH}{base}.inprogress");
+        let mut trash = self.parent().join(&name);
+        // One that something still writes to may not be gone: then it is another one.
+        let mut number = 0;
+        while remove_tree(&trash).is_err() && trash.exists() {
+            number += 1;
+            trash = self.parent().join(format!("{name}.{number}"));
+        }
         rename(&self.in_progress(), &trash)?;
         self.sync()?;
         Ok(trash)

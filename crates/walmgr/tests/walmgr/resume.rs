@@ -39,6 +39,9 @@ fn a_copy_that_is_gone_on_with_is_what_a_new_one_is() -> TestResult {
     wait_until("the lock to be free", PATIENCE, || {
         Ok(!site.archived("BACKUPLOCK").exists())
     })?;
+    // As something that cannot be removed now.
+    let in_the_way = site.shipped(".trash.data.master.inprogress");
+    fs::write(&in_the_way, "")?;
     dies_at(&site, resume, "begin.taken", Some(1))?;
     dies_at(&site, resume, "backup.tablespace", None)?;
     let kept = fs::metadata(left.join("base/1/1259"))?.ino();
@@ -79,6 +82,7 @@ fn a_copy_that_is_gone_on_with_is_what_a_new_one_is() -> TestResult {
     // Interrupted again, and when it was nearly done.
     dies_at(&site, resume, "backup.data", None)?;
     dies_at(&site, resume, "commit.labelled", Some(1))?;
+    fs::remove_file(in_the_way)?;
     let said = site.program(resume).succeed()?.stderr;
     assert!(said.contains("going on with the copy"), "{said}");
     assert_eq!(content(&site, "data.master")?, anew);
