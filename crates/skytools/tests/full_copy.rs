@@ -109,9 +109,12 @@ fn frozen_rows_leave_nothing_to_vacuum() -> TestResult {
     to.commit()?;
     assert!(copied.bytes > 2 * 1024 * 1024, "{copied:?}");
     p.target.batch_execute("analyze t")?;
+    // Behind those with rows there may be pages that the server has made in advance.
     assert!(one::<bool>(
         &mut p.target,
-        "select relallvisible = relpages and relpages > 100 from pg_class where relname = 't'"
+        "select relallvisible >= pages and pages > 100
+           from pg_class, (select count(distinct (ctid::text::point)[0]) as pages from t) t
+          where relname = 't'"
     ));
     let digest: String = one(&mut from, DIGEST);
     drop(from);
