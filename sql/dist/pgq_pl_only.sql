@@ -4365,7 +4365,10 @@ begin
         elsif i_equal is null and not i_by_text and i_new[i] is not null and i_old[i] is not null
               and not pgq._text_decides(i_types[i], i_collations[i], not changed[i]) then
             -- By the default equality of the type and the collation of the column.
-            v_equal[i] := format('pg_catalog.record_eq(row(($1).%1$I), row(($2).%1$I))', i_names[i]);
+            v_equal[i] := format('%s(row(($1).%2$I), row(($2).%2$I))',
+                                 case when (select t.typtype from pg_type t where t.oid = i_types[i]) in ('c', 'd')
+                                      then 'pgq_gen.same_row' else 'pg_catalog.record_eq' end,
+                                 i_names[i]);
             v_ask := true;
         end if;
     end loop;
@@ -4991,6 +4994,25 @@ returns text as $$
 -- transaction prepares it for each column.
 $$ language sql stable;
 
+-- pgq_gen/functions/pgq_gen.same_row.sql
+create or replace function pgq_gen.same_row(i_new anyelement, i_old anyelement)
+returns boolean as $$
+-- pgq_gen.same_row(2): whether two values of a composite type are equal.
+-- Parameters:
+--      i_new, i_old      the values
+-- Returns:  as the equality of the types of their fields says; as their text says where one of these has none: a type
+--           may get fields while tables have columns of it, which is no change of the tables. Null for nulls
+-- Used by:  generated captures, pgq._capture_changes
+begin
+    return pg_catalog.record_eq(i_new, i_old);
+exception
+    when undefined_function then
+        return case when pg_catalog.num_nulls(i_new, i_old) operator(pg_catalog.=) 0
+                    then pg_catalog.concat(i_new) collate pg_catalog."C" operator(pg_catalog.=) pg_catalog.concat(i_old) end;
+end;
+-- No pinned search_path: the text is the writer's.
+$$ language plpgsql stable;
+
 -- pgq_gen/functions/pgq_gen.refuse_key_update.sql
 create or replace function pgq_gen.refuse_key_update()
 returns text as $$
@@ -5162,7 +5184,7 @@ returns text as $$
 -- Parameters:
 --      i_type            type of a column
 --      i_new, i_old      the values, as NEW."a" and OLD."a"
--- Returns:  SQL of type boolean that names nothing outside pg_catalog: the default btree or else hash operator
+-- Returns:  SQL of type boolean that names nothing outside pg_catalog and pgq_gen: the default btree or else hash operator
 --           class decides; a domain follows its base. Null where values are compared by their text: arrays,
 --           types without such a class, and rows that hold one of these
 -- Reads:    pg_type, pg_opclass, pg_amop, pg_operator, pg_cast
@@ -5192,9 +5214,9 @@ begin
     elsif v_type.typtype in ('c', 'e', 'r', 'm') then
         -- By function where the operator takes any type of the kind: it is not unique if the type has casts
         -- to others that have the operator too.
-        return format('pg_catalog.%s(%s, %s)',
-                      case v_type.typtype when 'c' then 'record_eq' when 'e' then 'enum_eq' when 'r' then 'range_eq'
-                                          else 'multirange_eq' end,
+        return format('%s(%s, %s)',
+                      case v_type.typtype when 'c' then 'pgq_gen.same_row' when 'e' then 'pg_catalog.enum_eq'
+                                          when 'r' then 'pg_catalog.range_eq' else 'pg_catalog.multirange_eq' end,
                       i_new, i_old);
     else
         select case when p.oprnamespace = 'pg_catalog'::regnamespace then p.oprname end
@@ -5223,7 +5245,8 @@ begin
     end if;
     -- The owner of PgQ need not be allowed to use the schema of the type or of its operators: rows find the
     -- equality of their fields without names.
-    return format('pg_catalog.record_eq(row(%s), row(%s))', i_new, i_old);
+    return format('%s(row(%s), row(%s))',
+                  case v_type.typtype when 'c' then 'pgq_gen.same_row' else 'pg_catalog.record_eq' end, i_new, i_old);
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
@@ -6646,6 +6669,14 @@ begin
             '        %s', v_allow, v_slow);
     end if;
 
+    if 'timestamptz'::regtype = any (v_columns.types)
+       and (v_options.format = 'urlenc' or v_options.format = 'sql' and (i_kind = 'statement' or v_options.backup))
+       and not (v_options.format = 'sql' and v_options.pinned) then
+        -- A writer may call his time zone anything, and styles but ISO write the name.
+        v_guard := v_guard || E'\n        and (pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO'''
+                              '\n             or pg_catalog.current_setting(''TimeZone'') operator(pg_catalog.!~) ''[^A-Za-z0-9/_+<>-]'')';
+    end if;
+
     if v_options.deny then
         v_code := v_slow;
         if v_is_builder then
@@ -6739,6 +6770,8 @@ returns text as $$
 -- Used by:  pgq_gen._write, pgq.refresh_captures, londiste.provider_check
     select md5(concat(
         i_table,
+        -- Triggers of partitions know their capture by it.
+        pg_partition_root(i_table)::oid,
         pgq_gen.shape(i_table),
         (select concat_ws(' ', q.queue_id, q.queue_ntables, q.queue_data_pfx, q.queue_event_seq)
            from pgq.queue q
@@ -6753,36 +6786,47 @@ $$ language sql stable set search_path = pg_catalog, pg_temp;
 -- pgq_gen/functions/pgq_gen._grant.sql
 create or replace function pgq_gen._grant(i_function text, i_level text)
 returns void as $$
--- pgq_gen._grant(2): lets those use the function of a capture who may.
+-- pgq_gen._grant(2): lets those use the function of a capture who may, and nobody else.
 -- Parameters:
 --      i_function      its name, in pgq_gen
 --      i_level         row and statement: whoever attaches captures; generic: whoever may insert events,
 --                      because a generic trigger calls it as the writer
 -- Reads:    the privileges of pgq.insert_event
--- Changes:  the privileges of the function
+-- Changes:  the privileges of the function, if they are others: each change has all sessions compile it again
 -- Used by:  pgq_gen._write, pgq.refresh_captures
 declare
     v_function  regprocedure;
-    v_role      text;
+    v_role      record;
 begin
     select p.oid into strict v_function
       from pg_proc p
      where p.pronamespace = 'pgq_gen'::regnamespace
        and p.proname = i_function;
-    execute format('revoke all on function %s from public', v_function);
-    if i_level <> 'generic' then
-        execute format('grant execute on function %s to pgq_admin', v_function);
-        return;
-    end if;
     for v_role in
-        select case when x.grantee = 0 then 'public' else quote_ident(r.rolname) end
-          from pg_proc p
-          cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
-          left join pg_roles r on r.oid = x.grantee
-         where p.oid = 'pgq.insert_event(text, text, text, text, text, text, text)'::regprocedure
-           and x.grantee <> p.proowner
+        with wanted as (
+            select 'pgq_admin'::regrole::oid as grantee
+             where i_level <> 'generic'
+             union
+            select x.grantee
+              from pg_proc p
+              cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
+             where p.oid = 'pgq.insert_event(text, text, text, text, text, text, text)'::regprocedure
+               and i_level = 'generic'
+        ), found as (
+            select x.grantee
+              from pg_proc p
+              cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x
+             where p.oid = v_function
+        )
+        select w.grantee is not null as is_wanted,
+               case when grantee = 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end as name
+          from wanted w
+          full join found f using (grantee)
+         where (w.grantee is null or f.grantee is null)
+           and grantee <> (select p.proowner from pg_proc p where p.oid = v_function)
     loop
-        execute format('grant execute on function %s to %s', v_function, v_role);
+        execute format(case when v_role.is_wanted then 'grant execute on function %s to %s'
+                            else 'revoke execute on function %s from %s' end, v_function, v_role.name);
     end loop;
 end;
 $$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
@@ -7125,6 +7169,8 @@ begin
                        join pg_class c on c.oid = i.inhparent
                       where i.inhparent = i_table and c.relkind <> 'p') then
             'the table has inheritance children: their rows would be captured as its own'
+        when exists (select from pg_inherits i where i.inhrelid = i_table) then
+            'the table inherits from another: statements on that would not be captured'
         when exists (select
                        from pg_trigger t
                       where t.tgrelid = i_table
@@ -7181,6 +7227,7 @@ grant execute on function
     pgq_gen.shape(oid),
     pgq_gen.shape_ok(oid, text),
     pgq_gen.pinned_text(anyelement),
+    pgq_gen.same_row(anyelement, anyelement),
     pgq_gen.encode(text),
     pgq_gen.encode_signs(text),
     pgq_gen.encode_row(text, text),
@@ -7247,8 +7294,8 @@ returns integer as $$
 --                          backup=changes
 -- Returns:  1 if created, or changed from another capture of that name; 0 if it was there and up to date
 -- Raises:   "No such queue"; "bad param to pgq trigger"; duplicate_object if a trigger of the name is no
---           capture; feature_not_supported if statements of the table cannot be captured;
---           insufficient_privilege, with the grant that is missing
+--           capture; name_too_long if the server would cut it; feature_not_supported if statements of the
+--           table cannot be captured; insufficient_privilege, with the grant that is missing
 -- Reads:    pgq.queue, the definition of the table
 -- Changes:  triggers of the table, with the rights of the caller; pgq.capture, functions in pgq_gen
 -- Locks:    the table in share row exclusive mode: writers wait for the end of the transaction
@@ -7256,6 +7303,8 @@ returns integer as $$
 declare
     c_events    constant text[] := '{insert,update,delete}';
     v_level     text := lower(i_level);
+    v_longest   integer := current_setting('max_identifier_length')::integer
+                           - case v_level when 'statement' then length('_insert') else 0 end;
     v_call      text;
     v_trigger   name;
 begin
@@ -7268,6 +7317,11 @@ begin
     elsif v_level not in ('row', 'statement', 'generic') then
         raise exception 'unknown level of captures: %', i_level
             using errcode = 'invalid_parameter_value', hint = 'It is row, statement or generic.';
+    elsif octet_length(i_trigger_name) > v_longest then
+        -- The server would cut it, and what comes behind it.
+        raise exception 'name of a capture is too long: "%"', i_trigger_name
+            using errcode = 'name_too_long',
+                  hint = format('It may have %s bytes with level %s.', v_longest, v_level);
     end if;
     if v_level = 'statement' then
         perform pgq_gen._check_statement(i_table, i_format, i_args);

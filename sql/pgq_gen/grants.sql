@@ -21,6 +21,7 @@ grant execute on function
     pgq_gen.shape(oid),
     pgq_gen.shape_ok(oid, text),
     pgq_gen.pinned_text(anyelement),
+    pgq_gen.same_row(anyelement, anyelement),
     pgq_gen.encode(text),
     pgq_gen.encode_signs(text),
     pgq_gen.encode_row(text, text),

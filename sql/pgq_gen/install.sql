@@ -7,6 +7,7 @@
 \ir functions/pgq_gen.encode_row.sql
 \ir functions/pgq_gen.encode_signs.sql
 \ir functions/pgq_gen.encode.sql
+\ir functions/pgq_gen.same_row.sql
 \ir functions/pgq_gen.refuse_key_update.sql
 \ir functions/pgq_gen.refuse_null_key.sql
 \ir functions/pgq_gen.check_writer.sql

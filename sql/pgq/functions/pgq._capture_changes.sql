@@ -23,7 +23,10 @@ begin
         elsif i_equal is null and not i_by_text and i_new[i] is not null and i_old[i] is not null
               and not pgq._text_decides(i_types[i], i_collations[i], not changed[i]) then
             -- By the default equality of the type and the collation of the column.
-            v_equal[i] := format('pg_catalog.record_eq(row(($1).%1$I), row(($2).%1$I))', i_names[i]);
+            v_equal[i] := format('%s(row(($1).%2$I), row(($2).%2$I))',
+                                 case when (select t.typtype from pg_type t where t.oid = i_types[i]) in ('c', 'd')
+                                      then 'pgq_gen.same_row' else 'pg_catalog.record_eq' end,
+                                 i_names[i]);
             v_ask := true;
         end if;
     end loop;

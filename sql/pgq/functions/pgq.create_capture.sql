@@ -17,8 +17,8 @@ returns integer as $$
 --                          backup=changes
 -- Returns:  1 if created, or changed from another capture of that name; 0 if it was there and up to date
 -- Raises:   "No such queue"; "bad param to pgq trigger"; duplicate_object if a trigger of the name is no
---           capture; feature_not_supported if statements of the table cannot be captured;
---           insufficient_privilege, with the grant that is missing
+--           capture; name_too_long if the server would cut it; feature_not_supported if statements of the
+--           table cannot be captured; insufficient_privilege, with the grant that is missing
 -- Reads:    pgq.queue, the definition of the table
 -- Changes:  triggers of the table, with the rights of the caller; pgq.capture, functions in pgq_gen
 -- Locks:    the table in share row exclusive mode: writers wait for the end of the transaction
@@ -26,6 +26,8 @@ returns integer as $$
 declare
     c_events    constant text[] := '{insert,update,delete}';
     v_level     text := lower(i_level);
+    v_longest   integer := current_setting('max_identifier_length')::integer
+                           - case v_level when 'statement' then length('_insert') else 0 end;
     v_call      text;
     v_trigger   name;
 begin
@@ -38,6 +40,11 @@ begin
     elsif v_level not in ('row', 'statement', 'generic') then
         raise exception 'unknown level of captures: %', i_level
             using errcode = 'invalid_parameter_value', hint = 'It is row, statement or generic.';
+    elsif octet_length(i_trigger_name) > v_longest then
+        -- The server would cut it, and what comes behind it.
+        raise exception 'name of a capture is too long: "%"', i_trigger_name
+            using errcode = 'name_too_long',
+                  hint = format('It may have %s bytes with level %s.', v_longest, v_level);
     end if;
     if v_level = 'statement' then
         perform pgq_gen._check_statement(i_table, i_format, i_args);

@@ -39,6 +39,8 @@ begin
                        join pg_class c on c.oid = i.inhparent
                       where i.inhparent = i_table and c.relkind <> 'p') then
             'the table has inheritance children: their rows would be captured as its own'
+        when exists (select from pg_inherits i where i.inhrelid = i_table) then
+            'the table inherits from another: statements on that would not be captured'
         when exists (select
                        from pg_trigger t
                       where t.tgrelid = i_table

@@ -4,7 +4,7 @@ returns text as $$
 -- Parameters:
 --      i_type            type of a column
 --      i_new, i_old      the values, as NEW."a" and OLD."a"
--- Returns:  SQL of type boolean that names nothing outside pg_catalog: the default btree or else hash operator
+-- Returns:  SQL of type boolean that names nothing outside pg_catalog and pgq_gen: the default btree or else hash operator
 --           class decides; a domain follows its base. Null where values are compared by their text: arrays,
 --           types without such a class, and rows that hold one of these
 -- Reads:    pg_type, pg_opclass, pg_amop, pg_operator, pg_cast
@@ -34,9 +34,9 @@ begin
     elsif v_type.typtype in ('c', 'e', 'r', 'm') then
         -- By function where the operator takes any type of the kind: it is not unique if the type has casts
         -- to others that have the operator too.
-        return format('pg_catalog.%s(%s, %s)',
-                      case v_type.typtype when 'c' then 'record_eq' when 'e' then 'enum_eq' when 'r' then 'range_eq'
-                                          else 'multirange_eq' end,
+        return format('%s(%s, %s)',
+                      case v_type.typtype when 'c' then 'pgq_gen.same_row' when 'e' then 'pg_catalog.enum_eq'
+                                          when 'r' then 'pg_catalog.range_eq' else 'pg_catalog.multirange_eq' end,
                       i_new, i_old);
     else
         select case when p.oprnamespace = 'pg_catalog'::regnamespace then p.oprname end
@@ -65,6 +65,7 @@ begin
     end if;
     -- The owner of PgQ need not be allowed to use the schema of the type or of its operators: rows find the
     -- equality of their fields without names.
-    return format('pg_catalog.record_eq(row(%s), row(%s))', i_new, i_old);
+    return format('%s(row(%s), row(%s))',
+                  case v_type.typtype when 'c' then 'pgq_gen.same_row' else 'pg_catalog.record_eq' end, i_new, i_old);
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;

@@ -92,6 +92,14 @@ begin
             '        %s', v_allow, v_slow);
     end if;
 
+    if 'timestamptz'::regtype = any (v_columns.types)
+       and (v_options.format = 'urlenc' or v_options.format = 'sql' and (i_kind = 'statement' or v_options.backup))
+       and not (v_options.format = 'sql' and v_options.pinned) then
+        -- A writer may call his time zone anything, and styles but ISO write the name.
+        v_guard := v_guard || E'\n        and (pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO'''
+                              '\n             or pg_catalog.current_setting(''TimeZone'') operator(pg_catalog.!~) ''[^A-Za-z0-9/_+<>-]'')';
+    end if;
+
     if v_options.deny then
         v_code := v_slow;
         if v_is_builder then

@@ -9,6 +9,8 @@ returns text as $$
 -- Used by:  pgq_gen._write, pgq.refresh_captures, londiste.provider_check
     select md5(concat(
         i_table,
+        -- Triggers of partitions know their capture by it.
+        pg_partition_root(i_table)::oid,
         pgq_gen.shape(i_table),
         (select concat_ws(' ', q.queue_id, q.queue_ntables, q.queue_data_pfx, q.queue_event_seq)
            from pgq.queue q

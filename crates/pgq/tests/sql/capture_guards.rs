@@ -127,7 +127,7 @@ const CASES: &[Case] = &[
 ];
 
 /// Makes the slow way an error, so that its use is seen.
-const FORBID_SLOW_WAY: &str = "
+pub(crate) const FORBID_SLOW_WAY: &str = "
     alter function pgq._capture(text, boolean, text, text, oid, text, text, text[], anyelement, anyelement)
         rename to _capture_kept;
     create function pgq._capture(text, boolean, text, text, oid, text, text, text[], anyelement, anyelement)

@@ -3,7 +3,7 @@
 use testkit::{Cluster, TestResult};
 
 use crate::captures::{events, queue_and_table};
-use crate::support::{connect_as, refusal, row, run};
+use crate::support::{connect_as, refusal, row, rows, run};
 
 #[test]
 fn writers_need_no_role_of_pgq_for_generated_captures() -> TestResult {
@@ -340,5 +340,66 @@ fn an_owner_of_pgq_who_may_not_use_a_schema_serves_its_tables_and_types() -> Tes
     app.batch_execute(&format!("alter table {table} add x int"))?;
     app.batch_execute(&dml)?;
     assert_eq!(events(&mut db)?.len(), expected.len(), "the slow way");
+    Ok(())
+}
+
+#[test]
+fn the_name_of_a_time_zone_is_no_part_of_an_event() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    db.batch_execute("create table w (id int primary key, z timestamptz, a text)")?;
+    for (format, option, expected) in [
+        (
+            "sql",
+            "backup",
+            "(id,z,a) values ('1','12/31/2023 19:00:00 A''&B=','x')",
+        ),
+        (
+            "urlenc",
+            "backup",
+            "id=1&z=12%2f31%2f2023+19%3a00%3a00+A%27%26B%3d&a=x",
+        ),
+        (
+            // The slow way encodes all of it.
+            "urlenc",
+            "encoding=minimal",
+            "id=1&z=12%2f31%2f2023+19%3a00%3a00+A%27%26B%3d&a=x",
+        ),
+        (
+            "json",
+            "backup",
+            r#"{"id":1,"z":"2023-12-31T19:00:00-05:00","a":"x"}"#,
+        ),
+    ] {
+        for level in ["row", "statement", "generic"] {
+            if level == "generic" && option != "backup" {
+                continue;
+            }
+            db.batch_execute(&format!(
+                "select pgq.create_capture('w', 'c', '{format}', '{level}', array['q', '{option}']);
+                 set timezone = 'A''&B=5'; set datestyle = 'SQL, MDY';
+                 insert into w values (1, '2024-01-01 00:00:00+00', 'x');
+                 update w set a = 'y'; delete from w;
+                 reset timezone; reset datestyle"
+            ))?;
+            let backup = row(
+                &mut db,
+                "select coalesce(max(ev_extra2), '') from pgq.event_template",
+            )?;
+            let logged = rows(
+                &mut db,
+                "select ev_data from pgq.event_template order by ev_id",
+            )?;
+            db.batch_execute("truncate pgq.event_1_0")?;
+            assert_eq!(logged[0], expected, "{format}, {option}, {level}");
+            match (format, option) {
+                ("sql", _) => assert_eq!(
+                    backup, "id=1&z=12%2f31%2f2023+19%3a00%3a00+A%27%26B%3d&a=x",
+                    "{level}"
+                ),
+                (_, "backup") => assert_eq!(backup, expected, "{format}, {level}"),
+                _ => assert_eq!(backup, ""),
+            }
+        }
+    }
     Ok(())
 }

@@ -1,9 +1,11 @@
-//! Captures of tables of odd shapes: without columns, with more than a function has arguments, with virtual ones.
+//! Captures of tables of odd shapes: without columns, with more than a function has arguments, with virtual ones, with
+//! columns of types that change, of partitions of partitions.
 
 use testkit::TestResult;
 
+use crate::capture_guards::FORBID_SLOW_WAY;
 use crate::captures::{events, queue_and_table};
-use crate::support::{refusal, row};
+use crate::support::{refusal, row, rows};
 
 #[test]
 fn virtual_columns_are_left_to_triggers_for_rows() -> TestResult {
@@ -140,5 +142,117 @@ fn a_row_may_have_more_columns_than_a_function_has_arguments() -> TestResult {
         let events = row(&mut db, "select count(*) from pgq.event_template")?;
         assert_eq!([wrong, events], ["0", "24"], "{format}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_composite_type_may_get_a_field_that_knows_no_equality() -> TestResult {
+    let (cluster, mut db) = queue_and_table()?;
+    for (level, key, value) in [
+        ("row", "id", "1"),
+        ("statement", "id", "1"),
+        ("generic", "id", "1"),
+        ("row", "c", "(1,1.50,)"),
+    ] {
+        db.batch_execute(&format!(
+            "drop table if exists u; drop type if exists pair cascade;
+             create type pair as (a int, b numeric);
+             create domain of_pair as pair;
+             create table u (id int, c pair, d of_pair);
+             select pgq.create_capture('u', 'c', 'sql', '{level}', array['q', 'pkey={key}'])"
+        ))?;
+        let mut warm = cluster.connect("postgres")?;
+        warm.batch_execute("insert into u values (1, (1, 1.50), (1, 1.5))")?;
+        events(&mut db)?;
+        warm.batch_execute("update u set d = (1, 1.50)")?;
+        // What was equal until now is no change.
+        let before = format!("U|{key}='{value}' where {key}='{value}'|public.u");
+        assert_eq!(events(&mut db)?, [before.replace(",)'", ")'")], "{level}");
+        let mut old = cluster.connect("postgres")?;
+        old.batch_execute(
+            "begin transaction isolation level repeatable read; select count(*) from pgq.queue",
+        )?;
+        db.batch_execute("alter type pair add attribute j json")?;
+        let mut count = 1;
+        for refreshed in [false, true] {
+            if refreshed {
+                db.batch_execute("select pgq.refresh_captures()")?;
+            }
+            for (who, session) in [("old", &mut old), ("warm", &mut warm)] {
+                count += 1;
+                session
+                    .batch_execute(&format!("update u set d = (1, {count}, '{{}}')"))
+                    .and_then(|()| session.batch_execute("commit"))
+                    .map_err(|error| format!("{level}, {who}, {refreshed}: {error:?}"))?;
+                let expected = format!("U|d='(1,{count},{{}})' where {key}='{value}'|public.u");
+                assert_eq!(events(&mut db)?, [expected], "{level}, {who}, {refreshed}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_partitioned_table_that_becomes_a_partition_is_captured_fast_again() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    db.batch_execute(
+        "create table root (id int primary key, a text) partition by range (id);
+         create table mid (like root including all) partition by range (id);
+         create table leaf partition of mid for values from (0) to (10);
+         select pgq.create_capture('mid', 'c', 'sql', 'row', array['q'])",
+    )?;
+    for (change, table) in [
+        (
+            "alter table root attach partition mid for values from (0) to (10)",
+            "root",
+        ),
+        ("alter table root detach partition mid", "mid"),
+    ] {
+        db.batch_execute(change)?;
+        let write = format!("insert into {table} values (1, 'x'); delete from {table}");
+        db.batch_execute(&write)?;
+        db.batch_execute("select pgq.refresh_captures()")?;
+        db.batch_execute(&format!("begin; {FORBID_SLOW_WAY}"))?;
+        db.batch_execute(&write)?;
+        let expected = [
+            "I|(id,a) values ('1','x')|public.leaf",
+            "D|id='1'|public.leaf",
+        ];
+        let logged = rows(
+            &mut db,
+            "select ev_type, ev_data, ev_extra1 from pgq.event_template order by ev_id",
+        )?;
+        assert_eq!(logged, [expected, expected].concat(), "{change}");
+        db.batch_execute("rollback; truncate pgq.event_1_0")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn maintenance_does_not_touch_what_is_up_to_date() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    db.batch_execute(
+        "create role app; grant execute on function
+             pgq.insert_event(text, text, text, text, text, text, text) to app;
+         select pgq.create_capture('t', 'generic', 'sql', 'generic', array['q']),
+                pgq.create_capture('t', 'row', 'json', 'row', array['q'])",
+    )?;
+    // A function that is changed, be it in its privileges, is compiled again by every session.
+    let versions = "select string_agg(xmin::text, ' ' order by oid) from pg_proc
+                     where pronamespace = 'pgq_gen'::regnamespace";
+    let before = row(&mut db, versions)?;
+    db.batch_execute("select pgq.refresh_captures()")?;
+    assert_eq!(row(&mut db, versions)?, before);
+
+    let callers = "select string_agg(distinct grantee::regrole::text, ' ')
+                     from pgq.capture
+                     join pg_proc on proname = cap_function, aclexplode(proacl)
+                    where cap_level = 'generic' and grantee <> proowner";
+    assert!(row(&mut db, callers)?.contains("app"));
+    db.batch_execute(
+        "revoke execute on function pgq.insert_event(text, text, text, text, text, text, text) from app;
+         select pgq.refresh_captures()",
+    )?;
+    assert!(!row(&mut db, callers)?.contains("app"));
     Ok(())
 }

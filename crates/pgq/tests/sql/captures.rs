@@ -128,6 +128,11 @@ fn wrong_captures_are_refused_with_the_reason_and_leave_nothing() -> TestResult 
              captured as its own",
         ),
         (
+            "'child', 'c', 'sql', 'statement', array['q']",
+            "cannot capture statements on child: the table inherits from another: statements on that would not be \
+             captured",
+        ),
+        (
             "'special', 'c', 'json', 'statement', array['q']",
             "cannot capture statements on special: columns named _pgq_... are special, and need a trigger for rows",
         ),
@@ -143,6 +148,28 @@ fn wrong_captures_are_refused_with_the_reason_and_leave_nothing() -> TestResult 
     ] {
         let message = refusal(&mut db, &format!("select pgq.create_capture({arguments})"))?;
         assert_eq!(message.replace("public.", ""), expected, "{arguments}");
+    }
+    // A longer name would be cut, and with it what tells the triggers for statements apart.
+    for (level, longest) in [("row", 63), ("statement", 56), ("generic", 63)] {
+        let create = |length: usize| {
+            let name = "x".repeat(length);
+            format!("select pgq.create_capture('leafy', '{name}', 'sql', '{level}', array['q'])")
+        };
+        assert_eq!(
+            refusal(&mut db, &create(longest + 1))?,
+            format!(
+                "name of a capture is too long: \"{}\"",
+                "x".repeat(longest + 1)
+            )
+        );
+        assert_eq!(row(&mut db, "select count(*) from pgq.capture")?, "0");
+        assert_eq!(row(&mut db, &create(longest))?, "1");
+        assert_eq!(row(&mut db, &create(longest))?, "0");
+        let drop = format!(
+            "select pgq.drop_capture('leafy', '{}')",
+            "x".repeat(longest)
+        );
+        assert_eq!(row(&mut db, &drop)?, "1");
     }
     assert_eq!(row(&mut db, "select count(*) from pgq.capture")?, "0");
     Ok(())
