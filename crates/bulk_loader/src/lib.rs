@@ -12,6 +12,7 @@ mod args;
 mod changes;
 mod config;
 mod distribution;
+mod equality;
 mod error;
 mod load;
 mod loader;

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use crate::Config;
 use crate::changes::{Group, Line, Net, count};
 use crate::config::{LoadMethod, MergeMode, NullKeys, TempTables};
+use crate::equality;
 use crate::sets::fields;
 use crate::table::Table;
 
@@ -523,14 +524,15 @@ impl Load<'_, '_> {
 
     /// Whether a row `t` of the target is the row `s`.
     fn same_key(&self) -> String {
-        let equal = if self.nulls_match() {
-            "is not distinct from"
-        } else {
-            "="
-        };
         let columns = self.table.key.iter().map(|place| {
             let name = self.table.shape.columns[*place].quoted();
-            format!("t.{name} {equal} s.{name}")
+            match (self.nulls_match(), self.table.equals[*place].as_str()) {
+                (false, equals) => format!("t.{name} {equals} s.{name}"),
+                (true, equality::BY_PATH) => format!("t.{name} is not distinct from s.{name}"),
+                (true, equals) => {
+                    format!("(t.{name} {equals} s.{name} or t.{name} is null and s.{name} is null)")
+                }
+            }
         });
         columns.collect::<Vec<_>>().join(" and ")
     }

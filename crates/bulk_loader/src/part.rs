@@ -17,7 +17,7 @@ use crate::config::{DistJoin, MissingTable, Truncate};
 use crate::loader::Told;
 use crate::merge::Op;
 use crate::table::{Event, Scratch, Table};
-use crate::{Config, Error, distribution, load};
+use crate::{Config, Error, distribution, equality, load};
 
 /// Bytes in a megabyte.
 const MEGABYTE: usize = 1024 * 1024;
@@ -335,7 +335,8 @@ impl<'p> Part<'p> {
         }
         let distribution = distribution::columns(target, &shape)?;
         debug!("{name}: distributed by {} columns", distribution.len());
-        Ok(Some(Table::new(name.clone(), shape, distribution)))
+        let equals = equality::of_columns(target, &shape)?;
+        Ok(Some(Table::new(name.clone(), shape, distribution, equals)))
     }
 
     /// Empties a table, or says why it is not emptied.

@@ -33,6 +33,8 @@ pub(crate) struct Table {
     pub(crate) shape: Shape,
     /// Columns that distribute its rows over a cluster, by their places.
     pub(crate) distribution: Vec<usize>,
+    /// For each column the operator that says that two values of it are equal, as SQL.
+    pub(crate) equals: Vec<String>,
     /// Names of the columns of the key, as in the last event.
     key_names: Vec<Vec<u8>>,
     /// Their places.
@@ -66,12 +68,18 @@ pub(crate) struct Scratch {
 }
 
 impl Table {
-    pub(crate) fn new(name: TableName, shape: Shape, distribution: Vec<usize>) -> Table {
+    pub(crate) fn new(
+        name: TableName,
+        shape: Shape,
+        distribution: Vec<usize>,
+        equals: Vec<String>,
+    ) -> Table {
         Table {
             quoted: name.quoted(),
             name,
             shape,
             distribution,
+            equals,
             key_names: Vec::new(),
             key: Vec::new(),
             changes: Changes::default(),

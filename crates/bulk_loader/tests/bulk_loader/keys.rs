@@ -38,6 +38,44 @@ fn keys_that_are_equal_are_one_however_they_are_written() -> TestResult {
 }
 
 #[test]
+fn keys_of_a_type_out_of_the_search_path_are_equal_as_it_says() -> TestResult {
+    let site = site()?;
+    let mut dst = site.db("dst")?;
+    if dst
+        .batch_execute("create schema ext; create extension citext schema ext")
+        .is_err()
+    {
+        eprintln!("skipped: the server came without citext");
+        return Ok(());
+    }
+    dst.batch_execute("create domain name as ext.citext")?;
+    site.drain("mover")?;
+    for key_type in ["ext.citext", "public.name"] {
+        for method in METHODS {
+            dst.batch_execute(&format!(
+                "drop table if exists t; create table t (k {key_type}, v text);
+                 insert into t values ('a', 'old'), ('b', 'old'), (null, 'old')"
+            ))?;
+            let events = [
+                ("U:k", "k=A&v=new"),
+                ("D:k", "k=B&v=old"),
+                ("I:k", "k=c&v=new"),
+                ("U:k", "k&v=new"),
+            ];
+            load(&site, &format!("{method}\nnull_keys = equal"), &events)?;
+            let expected = ["(,new)", "(A,new)", "(c,new)"];
+            assert_eq!(content(&mut dst, "t")?, expected, "{method}");
+            load(&site, method, &[("U:k", "k=a&v=newer"), ("D:k", "k=C")])?;
+            let expected = ["(,new)", "(a,newer)"];
+            assert_eq!(content(&mut dst, "t")?, expected, "{method}");
+        }
+    }
+    let log = site.log("mover");
+    assert!(!log.contains("mismatch"), "{log}");
+    Ok(())
+}
+
+#[test]
 fn a_key_is_written_as_in_the_last_event() -> TestResult {
     let site = site()?;
     let mut dst = site.db("dst")?;
