@@ -416,6 +416,50 @@ pub fn queue_info(
     Ok(rows.iter().map(info).collect())
 }
 
+/// Settings of a queue that `pgq.get_queue_info` does not tell. More fields may come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct OtherSettings {
+    /// It takes no events, but in the replica role.
+    pub disable_insert: bool,
+    /// Events that one transaction may insert; `None`: any number.
+    pub per_tx_limit: Option<i32>,
+    /// Each tick wakes up who listens.
+    pub notify: bool,
+    /// Redeliveries after which an event that fails again is given up; `None`: never.
+    pub max_retries: Option<i32>,
+}
+
+/// Settings that [`queue_info`] does not have; the defaults where the schema of an older version knows none of them, or
+/// there is no such queue.
+///
+/// # Errors
+/// The statement failed.
+pub fn other_settings(
+    db: &mut impl GenericClient,
+    queue: &QueueName,
+) -> Result<OtherSettings, Error> {
+    let rows = db
+        .query_typed(
+            "select coalesce((q.row ->> 'queue_disable_insert')::bool, false), \
+             (q.row ->> 'queue_per_tx_limit')::int4, \
+             coalesce((q.row ->> 'queue_notify')::bool, false), \
+             (q.row ->> 'queue_max_retries')::int4 \
+             from (select pg_catalog.to_jsonb(q) from pgq.queue q where q.queue_name = $1) q (row)",
+            &[(queue, Type::TEXT)],
+        )
+        .during("read the settings of the queue")?;
+    let Some(row) = rows.first() else {
+        return Ok(OtherSettings::default());
+    };
+    Ok(OtherSettings {
+        disable_insert: row.get(0),
+        per_tx_limit: row.get(1),
+        notify: row.get(2),
+        max_retries: row.get(3),
+    })
+}
+
 /// Whether the schema is of PgQ 2, which knows neither rates nor what is pending.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
 use pgq::QueueName;
-use pgq::admin::QueueInfo;
+use pgq::admin::{OtherSettings, QueueInfo};
 use serde::Serialize;
 use skytools::app::{output, output_json};
 use skytools::db::Connection;
@@ -86,10 +86,12 @@ struct Settings<'a> {
     rotation_period_seconds: Option<f64>,
     ticker_paused: bool,
     external_ticker: bool,
+    #[serde(flatten)]
+    others: OtherSettings,
 }
 
-impl<'a> From<&'a QueueInfo> for Settings<'a> {
-    fn from(info: &'a QueueInfo) -> Settings<'a> {
+impl<'a> Settings<'a> {
+    fn of(info: &'a QueueInfo, others: OtherSettings) -> Settings<'a> {
         Settings {
             queue: &info.queue,
             ticker_max_lag_seconds: info.ticker_max_lag_seconds,
@@ -98,7 +100,38 @@ impl<'a> From<&'a QueueInfo> for Settings<'a> {
             rotation_period_seconds: info.rotation_period_seconds,
             ticker_paused: info.ticker_paused,
             external_ticker: info.external_ticker,
+            others,
         }
+    }
+
+    /// Names and values for the text; those that most queues leave as they are only where they are not.
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let period = self
+            .rotation_period_seconds
+            .map_or_else(|| "NULL".to_owned(), |seconds| seconds.to_string());
+        let flag = |value: bool| value.then(|| "true".to_owned());
+        let number = |value: Option<i32>| value.map(|value| value.to_string());
+        let unusual = [
+            ("ticker_paused", flag(self.ticker_paused)),
+            ("external_ticker", flag(self.external_ticker)),
+            ("disable_insert", flag(self.others.disable_insert)),
+            ("per_tx_limit", number(self.others.per_tx_limit)),
+            ("notify", flag(self.others.notify)),
+            ("max_retries", number(self.others.max_retries)),
+        ];
+        let usual = [
+            ("ticker_max_lag", self.ticker_max_lag_seconds.to_string()),
+            ("ticker_max_count", self.ticker_max_count.to_string()),
+            (
+                "ticker_idle_period",
+                self.ticker_idle_period_seconds.to_string(),
+            ),
+            ("rotation_period", period),
+        ];
+        let unusual = unusual
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        usual.into_iter().chain(unusual).collect()
     }
 }
 
@@ -107,26 +140,18 @@ pub(crate) fn show(db: &mut Connection, args: &Args, json: bool) -> Result<(), E
         Some(queue) => super::queues(&mut **db, queue)?,
         None => pgq::admin::queue_info(&mut **db, None)?,
     };
+    let mut settings = Vec::with_capacity(queues.len());
+    for queue in &queues {
+        let others = pgq::admin::other_settings(&mut **db, &queue.queue)?;
+        settings.push(Settings::of(queue, others));
+    }
     if json {
-        let settings: Vec<Settings<'_>> = queues.iter().map(Settings::from).collect();
         return Ok(output_json(&settings)?);
     }
     let mut text = String::new();
-    for queue in &queues {
+    for queue in &settings {
         text.push_str(&format!("{}\n", queue.queue));
-        let period = queue
-            .rotation_period_seconds
-            .map_or_else(|| "NULL".to_owned(), |seconds| seconds.to_string());
-        let shown = [
-            ("ticker_max_lag", queue.ticker_max_lag_seconds.to_string()),
-            ("ticker_max_count", queue.ticker_max_count.to_string()),
-            (
-                "ticker_idle_period",
-                queue.ticker_idle_period_seconds.to_string(),
-            ),
-            ("rotation_period", period),
-        ];
-        for (name, value) in shown {
+        for (name, value) in queue.lines() {
             text.push_str(&format!("    {name}\t={value:>7}\n"));
         }
     }

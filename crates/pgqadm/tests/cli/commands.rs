@@ -283,7 +283,7 @@ fn config_shows_settings_and_changes_them() -> TestResult {
     let changed = first
         .replace("     3\n", "  0.25\n")
         .replace("  500\n", "   10\n");
-    let changed = changed.replace("  7200\n", " 86400\n");
+    let changed = changed.replace("  7200\n", " 86400\n    ticker_paused\t=   true\n");
     assert_eq!(
         site.succeed(&["t.ini", "config", "testqueue"])?.stdout,
         changed
@@ -303,6 +303,10 @@ fn config_shows_settings_and_changes_them() -> TestResult {
             "rotation_period_seconds": 86400.0,
             "ticker_paused": true,
             "external_ticker": false,
+            "disable_insert": false,
+            "per_tx_limit": null,
+            "notify": false,
+            "max_retries": null,
         }])
     );
     Ok(())

@@ -4,6 +4,7 @@ mod commands;
 mod many;
 mod operate;
 mod outage;
+mod page;
 mod relay;
 mod schema;
 mod site;

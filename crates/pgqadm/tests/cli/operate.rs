@@ -51,7 +51,7 @@ fn a_star_changes_the_settings_of_all_queues_or_none() -> TestResult {
 }
 
 #[test]
-fn settings_without_a_line_of_their_own_are_changed_too() -> TestResult {
+fn settings_that_most_queues_leave_alone_are_changed_and_shown_too() -> TestResult {
     let site = site()?;
     let settings = [
         "disable_insert=1",
@@ -67,6 +67,10 @@ fn settings_without_a_line_of_their_own_are_changed_too() -> TestResult {
     )?;
     let found: (bool, i32, i32) = (row.get(0), row.get(1), row.get(2));
     assert_eq!(found, (true, 7, 3));
+    let shown = site.succeed(&["t.ini", "config", "a"])?.stdout;
+    let expected = "    disable_insert\t=   true\n    per_tx_limit\t=      7\n    notify\t=   true\n    \
+                    max_retries\t=      3\n";
+    assert!(shown.ends_with(expected), "{shown}");
     Ok(())
 }
 
