@@ -127,6 +127,8 @@ fn no_date(value: &[u8]) -> Reason {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn labels(method: Method, strict: bool) -> Labels {
@@ -257,5 +259,34 @@ mod tests {
             labels(Method::Daily, false).significant(b"2024-05-31"),
             None
         );
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_has_a_label_or_is_refused(
+            bytes: Vec<u8>,
+            similar in "[0-2]?[09]{0,3}[-/.]?[01][0-9]-[0-3][0-9][ T]?([0-9]{2}:?){0,3}[.]?[0-9]{0,6}[-+Z]?[0-9:é]{0,6}( BC)?",
+        ) {
+            let tokyo = TimeZone::fixed(jiff::tz::offset(9));
+            for zones in [None, Some((tokyo, TimeZone::UTC))] {
+                for method in [Method::Daily, Method::Monthly, Method::Yearly] {
+                    let labels = Labels { zones: zones.clone(), ..labels(method, true) };
+                    for value in [&bytes[..], similar.as_bytes()] {
+                        if let Ok(label) = labels.of(value) {
+                            let is_label = |byte: u8| byte.is_ascii_digit() || byte == b'_';
+                            prop_assert!(label.bytes().all(is_label), "{}", label);
+                        }
+                        if let Some(front) = labels.significant(value) {
+                            // What it stands for is decided by it alone.
+                            let same = match (labels.of(value), labels.of(front)) {
+                                (Ok(label), Ok(of_front)) => label == of_front,
+                                (label, of_front) => label.is_err() && of_front.is_err(),
+                            };
+                            prop_assert!(same, "{:?}", value);
+                        }
+                    }
+                }
+            }
+        }
     }
 }

@@ -303,6 +303,8 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A COPY of rows.
@@ -389,5 +391,33 @@ mod tests {
             arriving.finish(handle),
             Err(Error::UnreadableEvent)
         ));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_rows_are_events_or_refused(
+            damage in prop::collection::vec((0_usize..200, any::<u8>()), 0..4),
+            cut in 0_usize..200,
+            at_a_time in 1_usize..60,
+        ) {
+            let mut bytes = copy(&[ROW, ROW]);
+            for (place, byte) in damage {
+                let place = place % bytes.len();
+                bytes[place] = byte;
+            }
+            bytes.truncate(bytes.len().saturating_sub(cut));
+            for order in [Order::ById, Order::AsStored] {
+                let mut arriving = Arriving::new(order);
+                let mut handle = |event: EventText<'_>| {
+                    let _ = event.time.to_string();
+                    Ok::<(), Error>(())
+                };
+                let mut pieces = bytes.chunks(at_a_time);
+                let taken = pieces.try_for_each(|piece| {
+                    arriving.take(Bytes::copy_from_slice(piece), &mut handle)
+                });
+                let _ = taken.and_then(|()| arriving.finish(handle).map(drop));
+            }
+        }
     }
 }

@@ -354,6 +354,8 @@ fn lossy(text: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn transcoder(letters: Letters, replace: bool) -> Transcoder {
@@ -440,5 +442,26 @@ mod tests {
         assert!(transcoder(Letters::Any, false).record(row.clone()).is_err());
         let read = transcoder(bytes(), false).record(row).unwrap();
         assert_eq!(read, Record::from([("café", Some("é"))]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            text: Vec<u8>,
+            similar in prop::collection::vec(prop::sample::select(&b"a\x80\x8e\x8f\xb0\xa1\xc3\xa9"[..]), 0..12),
+        ) {
+            for text in [&text, &similar] {
+                for letters in [bytes, groups, || Letters::Utf8] {
+                    let replacing = transcoder(letters(), true);
+                    let replaced = read(&replacing, text).unwrap();
+                    let lost = replacing.take_replaced() > 0;
+                    prop_assert!(!lost || replaced.contains(REPLACEMENT));
+                    match read(&transcoder(letters(), false), text) {
+                        Ok(read) => prop_assert!(!lost && read == replaced),
+                        Err(_) => prop_assert!(lost),
+                    }
+                }
+            }
+        }
     }
 }

@@ -116,6 +116,9 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use skytools::{copy, urlencode};
+
     use super::*;
 
     /// The line of a row that is written as another one.
@@ -175,5 +178,35 @@ mod tests {
         let mut out = b"before:".to_vec();
         line.push_some([Some(2), None, Some(0), Some(1)], &mut out);
         assert_eq!(out, b"before:\t\\N\tx\\t\t\\N");
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_is_the_row_that_the_long_way_reads(
+            known in "((a|b|c%25)(=x)?&){0,2}(a|b|c%25)(=x)?",
+            data in "(&?(a|b|c%25|%)(=([ab=%+\\\\\\t]|%[0-9a-f]{1,2}|%c3%a9){0,3})?&?){0,4}",
+            bytes: Vec<u8>,
+        ) {
+            let names = urlencode::decode(known.as_bytes()).unwrap();
+            let Some(written) = Written::of(known.as_bytes(), names.len()) else {
+                prop_assert!(names.len() <= known.matches('&').count());
+                return Ok(());
+            };
+            let mut line = Line::default();
+            written.read(&bytes, &mut line);
+            if written.read(data.as_bytes(), &mut line) {
+                let row = urlencode::decode(data.as_bytes()).unwrap();
+                let mut text = Vec::new();
+                for (place, ((name, value), (expected, _))) in row.iter().zip(names.iter()).enumerate() {
+                    prop_assert_eq!(name, expected);
+                    if place > 0 {
+                        text.push(b'\t');
+                    }
+                    copy::push_field(value, &mut text);
+                }
+                prop_assert_eq!(row.len(), names.len());
+                prop_assert_eq!(line.text(), text);
+            }
+        }
     }
 }
