@@ -111,6 +111,17 @@ impl Sshd {
         self.running = None;
     }
 
+    /// Starts it again with one more line in its configuration.
+    ///
+    /// # Errors
+    /// It does not listen.
+    pub fn configure(&mut self, line: &str) -> TestResult {
+        self.stop();
+        let text = fs::read_to_string(self.path("sshd_config"))?;
+        self.write("sshd_config", &format!("{text}{line}\n"))?;
+        self.start_again()
+    }
+
     /// Cuts every connection, as when its host is gone; commands that run there find their input at its end.
     ///
     /// # Errors

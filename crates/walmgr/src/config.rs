@@ -164,6 +164,9 @@ pub struct Config {
     /// Seconds that it stays open when nobody uses it.
     #[serde(default = "a_minute", with = "config::seconds")]
     ssh_persist: Duration,
+    /// Whether ssh tries AES-GCM first, if nobody has chosen its ciphers.
+    #[serde(default = "yes")]
+    ssh_prefer_aes: bool,
     /// More than one: files that wait are sent along with the one that the server asks for.
     #[serde(default = "one")]
     archive_jobs: usize,

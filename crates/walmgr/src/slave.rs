@@ -1,6 +1,7 @@
 //! The slave as the master sees it: commands that are run there, by ssh or right here.
 
 mod batch;
+mod cipher;
 mod link;
 mod multiplex;
 mod push;
@@ -36,6 +37,8 @@ pub(crate) struct Slave {
     host: Option<String>,
     /// Program and options of ssh.
     ssh: Vec<String>,
+    /// Whether it tries AES-GCM first, if nobody has chosen its ciphers.
+    prefer_aes: bool,
     program: String,
     config: String,
     /// How segments are sent, and kept there.
@@ -73,6 +76,7 @@ impl Slave {
         Ok(Slave {
             host: config.slave_host.clone(),
             ssh,
+            prefer_aes: config.ssh_prefer_aes,
             program: config.remote_walmgr.clone().unwrap_or(own),
             config: config.slave_config.clone(),
             form: config.wal_form,
@@ -98,6 +102,17 @@ impl Slave {
         self.host.as_deref().unwrap_or("this host")
     }
 
+    /// Ssh and its options, for a connection that is made now.
+    fn ssh_to(&self, host: &str) -> Vec<String> {
+        let mut words = self.ssh.clone();
+        if self.prefer_aes
+            && let Some(ciphers) = cipher::preferred(&words, host)
+        {
+            words.extend(["-o".to_owned(), format!("Ciphers={ciphers}")]);
+        }
+        words
+    }
+
     /// A program's words, run on the slave.
     fn on_slave(&self, has_input: bool, words: &[&str]) -> Command {
         let Some(host) = &self.host else {
@@ -105,8 +120,9 @@ impl Slave {
             command.args(&words[1..]);
             return command;
         };
-        let mut command = Command::new(&self.ssh[0]);
-        command.args(&self.ssh[1..]).arg("-T");
+        let ssh = self.ssh_to(host);
+        let mut command = Command::new(&ssh[0]);
+        command.args(&ssh[1..]).arg("-T");
         if !has_input {
             command.arg("-n");
         }
@@ -261,10 +277,9 @@ impl Slave {
 
     /// What rsync is told to reach the slave.
     pub(crate) fn rsync_shell(&self) -> Option<String> {
-        self.host.as_ref()?;
+        let words = self.ssh_to(self.host.as_deref()?);
         // Its own quoting: in single quotes, with a quote doubled.
-        let words = self
-            .ssh
+        let words = words
             .iter()
             .map(|word| match word.contains([' ', '\'', '"']) {
                 true => format!("'{}'", word.replace('\'', "''")),

@@ -1,7 +1,7 @@
 //! Input that is read before it is wanted, so that who sends it need not wait while we wait for the disk.
 
-use std::io::{self, ErrorKind, Read};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::io::{self, BufRead, ErrorKind, Read};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 
 /// Bytes read at once: what a pipe holds.
@@ -12,61 +12,86 @@ const MOST: usize = 256;
 
 /// A reader with a thread of its own, which ends with the input or with the process.
 pub(crate) struct Ahead {
-    blocks: Receiver<io::Result<Vec<u8>>>,
-    block: Vec<u8>,
-    /// Bytes of the block that have been taken.
+    blocks: Receiver<io::Result<Block>>,
+    /// Where blocks go that can be filled again.
+    empty: Sender<Vec<u8>>,
+    block: Block,
+}
+
+/// What has been read at once.
+#[derive(Default)]
+struct Block {
+    bytes: Vec<u8>,
+    /// Those that have come, and of them those that have been taken.
+    length: usize,
     taken: usize,
 }
 
 impl Ahead {
     pub(crate) fn new(from: impl Read + Send + 'static) -> Ahead {
         let (to, blocks) = mpsc::sync_channel(MOST);
-        thread::spawn(move || read_all(from, &to));
+        let (empty, free) = mpsc::channel();
+        thread::spawn(move || read_all(from, &to, &free));
         Ahead {
             blocks,
-            block: Vec::new(),
-            taken: 0,
+            empty,
+            block: Block::default(),
         }
     }
 }
 
-fn read_all(mut from: impl Read, to: &SyncSender<io::Result<Vec<u8>>>) {
+fn read_all(mut from: impl Read, to: &SyncSender<io::Result<Block>>, free: &Receiver<Vec<u8>>) {
     loop {
-        let mut block = vec![0; BLOCK];
-        let read = match from.read(&mut block) {
+        let mut bytes = free.try_recv().unwrap_or_else(|_| vec![0; BLOCK]);
+        let read = match from.read(&mut bytes) {
             Ok(0) => return,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             read => read,
         };
         let is_over = read.is_err();
-        let read = read.map(|length| {
-            block.truncate(length);
-            block
+        let block = read.map(|length| Block {
+            bytes,
+            length,
+            taken: 0,
         });
-        if to.send(read).is_err() || is_over {
+        if to.send(block).is_err() || is_over {
             return;
         }
     }
 }
 
-impl Read for Ahead {
-    fn read(&mut self, wanted: &mut [u8]) -> io::Result<usize> {
-        if self.taken == self.block.len() {
-            match self.blocks.recv() {
-                Ok(block) => (self.block, self.taken) = (block?, 0),
-                Err(_) => return Ok(0),
+impl BufRead for Ahead {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.block.taken == self.block.length {
+            let used = std::mem::take(&mut self.block).bytes;
+            if !used.is_empty() {
+                // Nobody needs it when all has been read.
+                let _ = self.empty.send(used);
+            }
+            if let Ok(block) = self.blocks.recv() {
+                self.block = block?;
             }
         }
-        let length = wanted.len().min(self.block.len() - self.taken);
-        wanted[..length].copy_from_slice(&self.block[self.taken..self.taken + length]);
-        self.taken += length;
+        Ok(&self.block.bytes[self.block.taken..self.block.length])
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.block.taken += length;
+    }
+}
+
+impl Read for Ahead {
+    fn read(&mut self, wanted: &mut [u8]) -> io::Result<usize> {
+        let mut there = self.fill_buf()?;
+        let length = there.read(wanted)?;
+        self.consume(length);
         Ok(length)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Read};
+    use std::io::{self, BufRead, Read};
 
     use super::{Ahead, BLOCK, MOST};
 
@@ -79,6 +104,15 @@ mod tests {
         Ahead::new(io::Cursor::new(bytes.clone()))
             .read_to_end(&mut came)
             .expect("memory");
+        assert!(came == bytes);
+        // By lines and by blocks.
+        let mut ahead = Ahead::new(io::Cursor::new(bytes.clone()));
+        came.clear();
+        ahead.read_until(2, &mut came).expect("memory");
+        came.resize(came.len() + 3 * BLOCK, 0);
+        let at = came.len() - 3 * BLOCK;
+        ahead.read_exact(&mut came[at..]).expect("memory");
+        while ahead.read_until(1, &mut came).expect("memory") > 0 {}
         assert!(came == bytes);
 
         struct Broken;

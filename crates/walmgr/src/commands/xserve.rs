@@ -1,4 +1,4 @@
-use std::io::{self, BufReader};
+use std::io;
 
 use skytools::app::chain;
 use tracing::warn;
@@ -19,7 +19,7 @@ pub(super) fn run(work: &mut Work<'_>) -> Result<(), Error> {
     if work.options.not_really {
         return Ok(skytools::app::output("would serve requests\n")?);
     }
-    let mut input = BufReader::with_capacity(256 * 1024, Ahead::new(io::stdin()));
+    let mut input = Ahead::new(io::stdin());
     answer(&Hello::ours())?;
     match read_value(&mut input)? {
         Some(Hello { walmgr: VERSION }) => {}

@@ -64,6 +64,8 @@ pub(crate) struct MasterConfig {
     pub(crate) ssh_keepalive: Duration,
     /// How long a shared connection stays open; `None`: each session has its own.
     pub(crate) ssh_multiplex: Option<Duration>,
+    /// Whether ssh tries AES-GCM first, if nobody has chosen its ciphers.
+    pub(crate) ssh_prefer_aes: bool,
     /// Where acknowledgements of files are that were sent ahead; `None`: none are.
     pub(crate) spool: Option<PathBuf>,
     pub(crate) remote_walmgr: Option<String>,
@@ -99,6 +101,7 @@ impl MasterConfig {
             ssh_connect_timeout: Duration::ZERO,
             ssh_keepalive: Duration::ZERO,
             ssh_multiplex: None,
+            ssh_prefer_aes: false,
             spool: None,
             remote_walmgr: None,
             periodic_command: None,
@@ -198,6 +201,7 @@ impl MasterConfig {
             ssh_connect_timeout: config.ssh_connect_timeout,
             ssh_keepalive: config.ssh_keepalive,
             ssh_multiplex: config.ssh_multiplex.then_some(config.ssh_persist),
+            ssh_prefer_aes: config.ssh_prefer_aes,
             spool: spool(config)?,
             remote_walmgr: optional(&config.remote_walmgr).map(str::to_owned),
             periodic_command: optional(&config.periodic_command).map(str::to_owned),

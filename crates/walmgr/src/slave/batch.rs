@@ -1,11 +1,9 @@
 //! Sending many files into the slave's archive over one connection.
 
-use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::process::{ChildStdin, ChildStdout, Stdio};
-use std::sync::{Mutex, mpsc};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,16 +11,19 @@ use skytools::failpoint;
 use tracing::debug;
 
 use super::Slave;
-use super::push::text_of;
+use super::session::{ARGS, Sender, Session};
 use crate::Error;
 use crate::archive::Form;
-use crate::channel::{Hello, Pieces, Reply, Request, VERSION, read_value, write_line};
+use crate::channel::{Reply, Request};
 use crate::digest::Digest;
 use crate::names::WalName;
 use crate::spool::Stamp;
 
 /// How long files are sent that nobody has asked for yet: the one that was asked for is reported after that.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Files that are open and digested before they are sent, at most: what can be done while a connection is made.
+const PREPARED: usize = 8;
 
 /// A file of the master.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,30 +34,63 @@ pub(crate) struct Source {
 
 /// A file whose digest is known.
 struct Ready {
-    source: Source,
+    known: Known,
     file: File,
+}
+
+/// What is to arrive.
+#[derive(Clone, Copy)]
+struct Known {
+    name: WalName,
     stamp: Stamp,
     digest: Digest,
 }
 
 impl Ready {
-    fn read(source: Source) -> io::Result<Ready> {
+    fn read(source: &Source) -> io::Result<Ready> {
         let mut file = File::open(&source.path)?;
         // Before it is read: whatever changes it from then on shows.
         let stamp = Stamp::of(&file)?;
         let (digest, _) = Digest::of(&mut file)?;
         file.seek(SeekFrom::Start(0))?;
+        let name = source.name;
         Ok(Ready {
-            source,
+            known: Known {
+                name,
+                stamp,
+                digest,
+            },
             file,
-            stamp,
-            digest,
         })
     }
 }
 
-/// What has been sent and is not answered yet.
-type Underway = Mutex<VecDeque<(WalName, Stamp, Digest)>>;
+impl Known {
+    fn request(&self, form: Form) -> Request {
+        Request::Receive {
+            name: self.name.to_string(),
+            size: self.stamp.size,
+            sha256: self.digest.to_string(),
+            form,
+        }
+    }
+
+    /// What an answer says of it.
+    ///
+    /// # Errors
+    /// It is an answer to something else.
+    fn fares(&self, reply: Reply) -> Result<Result<(), String>, Error> {
+        let is_it = reply.name == self.name.to_string();
+        match reply.ok {
+            true if is_it && reply.sha256 == self.digest.to_string() => Ok(Ok(())),
+            false if is_it || reply.name.is_empty() => Ok(Err(reply.error)),
+            _ => Err(Error::Refused(format!(
+                "an answer to another file than {}: {reply:?}",
+                self.name
+            ))),
+        }
+    }
+}
 
 /// Puts the first file into the archive, and as many of the others as there is time for; `there` is told of
 /// each of the others once it is there for good.
@@ -69,163 +103,83 @@ pub(crate) fn push_all(
     others: Vec<Source>,
     mut there: impl FnMut(WalName, Stamp, Digest) + Send,
 ) -> Result<(), Error> {
-    let begun = Instant::now();
     let wanted = first.name;
     let path = first.path.clone();
-    let args = ["xserve"];
-    let mut child = slave
-        .command(true, &args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| slave.unstarted(&args, &error))?;
-    // While the connection is made.
-    let first = match Ready::read(first) {
-        Ok(first) => first,
-        Err(error) => {
-            // It may just have ended; either way it is gone after this.
-            let _ = child.kill();
-            child.wait()?;
-            return Err(Error::io("read", &path, error));
-        }
-    };
-    failpoint::step("xarchive.read");
-    let (Some(input), Some(output), Some(errors)) =
-        (child.stdin.take(), child.stdout.take(), child.stderr.take())
-    else {
-        return Err(Error::Refused("a program without pipes".to_owned()));
-    };
-    let underway = Underway::default();
-    let (answered, sent, complained) = thread::scope(|scope| {
-        let complaints = scope.spawn(|| text_of(errors));
-        let answers = scope.spawn(|| {
-            let mut answer = None;
-            let ended = read_answers(output, &underway, |name, stamp, result| {
-                match (name == wanted, result) {
-                    (true, result) => answer = Some(result),
-                    (false, Ok(digest)) => there(name, stamp, digest),
+    let mut answer = None;
+    let ended = thread::scope(|scope| {
+        let (prepared, ready) = mpsc::sync_channel(PREPARED);
+        scope.spawn(move || prepare(&first, &others, &prepared));
+        let mut session = Session::open(slave)?;
+        session.converse(
+            slave,
+            |sender| send_all(sender, ready, slave.form),
+            |known, reply| {
+                let name = known.name;
+                match (name == wanted, known.fares(reply)?) {
+                    (true, fared) => answer = Some(fared),
+                    (false, Ok(())) => there(name, known.stamp, known.digest),
                     (false, Err(problem)) => debug!(%name, problem, "not archived ahead"),
                 }
-            });
-            (answer, ended)
-        });
-        let (prepared, next) = mpsc::sync_channel(1);
-        scope.spawn(move || {
-            for source in others {
-                if begun.elapsed() > PATIENCE {
-                    break;
-                }
-                let name = source.name;
-                match Ready::read(source).map(|ready| prepared.send(ready).is_ok()) {
-                    Ok(true) => {}
-                    // The other side has ended.
-                    Ok(false) => break,
-                    Err(error) => debug!(%name, %error, "not archived ahead"),
-                }
-            }
-        });
-        let sent = send_all(input, first, next, slave.form, &underway);
-        (
-            answers.join().unwrap_or((None, Ok(()))),
-            sent,
-            complaints.join().unwrap_or_default(),
+                failpoint::step("xarchive.answered");
+                Ok(())
+            },
         )
     });
-    let status = child
-        .wait()
-        .map_err(|error| slave.unstarted(&args, &error))?;
     let failed = |problem: String| Error::Program {
-        what: format!("{} of {wanted}", slave.what(&args)),
+        what: format!("{} of {wanted}", slave.what(&ARGS)),
         problem,
     };
-    let (answer, ended) = answered;
-    match answer {
-        Some(Ok(_)) => {
-            if !status.success() {
-                debug!("{}", slave.ending(status, &complained));
+    match (answer, ended) {
+        (Some(Ok(())), ended) => {
+            if let Err(error) = ended {
+                debug!(%error, "not all went along");
             }
             Ok(())
         }
-        Some(Err(problem)) => Err(failed(problem)),
-        None if !status.success() => Err(failed(slave.ending(status, &complained))),
-        None => Err(match (ended, sent) {
-            (Err(error), _) => failed(format!("its answer makes no sense: {error}")),
-            (_, Err(error)) => Error::io("send", &path, error),
-            _ => failed("it did not say that it has the file".to_owned()),
-        }),
+        (Some(Err(problem)), _) => Err(failed(problem)),
+        (None, Err(Error::Stream(error))) => Err(Error::io("send", &path, error)),
+        (None, Err(error)) => Err(error),
+        (None, Ok(())) => Err(failed("it was not asked".to_owned())),
     }
 }
 
-/// Writes requests until there are no more; the end of the input then tells the other side.
+/// Reads files and puts their digests together, until nobody wants them any more. The first one has to be there.
+fn prepare(first: &Source, others: &[Source], to: &SyncSender<Result<Ready, Error>>) {
+    let read = Ready::read(first).map_err(|error| Error::io("read", &first.path, error));
+    if to.send(read).is_err() {
+        return;
+    }
+    for source in others {
+        match Ready::read(source) {
+            Ok(ready) => {
+                if to.send(Ok(ready)).is_err() {
+                    return;
+                }
+            }
+            Err(error) => debug!(name = %source.name, %error, "not archived ahead"),
+        }
+    }
+}
+
+/// Sends what is ready, until there is no more, or no more time.
 fn send_all(
-    input: ChildStdin,
-    first: Ready,
-    next: mpsc::Receiver<Ready>,
+    sender: &mut Sender<Known>,
+    files: Receiver<Result<Ready, Error>>,
     form: Form,
-    underway: &Underway,
-) -> io::Result<()> {
-    let mut input = BufWriter::with_capacity(256 * 1024, input);
-    write_line(&mut input, &Hello::ours())?;
-    for mut ready in std::iter::once(first).chain(next) {
-        let Ready {
-            source,
-            file,
-            stamp,
-            digest,
-        } = &mut ready;
-        let name = source.name;
-        // It may be answered before all of it is written.
-        if let Ok(mut underway) = underway.lock() {
-            underway.push_back((name, *stamp, *digest));
-        }
-        let form = form.for_name(name);
-        let request = Request::Receive {
-            name: name.to_string(),
-            size: stamp.size,
-            sha256: digest.to_string(),
-            form,
-        };
-        write_line(&mut input, &request)?;
-        let mut pieces = Pieces::new(&mut input);
-        form.encode(&mut file.take(stamp.size), &mut pieces)?;
-        pieces.end()?;
-        input.flush()?;
+) -> Result<(), Error> {
+    let begun = Instant::now();
+    for ready in files {
+        let Ready { known, file } = ready?;
+        let form = form.for_name(known.name);
+        sender.send(&known.request(form), known, |to| {
+            Ok(form.encode(&mut file.take(known.stamp.size), to)?)
+        })?;
+        // The next one may not be ready yet.
+        sender.flush()?;
         failpoint::step("xarchive.written");
-    }
-    Ok(())
-}
-
-/// Reads answers until there are no more.
-fn read_answers(
-    output: ChildStdout,
-    underway: &Underway,
-    mut each: impl FnMut(WalName, Stamp, Result<Digest, String>),
-) -> io::Result<()> {
-    let mut output = BufReader::new(output);
-    let unexpected = |what: String| io::Error::other(what);
-    match read_value(&mut output)? {
-        Some(Hello { walmgr: VERSION }) => {}
-        Some(Hello { walmgr }) => {
-            return Err(unexpected(format!(
-                "it speaks version {walmgr}, and this side {VERSION}"
-            )));
+        if begun.elapsed() > PATIENCE {
+            break;
         }
-        None => return Ok(()),
-    }
-    while let Some(reply) = read_value::<Reply>(&mut output)? {
-        let expected = underway.lock().ok().and_then(|mut names| names.pop_front());
-        let Some((name, stamp, digest)) = expected else {
-            return Err(unexpected(format!("an answer to nothing: {reply:?}")));
-        };
-        let is_it = reply.name == name.to_string();
-        let result = match reply.ok {
-            true if is_it && reply.sha256 == digest.to_string() => Ok(digest),
-            false if is_it || reply.name.is_empty() => Err(reply.error),
-            _ => return Err(unexpected(format!("an answer to another file: {reply:?}"))),
-        };
-        each(name, stamp, result);
-        failpoint::step("xarchive.answered");
     }
     Ok(())
 }

@@ -103,15 +103,15 @@ impl Session {
     }
 
     /// Sends requests, and reads their answers meanwhile, in their order: neither side waits for the other before all
-    /// is said.
+    /// is said. What is given along with a request comes with its answer.
     ///
     /// # Errors
     /// Of `send`, of `answered`, or of the connection, which is of no use any more.
-    pub(crate) fn converse(
+    pub(crate) fn converse<T: Send>(
         &mut self,
         slave: &Slave,
-        send: impl FnOnce(&mut Sender) -> Result<(), Error>,
-        mut answered: impl FnMut(Reply) -> Result<(), Error> + Send,
+        send: impl FnOnce(&mut Sender<T>) -> Result<(), Error>,
+        mut answered: impl FnMut(T, Reply) -> Result<(), Error> + Send,
     ) -> Result<(), Error> {
         let has_failed = Arc::new(AtomicBool::new(false));
         let (tell, asked) = mpsc::channel();
@@ -126,7 +126,7 @@ impl Session {
             let reader = scope.spawn(move || {
                 let mut refused = None;
                 // To the last one: the other side waits if nobody listens.
-                for () in asked {
+                for about in asked {
                     let reply = match read_value(output) {
                         Ok(Some(reply)) => reply,
                         other => {
@@ -138,7 +138,7 @@ impl Session {
                         }
                     };
                     if refused.is_none() {
-                        refused = answered(reply).err();
+                        refused = answered(about, reply).err();
                         has_failed.fetch_or(refused.is_some(), Ordering::Relaxed);
                     }
                 }
@@ -201,32 +201,41 @@ impl Drop for Session {
 }
 
 /// Where requests are written to.
-pub(crate) struct Sender {
+pub(crate) struct Sender<T> {
     input: BufWriter<ChildStdin>,
-    /// Tells of each that it will be answered.
-    tell: mpsc::Sender<()>,
+    /// Tells of each that it will be answered, and what it is about.
+    tell: mpsc::Sender<T>,
     /// Whether an answer has made an end of it.
     has_failed: Arc<AtomicBool>,
 }
 
-impl Sender {
-    /// Sends a request, with what `payload` writes.
+impl<T> Sender<T> {
+    /// Sends a request, with what `payload` writes. It may stay here until the next one, or [`Sender::flush`].
     ///
     /// # Errors
     /// Of `payload`, or of the connection.
     pub(crate) fn send(
         &mut self,
         request: &Request,
+        about: T,
         payload: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let ended = || io::Error::from(io::ErrorKind::BrokenPipe);
         if self.has_failed.load(Ordering::Relaxed) {
             return Err(ended().into());
         }
-        self.tell.send(()).map_err(|_| ended())?;
+        self.tell.send(about).map_err(|_| ended())?;
         write_line(&mut self.input, request)?;
         let mut pieces = Pieces::new(&mut self.input);
         payload(&mut pieces)?;
         Ok(pieces.end()?)
+    }
+
+    /// Sends what is here.
+    ///
+    /// # Errors
+    /// Of the connection.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        Ok(self.input.flush()?)
     }
 }

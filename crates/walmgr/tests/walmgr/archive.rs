@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 
-use testkit::TestResult;
+use testkit::{TestResult, wait_until};
 
-use crate::Site;
+use crate::{PATIENCE, Site};
 
 /// Steps of a push and of what receives it, in their order.
 const STEPS: [&str; 10] = [
@@ -63,6 +64,37 @@ fn death_at_any_step_leaves_a_whole_file_or_none() -> TestResult {
     let site = Site::new()?;
     site.on_slave("setup")?;
     death_leaves_a_whole_file_or_none(&site, "FAILPOINTS", &STEPS)
+}
+
+#[test]
+fn fifty_segments_arrive_as_the_server_wrote_them() -> TestResult {
+    let mut site = Site::new()?;
+    site.set_up()?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t (id int)")?;
+    let mut names = Vec::new();
+    for _ in 0..49 {
+        db.batch_execute("insert into t values (1)")?;
+        names.push(site.end_segment(&mut db)?);
+    }
+    db.batch_execute("insert into t values (1)")?;
+    names.push(site.switch(&mut db)?);
+    let wal = site.master.data_dir().join("pg_wal");
+    for name in &names {
+        let written = fs::read(wal.join(name))?;
+        assert!(fs::read(site.archived(name))? == written, "{name}");
+        let sum = fs::read_to_string(site.archived(&format!(".walmgr/{name}.sum")))?;
+        let told = Command::new("sha256sum").arg(wal.join(name)).output()?;
+        let told = String::from_utf8(told.stdout)?;
+        let (digest, _) = told.split_once(' ').ok_or("a digest")?;
+        assert_eq!(sum, format!("{digest} {}\n", written.len()), "{name}");
+    }
+    let last = site.master.data_dir().join(".walshipping.last");
+    wait_until("the last one to be noted", PATIENCE, || {
+        Ok(fs::read_to_string(&last)?.trim() == names[49])
+    })?;
+    assert_eq!(names.len(), 50);
+    Ok(())
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `backup`: a set is whole, or none.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -136,6 +137,19 @@ fn death_at_any_step_leaves_the_sets_whole() -> TestResult {
     Ok(())
 }
 
+/// Digests of all files below a directory, as `sha256sum` prints them.
+fn digests(dir: &Path) -> TestResult<String> {
+    let output = Command::new("find")
+        .arg(dir)
+        .args(["-type", "f", "-exec", "sha256sum", "{}", "+"])
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    assert!(!lines.is_empty(), "{}", dir.display());
+    Ok(lines.join("\n"))
+}
+
 #[test]
 fn a_set_restores_beside_the_live_master_and_touches_nothing_of_it() -> TestResult {
     let site = site()?;
@@ -144,7 +158,11 @@ fn a_set_restores_beside_the_live_master_and_touches_nothing_of_it() -> TestResu
         .query_one("select pg_relation_filepath('s')", &[])?
         .get(0);
     db.batch_execute("insert into s select generate_series(101, 200)")?;
+    // Nothing that the server would change later, as when it reads them for the first time.
+    db.batch_execute("vacuum s")?;
+    db.batch_execute("checkpoint")?;
     site.switch(&mut db)?;
+    let files = digests(&site.path("space"))?;
     site.on_slave("restore data.master")?;
     let mut standby = site.standby()?;
     wait_until("the standby to have all rows", PATIENCE, || {
@@ -176,6 +194,7 @@ fn a_set_restores_beside_the_live_master_and_touches_nothing_of_it() -> TestResu
         .query_one("select pg_relation_filepath('s')", &[])?
         .get(0);
     assert_eq!(after, before);
+    assert_eq!(digests(&site.path("space"))?, files);
     // The set is still there, and the new primary is not replaced by accident.
     verify(&site, "data.master")?;
     let line = "slave.ini restore data.master";

@@ -104,7 +104,13 @@ fn a_push_that_is_killed_is_tried_again_by_the_next_archiver() -> TestResult {
     let mut name = String::new();
     wait_until("the changed command to be taken", PATIENCE, || {
         db.batch_execute("insert into t values (0)")?;
-        name = site.switch(&mut db)?;
+        name = site.end_segment(&mut db)?;
+        let archived = site.archived(&name);
+        wait_until("the segment to be archived", PATIENCE, || {
+            // The postmaster looks for the archiver when somebody comes, else once a minute.
+            drop(site.db()?);
+            Ok(archived.exists())
+        })?;
         Ok(killed.exists())
     })?;
     // The server does not count it.

@@ -109,6 +109,41 @@ fn wal_that_a_set_needs_stays_also_while_the_set_is_copied() -> TestResult {
 }
 
 #[test]
+fn the_only_set_restores_after_a_standby_ran_ahead_and_the_next_backup_failed() -> TestResult {
+    let mut site = Site::with(false, "keep_backups = 0")?;
+    site.set_up()?;
+    let mut db = site.db()?;
+    db.batch_execute("create table t (id int)")?;
+    site.on_master("backup")?;
+    site.on_slave("restore data.master")?;
+    let mut standby = site.standby()?;
+    for rows in 1..=3 {
+        db.batch_execute("insert into t values (1); checkpoint")?;
+        site.switch(&mut db)?;
+        site.wait_for_rows(&mut standby, rows)?;
+        // A restart point, at which the server calls xcleanup.
+        standby.batch_execute("checkpoint")?;
+    }
+    let output = site
+        .program("master.ini backup")
+        .env("FAILPOINTS", "backup.copied=return(kill)")
+        .output()?;
+    assert_eq!(output.status.code(), None, "{}", output.stderr);
+    wait_until("the lock to be free", PATIENCE, || {
+        Ok(!site.archived("BACKUPLOCK").exists())
+    })?;
+    db.batch_execute("insert into t values (1); checkpoint")?;
+    site.switch(&mut db)?;
+    site.wait_for_rows(&mut standby, 4)?;
+    standby.batch_execute("checkpoint")?;
+    drop(standby);
+    site.on_slave("verify")?;
+    site.on_slave("restore data.master")?;
+    let mut standby = site.standby()?;
+    site.wait_for_rows(&mut standby, 4)
+}
+
+#[test]
 fn the_server_hears_of_success_after_file_and_directory_are_on_disk() -> TestResult {
     let site = Site::new()?;
     site.on_slave("setup")?;

@@ -251,12 +251,18 @@ impl Site {
         )
     }
 
-    /// Ends the current segment, and waits until it is in the archive; its name.
-    pub(crate) fn switch(&self, db: &mut Client) -> TestResult<String> {
+    /// Ends the current segment, which has to have something of its own; its name.
+    pub(crate) fn end_segment(&self, db: &mut Client) -> TestResult<String> {
         let name: String = db
             .query_one("select pg_walfile_name(pg_current_wal_insert_lsn())", &[])?
             .get(0);
         db.batch_execute("select pg_switch_wal()")?;
+        Ok(name)
+    }
+
+    /// Ends the current segment, and waits until it is in the archive; its name.
+    pub(crate) fn switch(&self, db: &mut Client) -> TestResult<String> {
+        let name = self.end_segment(db)?;
         let path = self.archived(&name);
         wait_until("the segment to be archived", PATIENCE, || Ok(path.exists()))
             .map_err(|error| format!("{error}: {name}\n{}{}", self.logs(), self.master.log()))?;

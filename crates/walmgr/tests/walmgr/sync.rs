@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use testkit::{Shutdown, TestResult, wait_until};
 
@@ -109,8 +110,11 @@ fn nothing_is_lost(mut site: Site, way: Way) -> TestResult {
         site.shipped("logs.partial").join(&current).exists(),
         "{current}"
     );
+    let begun = Instant::now();
     site.on_slave("boot")
         .map_err(|error| format!("{error}\n{}", site.logs()))?;
+    site.standby()?.batch_execute("create table own (id int)")?;
+    assert!(begun.elapsed() < Duration::from_secs(10), "{begun:?}");
     let log = fs::read_to_string(site.path("slave.log"))?;
     assert!(log.contains("old_timeline=1 new_timeline=2"), "{log}");
     let mut new = site.standby()?;

@@ -30,19 +30,19 @@ impl Stream {
         let request = Request::Copy {
             lock: lock.to_owned(),
         };
-        stream.converse(|sender| sender.send(&request, nothing), |_| Ok(()))?;
+        stream.converse(|sender| sender.send(&request, (), nothing), |_| Ok(()))?;
         Ok(stream)
     }
 
     /// Sends requests; those that are refused are errors.
     fn converse(
         &mut self,
-        send: impl FnOnce(&mut Sender) -> Result<(), Error>,
+        send: impl FnOnce(&mut Sender<()>) -> Result<(), Error>,
         mut taken: impl FnMut(Reply) -> Result<(), Error> + Send,
     ) -> Result<(), Error> {
         let name = self.slave.name().to_owned();
         self.session
-            .converse(&self.slave, send, |reply| match reply.ok {
+            .converse(&self.slave, send, |(), reply| match reply.ok {
                 true => taken(reply),
                 false => Err(Error::Refused(format!("{name}: {}", reply.error))),
             })
@@ -63,11 +63,11 @@ pub(super) fn make(streams: &mut [Stream], within: &Path, found: &Found) -> Resu
             for directory in &found.directories {
                 let path = text(&within.join(&directory.path))?;
                 let mode = directory.mode;
-                sender.send(&Request::Directory { path, mode }, nothing)?;
+                sender.send(&Request::Directory { path, mode }, (), nothing)?;
             }
             for link in &found.links {
                 let (path, to) = (text(&within.join(&link.path))?, text(&link.to)?);
-                sender.send(&Request::Link { path, to }, nothing)?;
+                sender.send(&Request::Link { path, to }, (), nothing)?;
             }
             Ok(())
         },
@@ -109,13 +109,13 @@ pub(super) fn copy(
     });
 }
 
-fn send(sender: &mut Sender, within: &Path, task: &Task, work: &Work<'_>) -> Result<(), Error> {
+fn send(sender: &mut Sender<()>, within: &Path, task: &Task, work: &Work<'_>) -> Result<(), Error> {
     let Some((mut from, attributes)) = work.open(&task.source)? else {
         return Ok(());
     };
     let path = text(&within.join(&task.path))?;
     let unread = |error| Error::io("read", &task.source, error);
-    sender.send(&Request::File { path, attributes }, |to| {
+    sender.send(&Request::File { path, attributes }, (), |to| {
         digest::blocks(&mut from, unread, |bytes| {
             to.write_all(bytes)?;
             work.done(bytes.len() as u64)

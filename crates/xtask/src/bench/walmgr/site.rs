@@ -98,10 +98,7 @@ impl Site {
         let (host, ssh) = match is_remote {
             true => (
                 format!("{}:", self.sshd.host()),
-                match lines.contains("ssh_command") {
-                    true => String::new(),
-                    false => format!("ssh_command = {}\n", self.sshd.command()),
-                },
+                format!("ssh_command = {}\n", self.sshd.command()),
             ),
             false => Default::default(),
         };
