@@ -152,6 +152,7 @@ fn parse<P: Program>(args: Vec<OsString>) -> Result<P, ExitCode> {
     if let Some(program) = P::parse_quickly(&args) {
         return Ok(program);
     }
+    let args = args::overrides_first(&args);
     let parsed = try_parse::<P>(&args);
     let error = match parsed {
         Ok(program) => return Ok(program),

@@ -440,7 +440,8 @@ fn the_sample_configuration_works() -> TestResult {
     let sample = site.succeed(&["--ini"])?.stdout;
     std::fs::write(site.path("sample.ini"), sample)?;
     let db = format!("db={}", site.cluster.conninfo("postgres"));
-    let output = site.succeed(&["sample.ini", "--set", &db, "--set", "logfile=", "status"])?;
+    // Before a command and after it.
+    let output = site.succeed(&["--set", &db, "sample.ini", "status", "--set", "logfile="])?;
     assert!(output.stdout.contains("Event queue"));
     assert_eq!(output.stderr, "");
     Ok(())

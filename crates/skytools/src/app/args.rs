@@ -134,6 +134,31 @@ pub(crate) fn generate(form: Form, mut command: Command, name: &str) -> io::Resu
     super::output(String::from_utf8_lossy(&text))
 }
 
+/// The same command line with all `--set` in front, in their order.
+///
+/// Of an option that is given before a command and after it, clap keeps what is after it.
+pub(crate) fn overrides_first(args: &[OsString]) -> Vec<OsString> {
+    let mut rest = args.iter();
+    let mut sorted: Vec<_> = rest.next().cloned().into_iter().collect();
+    let mut others = Vec::new();
+    while let Some(arg) = rest.next() {
+        if arg == "--" {
+            others.push(arg.clone());
+            others.extend(rest.by_ref().cloned());
+        } else if arg.as_encoded_bytes().starts_with(b"--set=") {
+            sorted.push(arg.clone());
+        } else if arg == "--set"
+            && let Some(value) = rest.next()
+        {
+            sorted.extend([arg.clone(), value.clone()]);
+        } else {
+            others.push(arg.clone());
+        }
+    }
+    sorted.append(&mut others);
+    sorted
+}
+
 /// The same command line with nothing but the shared options and the configuration file, if it asks
 /// for a signal.
 pub(crate) fn signal_only(args: &[OsString]) -> Option<Vec<OsString>> {
@@ -160,4 +185,20 @@ pub(crate) fn signal_only(args: &[OsString]) -> Option<Vec<OsString>> {
     short.push("--".into());
     short.push(config.into());
     Some(short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overrides_come_first_up_to_two_dashes() {
+        let args = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let line = args("program --set=a=1 x.ini -v work --set b=2 3 -- --set c=3");
+        let sorted = args("program --set=a=1 --set b=2 x.ini -v work 3 -- --set c=3");
+        assert_eq!(overrides_first(&line), sorted);
+        let unfinished = args("program x.ini --set");
+        assert_eq!(overrides_first(&unfinished), unfinished);
+        assert!(overrides_first(&[]).is_empty());
+    }
 }
