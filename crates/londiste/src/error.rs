@@ -44,6 +44,12 @@ pub enum Error {
         /// What is wrong with it.
         source: ConnInfoError,
     },
+    /// Both connect strings lead to one database.
+    #[error(
+        "provider_db and subscriber_db are the same database, whose tables would be copied onto themselves; \
+         correct the connect strings"
+    )]
+    SameDatabase,
     /// `method` has a value that never existed.
     #[error("unknown method, quitting")]
     UnknownMethod,
@@ -253,6 +259,21 @@ pub enum Error {
         tick: TickId,
         /// What the provider has instead.
         what: &'static str,
+    },
+    /// Another consumer of the queue has its position in the same subscriber.
+    #[error(
+        "subscriber_db holds the position of consumer {other}, too, which is registered on queue {queue} and \
+         applies it to the same tables: consumer {consumer} would begin at the newest tick, and changes before \
+         it would be missing, or come twice. If the job was renamed, set pgq_consumer_id = {other}. If \
+         subscriber_db is a copy of the database of {other}, run \"londiste INI subscriber resync --all\" first"
+    )]
+    AnotherJob {
+        /// The consumer of this job.
+        consumer: ConsumerName,
+        /// The other one.
+        other: ConsumerName,
+        /// The queue.
+        queue: QueueName,
     },
     /// The consumer was registered just now, and is gone.
     #[error("consumer {consumer} was removed from queue {queue} as soon as it was registered")]

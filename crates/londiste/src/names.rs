@@ -2,7 +2,9 @@
 
 use postgres::types::Type;
 use skytools::db::{DbError, During, Session};
-use skytools::table::{NameError, TableName};
+use skytools::table::{self, NameError, RelationKind, TableName};
+
+use crate::Error;
 
 /// A table or sequence that an argument can select.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +129,28 @@ pub(crate) fn relations(db: &mut Session<'_>, kinds: &str) -> Result<Vec<Relatio
             by_pattern: row.get(2),
         })
         .collect())
+}
+
+/// Why a name is not among the tables that can be added.
+///
+/// # Errors
+/// The server did not answer.
+pub(crate) fn why_not(db: &mut Session<'_>, name: &TableName) -> Result<String, Error> {
+    Ok(match table::find(db, name)?.map(|found| found.kind) {
+        None => format!("No tables found that match {name}"),
+        Some(RelationKind::View) => format!("{name} is a view, only tables can be added"),
+        Some(RelationKind::MaterializedView) => {
+            format!("{name} is a materialized view, only tables can be added")
+        }
+        Some(RelationKind::ForeignTable) => {
+            format!("{name} is a foreign table, its changes cannot be captured")
+        }
+        Some(RelationKind::Sequence) => format!("{name} is a sequence, use: add-seq"),
+        Some(RelationKind::Table | RelationKind::PartitionedTable) => {
+            format!("{name} is a system or temporary table, it cannot be added")
+        }
+        Some(RelationKind::Other(_)) => format!("{name} is no table"),
+    })
 }
 
 #[cfg(test)]

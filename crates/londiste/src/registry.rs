@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use pgq::QueueName;
+use postgres::Row;
 use postgres::types::Type;
 use skytools::db::{During, Session};
 
@@ -22,6 +23,15 @@ pub(crate) struct SubscriberTable {
 }
 
 impl SubscriberTable {
+    fn read(row: &Row) -> SubscriberTable {
+        SubscriberTable {
+            name: row.get(0),
+            state: row.get(1),
+            snapshot: row.get(2),
+            skip_truncate: row.get(3),
+        }
+    }
+
     /// Whether replay applies its events; `?` is an old spelling.
     pub(crate) fn is_ok(&self) -> bool {
         matches!(self.state.as_deref(), Some("ok" | "?"))
@@ -139,6 +149,22 @@ fn list(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
+/// A table registered on the subscriber.
+pub(crate) fn subscriber_table(
+    db: &mut Session<'_>,
+    queue: &QueueName,
+    name: &str,
+) -> Result<Option<SubscriberTable>, Error> {
+    let row = db
+        .query_typed_opt(
+            "select table_name, merge_state, snapshot, coalesce(skip_truncate, false) \
+             from londiste.subscriber_table where queue_name = $1 and table_name = $2",
+            &[(queue, Type::TEXT), (&name, Type::TEXT)],
+        )
+        .during("look up a table of the subscriber")?;
+    Ok(row.as_ref().map(SubscriberTable::read))
+}
+
 /// Tables registered on the subscriber, in order of registration.
 pub(crate) fn subscriber_tables(
     db: &mut Session<'_>,
@@ -151,13 +177,5 @@ pub(crate) fn subscriber_tables(
             &[(queue, Type::TEXT)],
         )
         .during("list the subscriber's tables")?;
-    Ok(rows
-        .iter()
-        .map(|row| SubscriberTable {
-            name: row.get(0),
-            state: row.get(1),
-            snapshot: row.get(2),
-            skip_truncate: row.get(3),
-        })
-        .collect())
+    Ok(rows.iter().map(SubscriberTable::read).collect())
 }

@@ -7,7 +7,7 @@ use postgres::types::Type;
 use skytools::db::{Connection, During, GenericClient, Tx};
 use tracing::{info, warn};
 
-use super::job::Settings;
+use super::job::{Settings, is_copy_name};
 use super::join;
 use super::session::{SCHEMA, Session};
 use super::state::{self, Actor, MergeState};
@@ -22,8 +22,8 @@ use skytools::snapshot::Snapshot;
 /// `subscriber unregister --force`.
 ///
 /// # Errors
-/// The registration was lost and the tick of the position is gone from the queue; or the provider has not made
-/// that tick: see [`Applied`].
+/// The registration was lost and the tick of the position is gone from the queue; the provider has not made
+/// that tick: see [`Applied`]; or another job serves the subscriber: see [`insist_alone`].
 pub(crate) fn attach(
     settings: &Settings,
     provider: &mut Session,
@@ -34,6 +34,9 @@ pub(crate) fn attach(
         queue, consumer, ..
     } = settings;
     let stored = position::last_tick(&mut **subscriber.open()?, SCHEMA, consumer)?;
+    if stored.is_none() {
+        insist_alone(settings, provider, subscriber)?;
+    }
     if let Some(tick) = registered_at(&mut **provider.open()?, queue, consumer)? {
         if stored.is_none() {
             // Hand-overs compare positions, so there has to be one from the start.
@@ -62,6 +65,45 @@ pub(crate) fn attach(
         return Ok(());
     }
     register(settings, consumer, provider, subscriber)?;
+    Ok(())
+}
+
+/// Makes sure that a consumer without a position is not the second one that applies the queue to the tables of the
+/// subscriber. It would be if the job was renamed, or the database is a copy of another subscriber.
+///
+/// # Errors
+/// Tables are in step already, and another consumer of the queue has its position there.
+fn insist_alone(
+    settings: &Settings,
+    provider: &mut Session,
+    subscriber: &mut Session,
+) -> Result<(), Error> {
+    let Settings {
+        queue, consumer, ..
+    } = settings;
+    let db = subscriber.open()?;
+    let tables = state::tables(db, queue)?;
+    if tables.iter().all(|table| table.state == MergeState::New) {
+        return Ok(());
+    }
+    let rows = db
+        .query_typed(
+            "select consumer_id from londiste.completed where consumer_id <> $1 order by 1",
+            &[(consumer, Type::TEXT)],
+        )
+        .during("list the positions of other consumers")?;
+    for row in rows {
+        let other: ConsumerName = row.get(0);
+        if !is_copy_name(other.as_str())
+            && registered_at(&mut **provider.open()?, queue, &other)?.is_some()
+        {
+            return Err(Error::AnotherJob {
+                consumer: consumer.clone(),
+                other,
+                queue: queue.clone(),
+            });
+        }
+    }
     Ok(())
 }
 

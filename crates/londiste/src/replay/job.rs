@@ -131,7 +131,7 @@ pub(crate) fn watermark_consumer(consumer: &ConsumerName) -> ConsumerName {
 }
 
 /// A job of such a name could not be told from the copy of another job.
-fn is_copy_name(consumer: &str) -> bool {
+pub(super) fn is_copy_name(consumer: &str) -> bool {
     consumer.ends_with("_copy") || consumer.contains("_copy.")
 }
 

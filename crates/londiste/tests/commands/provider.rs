@@ -95,14 +95,20 @@ fn one_bad_table_does_not_stop_the_others() -> TestResult {
          create table good (id int primary key);
          create unlogged table volatile (id int primary key);
          create view v as select 1 as a;
+         create materialized view m as select 1 as a;
+         create foreign data wrapper w;
+         create server far foreign data wrapper w;
+         create foreign table there (id int) server far;
          create sequence s;",
     )?;
-    let run = pair.run("provider add nokey volatile v s absent pgq.queue good")?;
+    let run = pair.run("provider add nokey volatile v m there s absent pgq.queue good")?;
     assert_eq!(run.code, Some(1));
     assert_eq!(
         run.log,
         "WARNING public.v is a view, only tables can be added\n\
-         WARNING public.s is a sequence, use: provider add-seq\n\
+         WARNING public.m is a materialized view, only tables can be added\n\
+         WARNING public.there is a foreign table, its changes cannot be captured\n\
+         WARNING public.s is a sequence, use: add-seq\n\
          WARNING No tables found that match public.absent\n\
          WARNING pgq.queue is a system or temporary table, it cannot be added\n\
          INFO Adding public.nokey\n\

@@ -146,12 +146,13 @@ fn removing_brings_foreign_keys_back_unless_rows_violate_them() -> TestResult {
 #[test]
 fn tables_that_the_provider_does_not_publish_are_refused() -> TestResult {
     let mut pair = published()?;
-    pair.both("create table private (id int primary key)")?;
-    let run = pair.run("subscriber add private users absent")?;
+    pair.both("create table private (id int primary key); create view look as select 1 as one")?;
+    let run = pair.run("subscriber add private users absent look")?;
     assert_eq!(run.code, Some(1));
     assert_eq!(
         run.log,
         "WARNING No tables found that match public.absent\n\
+         WARNING public.look is a view, only tables can be added\n\
          ERROR Table public.private not attached to queue; run: londiste INI \
          provider add public.private\n\
          INFO Checking public.users\n\
@@ -172,6 +173,32 @@ fn tables_that_the_provider_does_not_publish_are_refused() -> TestResult {
          INFO Checking public.orders\n\
          INFO Adding public.orders\n"
     );
+    Ok(())
+}
+
+#[test]
+fn one_database_on_both_sides_is_refused() -> TestResult {
+    let mut pair = published()?;
+    let same = format!("subscriber_db={}", pair.cluster.conninfo("provider"));
+    let refused = "provider_db and subscriber_db are the same database, whose tables would be copied onto themselves";
+    let captures =
+        "select count(*) from pg_trigger where not tgisinternal and tgrelid = 'users'::regclass";
+    let before: i64 = value(&mut pair.provider, captures)?;
+    for line in [
+        "subscriber add users",
+        "subscriber add users --force",
+        "subscriber add users --expect-sync",
+        "replay --once",
+    ] {
+        let mut arguments: Vec<&str> = line.split(' ').collect();
+        arguments.extend(["--set", &same]);
+        let run = pair.run_args(&arguments)?;
+        assert_eq!(run.code, Some(1), "{line}");
+        assert!(run.log.contains(refused), "{line}: {}", run.log);
+    }
+    assert_eq!(value::<i64>(&mut pair.provider, captures)?, before);
+    let subscribed = "select count(*) from londiste.subscriber_table";
+    assert_eq!(value::<i64>(&mut pair.provider, subscribed)?, 0);
     Ok(())
 }
 

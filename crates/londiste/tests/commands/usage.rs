@@ -309,3 +309,24 @@ fn signals_need_no_command_and_find_nothing_to_stop() -> TestResult {
     );
     Ok(())
 }
+
+#[test]
+fn a_root_that_no_relay_can_follow_goes_on_writing() -> TestResult {
+    let mut pair = Pair::installed()?;
+    pair.both("create table t (id int primary key)")?;
+    pair.ok("provider add t")?;
+    for (line, message) in [
+        ("provider demote", "this command works on the relay"),
+        (
+            "provider demote --set mirror_queue=replic",
+            "subscriber_db is no relay of queue replic; run: londiste INI subscriber relay-init",
+        ),
+    ] {
+        let run = pair.run(line)?;
+        assert_eq!(run.code, Some(1), "{line}");
+        assert!(run.log.contains(message), "{line}: {}", run.log);
+        pair.provider
+            .batch_execute("insert into t select count(*) from t")?;
+    }
+    Ok(())
+}

@@ -304,3 +304,38 @@ fn a_table_removed_in_whatever_state_of_its_copy_leaves_nothing() -> TestResult 
     }
     held.settle(5)
 }
+
+#[test]
+fn a_table_removed_on_the_provider_in_whatever_state_of_its_copy_leaves_nothing() -> TestResult {
+    let held = Holding::start()?;
+    let pair = &held.pair;
+    for (id, (step, state)) in (1..).zip(HELD) {
+        held.wait_held(step, state)?;
+        pair.provider()?
+            .batch_execute(&format!("insert into parent values ({id}, 'x')"))?;
+        pair.londiste(&["provider", "remove", "parent"])?;
+        // Replay goes on while rows are copied and caught up with, and waits to meet a copy.
+        let stays = ["in-copy", "catching-up"].contains(&state);
+        wait_until("parent to be unsubscribed", PATIENCE, || {
+            held.let_go(if stays { step } else { "" });
+            pair.force_tick()?;
+            Ok(pair.state("public.parent")?.is_empty())
+        })
+        .map_err(|error| pair.explain(error))?;
+        wait_until("the copy to leave", PATIENCE, || {
+            held.let_go("");
+            Ok(pair.copy_pid().is_none())
+        })
+        .map_err(|error| pair.explain(error))?;
+        pair.assert_tidy()?;
+        wait_until("the foreign key to be back", PATIENCE, || {
+            let back =
+                "select count(*) = 1 and not exists (select from londiste.subscriber_pending_fkeys)
+                          from pg_constraint where contype = 'f' and conrelid = 't'::regclass";
+            Ok(pair.subscriber()?.query_one(back, &[])?.get(0))
+        })
+        .map_err(|error| pair.explain(error))?;
+        pair.add(&["parent"])?;
+    }
+    held.settle(5)
+}

@@ -144,6 +144,64 @@ fn a_registration_that_cannot_be_made_again_stops_replay_with_advice() -> TestRe
 }
 
 #[test]
+fn a_job_under_another_name_does_not_begin_at_the_newest_tick() -> TestResult {
+    let (pair, mut replay) = Pair::simple()?;
+    let mut provider = pair.provider()?;
+    provider.batch_execute("insert into t values (1, 'x')")?;
+    pair.catch_up()?;
+    replay.kill()?;
+    provider.batch_execute("insert into t values (2, 'x')")?;
+    let renamed = |line: &str| {
+        Program::new("londiste", pair.dir())
+            .args(["renamed.ini"])
+            .args(line.split(' '))
+            .output()
+    };
+    let consumers =
+        "select string_agg(consumer_name, ' ' order by 1) from pgq.get_consumer_info('q')";
+    pair.write_ini("renamed", "")?;
+    // Whether or not somebody registered it already.
+    for prepare in ["provider tables", "subscriber register"] {
+        renamed(prepare)?;
+        let refused = renamed("replay --once")?;
+        assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
+        let log = std::fs::read_to_string(pair.path("renamed.log"))?;
+        assert!(
+            log.contains("If the job was renamed, set pgq_consumer_id = replay."),
+            "{log}"
+        );
+    }
+    let positions: i64 = pair
+        .subscriber()?
+        .query_one("select count(*) from londiste.completed", &[])?
+        .get(0);
+    assert_eq!(positions, 1);
+    provider.batch_execute("select pgq.unregister_consumer('q', 'renamed')")?;
+
+    pair.write_ini("renamed", "pgq_consumer_id = replay")?;
+    let mut replay = Program::new("londiste", pair.dir())
+        .args(["renamed.ini", "replay"])
+        .spawn()?;
+    pair.catch_up()?;
+    assert_eq!(pair.assert_equal(ALL)?, 2);
+    let registered: String = provider.query_one(consumers, &[])?.get(0);
+    assert_eq!(registered, "replay");
+    replay.kill()?;
+
+    // A copy of the database of another subscriber gets everything anew.
+    provider.batch_execute("insert into t values (3, 'x')")?;
+    pair.write_ini("renamed", "")?;
+    let resynced = renamed("subscriber resync --all")?;
+    assert!(resynced.status.success(), "{}", resynced.stderr);
+    let _replay = Program::new("londiste", pair.dir())
+        .args(["renamed.ini", "replay"])
+        .spawn()?;
+    pair.wait_ok(&["public.t"])?;
+    assert_eq!(pair.assert_equal(ALL)?, 3);
+    Ok(())
+}
+
+#[test]
 fn rewinding_makes_tables_in_copy_start_over() -> TestResult {
     let (pair, mut replay) = Pair::simple()?;
     pair.catch_up()?;

@@ -30,6 +30,9 @@ pub(in super::super) fn run(
     args: &Args,
     stop: &Stop,
 ) -> Result<Outcome, Error> {
+    if !args.cancel {
+        super::need_relay_config(setup)?;
+    }
     let (queue, consumer, limit) = (
         setup.queue,
         setup.consumer.clone(),
@@ -60,9 +63,11 @@ pub(in super::super) fn run(
     if !paused {
         let force = setup.options.force;
         let relay = setup.subscriber()?;
-        if mirror::is_relay(relay, queue)? {
-            super::need_whole(relay, queue, force)?;
+        // Nobody else could take over.
+        if !mirror::is_relay(relay, queue)? {
+            return Err(CascadeError::NotRelay(queue.clone()).into());
         }
+        super::need_whole(relay, queue, force)?;
     }
     let db = setup.provider()?;
     if !paused {

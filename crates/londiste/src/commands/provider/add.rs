@@ -1,8 +1,7 @@
 use std::collections::HashSet;
 
 use postgres::types::Type;
-use skytools::db::{Connection, DbError, During, Session, Tx};
-use skytools::table::{self, RelationKind, TableName};
+use skytools::db::{DbError, During, Session, Tx};
 use tracing::{info, warn};
 
 use super::super::Outcome;
@@ -33,7 +32,7 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
 
     let registered: HashSet<String> = registry::provider_tables(db, queue)?.into_iter().collect();
     let selection = select(&names::relations(db, "rp")?, &args.tables)?;
-    let mut outcome = warn_unknown(&selection.unknown, |name| why_not(db, name))?;
+    let mut outcome = warn_unknown(&selection.unknown, |name| names::why_not(db, name))?;
     for name in &selection.names {
         if registered.contains(name) {
             info!("Table {name} already added");
@@ -47,13 +46,11 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
             outcome = outcome.max(part_failed(name, failure)?);
         }
     }
-    for name in registry::provider_tables(db, queue)? {
-        for trigger in earlier_triggers(db, queue.as_str(), &name)? {
-            warn!(
-                "Table {name} has AFTER trigger '{trigger}' which runs before Londiste trigger.  \
-                 If it modifies data, then events will appear in queue in wrong order."
-            );
-        }
+    for (name, trigger) in earlier_triggers(db, queue.as_str())? {
+        warn!(
+            "Table {name} has AFTER trigger '{trigger}' which runs before Londiste trigger.  \
+             If it modifies data, then events will appear in queue in wrong order."
+        );
     }
     Ok(outcome)
 }
@@ -108,47 +105,26 @@ fn shut_out(db: &mut Session<'_>, name: &str) -> Result<Vec<String>, DbError> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Why a name is not among the tables that can be added.
-fn why_not(db: &mut Connection, name: &TableName) -> Result<String, Error> {
-    Ok(
-        match table::find(&mut **db, name)?.map(|found| found.kind) {
-            None => format!("No tables found that match {name}"),
-            Some(RelationKind::View) => format!("{name} is a view, only tables can be added"),
-            Some(RelationKind::MaterializedView) => {
-                format!("{name} is a materialized view, only tables can be added")
-            }
-            Some(RelationKind::ForeignTable) => {
-                format!("{name} is a foreign table, its changes cannot be captured")
-            }
-            Some(RelationKind::Sequence) => format!("{name} is a sequence, use: provider add-seq"),
-            Some(RelationKind::Table | RelationKind::PartitionedTable) => {
-                format!("{name} is a system or temporary table, it cannot be added")
-            }
-            Some(RelationKind::Other(_)) => format!("{name} is no table"),
-        },
-    )
-}
-
-/// Row-level AFTER triggers that fire before the one of the queue, because their names sort first.
-fn earlier_triggers(db: &mut Session<'_>, queue: &str, name: &str) -> Result<Vec<String>, DbError> {
+/// Row-level AFTER triggers of registered tables that fire before the one of the queue, because their names sort
+/// first: table and trigger.
+fn earlier_triggers(db: &mut Session<'_>, queue: &str) -> Result<Vec<(String, String)>, DbError> {
     // tgtype: 1 is FOR EACH ROW, 2 BEFORE, 64 INSTEAD OF. Triggers fire in the byte order of names.
     let rows = db
         .query_typed(
-            "select g.tgname
-               from londiste.provider_get_table_list($1) t
-               join pg_catalog.pg_trigger g on g.tgrelid = (
-                        select c.oid
-                          from londiste.split_fqname(t.table_name) f
-                          join pg_catalog.pg_namespace n on n.nspname = f.o_schema
-                          join pg_catalog.pg_class c
-                            on c.relnamespace = n.oid and c.relname = f.o_name)
-              where t.table_name = $2 and not g.tgisinternal
+            "select t.table_name, g.tgname
+               from londiste.provider_get_table_list($1)
+                    with ordinality t (table_name, trigger_name, place)
+              cross join lateral londiste.split_fqname(t.table_name) f
+               join pg_catalog.pg_namespace n on n.nspname = f.o_schema
+               join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = f.o_name
+               join pg_catalog.pg_trigger g on g.tgrelid = c.oid
+              where not g.tgisinternal
                 and g.tgtype & 1 = 1 and g.tgtype & (2 | 64) = 0
                 and g.tgname::text collate \"C\" < t.trigger_name collate \"C\"
                 and g.tgname !~ '^_londiste_|_logger$'
-              order by g.tgname",
-            &[(&queue, Type::TEXT), (&name, Type::TEXT)],
+              order by t.place, g.tgname",
+            &[(&queue, Type::TEXT)],
         )
-        .during("look at the table's triggers")?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+        .during("look at the tables' triggers")?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

@@ -1,5 +1,6 @@
 //! What is wrong, and what to type.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use pgq::{ConsumerName, TickId};
@@ -246,19 +247,20 @@ fn of_both(
             }
         }
     }
-    let missing: Vec<&str> = (provider.published_tables.iter())
-        .filter(|name| subscriber.tables.iter().all(|table| table.table != **name))
-        .map(String::as_str)
+    let published: HashSet<&str> = (provider.published_tables.iter().map(String::as_str)).collect();
+    let subscribed: HashSet<&str> = (subscriber.tables.iter())
+        .map(|table| table.table.as_str())
         .collect();
-    if !missing.is_empty() {
+    let missing = published.difference(&subscribed).count();
+    if missing > 0 {
         finder.command(
             Severity::Note,
-            format!("{} published tables are not subscribed", missing.len()),
+            format!("{missing} published tables are not subscribed"),
             "subscriber missing",
         );
     }
-    let unpublished = (subscriber.tables.iter())
-        .filter(|table| !provider.published_tables.contains(&table.table));
+    let unpublished =
+        (subscriber.tables.iter()).filter(|table| !published.contains(table.table.as_str()));
     for table in unpublished {
         finder.command(
             Severity::Warning,

@@ -1,5 +1,5 @@
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use pgq::QueueName;
 use postgres::types::Type;
@@ -16,6 +16,7 @@ use crate::args::Options;
 use crate::copy::source;
 use crate::grants::{self, Work};
 use crate::names::{self, Pattern, Relation};
+use crate::replay::join;
 use crate::schema::Side;
 use crate::{Error, registry};
 
@@ -43,6 +44,8 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
     }
     setup.need_names(&args.tables)?;
 
+    let (provider, subscriber) = setup.pair()?;
+    join::insist_apart(provider, subscriber)?;
     let published = registry::provider_tables(setup.provider()?, queue)?;
     let numbers = registry::provider_numbers(setup.provider()?, queue)?;
     let db = setup.subscriber()?;
@@ -100,9 +103,12 @@ fn choose(
     subscribed: &HashSet<String>,
 ) -> Result<(Vec<String>, Outcome), Error> {
     let mut outcome = Outcome::Done;
+    let places: HashMap<&str, usize> = (published.iter().map(String::as_str).zip(0..)).collect();
+    let is_published = |name: &str| places.contains_key(name);
     let Selection { names, unknown } = select(&names::relations(db, "rp")?, &args.tables)?;
-    let (mut chosen, unattached): (Vec<_>, Vec<_>) =
-        names.into_iter().partition(|name| published.contains(name));
+    let (chosen, unattached): (Vec<_>, Vec<_>) =
+        names.into_iter().partition(|name| is_published(name));
+    let mut chosen: HashSet<String> = chosen.into_iter().collect();
     if options.create || options.create_full {
         // What is missing here is found by patterns too.
         let all: Vec<Relation> = published
@@ -110,31 +116,24 @@ fn choose(
             .cloned()
             .map(Relation::registered)
             .collect();
-        let more = select(&all, &args.tables)?.names;
-        let more: Vec<String> = (more.into_iter())
-            .filter(|name| !chosen.contains(name))
-            .collect();
-        chosen.extend(more);
+        chosen.extend(select(&all, &args.tables)?.names);
     }
     if args.tables.is_empty() {
         // What the provider has and the catalog here does not is worth an error: all was asked for.
-        let absent = published
-            .iter()
-            .filter(|&name| !chosen.contains(name) && !subscribed.contains(name));
-        let absent: Vec<String> = absent.cloned().collect();
-        chosen.extend(absent);
+        let absent = published.iter().filter(|&name| !subscribed.contains(name));
+        chosen.extend(absent.cloned());
     }
     for name in &unknown {
-        let name = name.to_string();
-        if chosen.contains(&name) {
-        } else if published.contains(&name) {
-            chosen.push(name);
+        let fq_name = name.to_string();
+        if is_published(&fq_name) {
+            chosen.insert(fq_name);
         } else {
-            warn!("No tables found that match {name}");
+            warn!("{}", names::why_not(db, name)?);
             outcome = Outcome::Failed;
         }
     }
-    chosen.sort_by_key(|name| published.iter().position(|other| other == name));
+    let mut chosen: Vec<String> = chosen.into_iter().collect();
+    chosen.sort_by_key(|name| places.get(name.as_str()));
     for name in unattached {
         if !named(&args.tables, &name)? {
             continue;

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use super::super::Outcome;
@@ -12,8 +14,10 @@ pub(super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
 
     let subscriber = setup.subscriber()?;
     let subscribed = registry::subscriber_tables(subscriber, queue)?;
-    tables.retain(|name| subscribed.iter().all(|table| table.name != *name));
-    let subscribed = registry::subscriber_seqs(subscriber, queue)?;
+    let subscribed: HashSet<String> = subscribed.into_iter().map(|table| table.name).collect();
+    tables.retain(|name| !subscribed.contains(name));
+    let subscribed: HashSet<String> =
+        (registry::subscriber_seqs(subscriber, queue)?.into_iter()).collect();
     seqs.retain(|name| !subscribed.contains(name));
 
     if options.json {

@@ -313,7 +313,7 @@ fn a_demotion_waits_for_transactions_that_still_see_the_queue_open() -> TestResu
         "impatient",
         0,
         1,
-        "pgq_consumer_id = relay\nlock_timeout = 0.5",
+        "pgq_consumer_id = relay\nlock_timeout = 0.5\nmirror_queue = q",
     )?;
     let mut writer = stage.db(0)?;
     writer.batch_execute("begin isolation level repeatable read; select from t")?;
