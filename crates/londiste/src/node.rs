@@ -153,13 +153,14 @@ pub(crate) struct Meeting {
 /// but what an older version lacks.
 ///
 /// # Errors
-/// They do not.
+/// They do not; or the provider is the subscriber itself.
 pub(crate) fn meet(
     queue: &QueueName,
     consumer: &ConsumerName,
     provider: &mut Connection,
     subscriber: &mut Connection,
 ) -> Result<Meeting, Error> {
+    insist_apart(provider, subscriber)?;
     schema::migrate(provider)?;
     schema::migrate(subscriber)?;
     let ours = find(subscriber, queue)?;
@@ -194,6 +195,39 @@ pub(crate) fn meet(
         None => false,
     };
     Ok(Meeting { moved })
+}
+
+/// Makes sure that the two sides are not one database, whose tables would be copied onto themselves.
+///
+/// # Errors
+/// They are.
+pub(crate) fn insist_apart(
+    provider: &mut Connection,
+    subscriber: &mut Connection,
+) -> Result<(), Error> {
+    // A copy of the server's files has its identifiers too, but not its locks.
+    let mut tx = provider.begin()?;
+    let key: i64 = tx
+        .query_typed_one(
+            "select k from (select pg_catalog.hashtextextended(pg_catalog.concat(\
+                 pg_catalog.pg_backend_pid(), pg_catalog.clock_timestamp(), pg_catalog.random()), 0) as k offset 0) r \
+             where pg_catalog.pg_try_advisory_xact_lock(k)",
+            &[],
+        )
+        .during("tell the two databases apart")?
+        .get(0);
+    let is_apart: bool = subscriber
+        .query_typed_one(
+            "select pg_catalog.pg_try_advisory_xact_lock($1)",
+            &[(&key, Type::INT8)],
+        )
+        .during("tell the two databases apart")?
+        .get(0);
+    tx.rollback()?;
+    match is_apart {
+        true => Ok(()),
+        false => Err(Error::SameDatabase),
+    }
 }
 
 /// Whether [`join`] has something to store, and a place for it.

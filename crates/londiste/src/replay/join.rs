@@ -1,8 +1,5 @@
 //! Meeting the provider: which one it is, and whether positions mean something there.
 
-use postgres::types::Type;
-use skytools::db::{Connection, During};
-
 use super::job::Settings;
 use super::session::Session;
 use super::state;
@@ -32,7 +29,6 @@ pub(crate) fn join(
     redirect(settings, provider, subscriber)?;
     let (queue, consumer) = (&settings.queue, &settings.consumer);
     let (provider, subscriber) = (provider.open()?, subscriber.open()?);
-    insist_apart(provider, subscriber)?;
     if node::meet(queue, consumer, provider, subscriber)?.moved
         && let Some(table) = state::unsettled(subscriber, queue)?.into_iter().next()
     {
@@ -43,37 +39,4 @@ pub(crate) fn join(
         .into());
     }
     node::join(queue, consumer, provider, subscriber)
-}
-
-/// Makes sure that the two sides are not one database, whose tables would be copied onto themselves.
-///
-/// # Errors
-/// They are.
-pub(crate) fn insist_apart(
-    provider: &mut Connection,
-    subscriber: &mut Connection,
-) -> Result<(), Error> {
-    // A copy of the server's files has its identifiers too, but not its locks.
-    let mut tx = provider.begin()?;
-    let key: i64 = tx
-        .query_typed_one(
-            "select k from (select pg_catalog.hashtextextended(pg_catalog.concat(\
-                 pg_catalog.pg_backend_pid(), pg_catalog.clock_timestamp(), pg_catalog.random()), 0) as k offset 0) r \
-             where pg_catalog.pg_try_advisory_xact_lock(k)",
-            &[],
-        )
-        .during("tell the two databases apart")?
-        .get(0);
-    let is_apart: bool = subscriber
-        .query_typed_one(
-            "select pg_catalog.pg_try_advisory_xact_lock($1)",
-            &[(&key, Type::INT8)],
-        )
-        .during("tell the two databases apart")?
-        .get(0);
-    tx.rollback()?;
-    match is_apart {
-        true => Ok(()),
-        false => Err(Error::SameDatabase),
-    }
 }

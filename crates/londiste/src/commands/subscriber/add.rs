@@ -16,9 +16,8 @@ use crate::args::Options;
 use crate::copy::source;
 use crate::grants::{self, Work};
 use crate::names::{self, Pattern, Relation};
-use crate::replay::join;
 use crate::schema::Side;
-use crate::{Error, registry};
+use crate::{Error, node, registry};
 
 /// Subscribe to tables
 ///
@@ -45,7 +44,7 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
     setup.need_names(&args.tables)?;
 
     let (provider, subscriber) = setup.pair()?;
-    join::insist_apart(provider, subscriber)?;
+    node::insist_apart(provider, subscriber)?;
     let published = registry::provider_tables(setup.provider()?, queue)?;
     let numbers = registry::provider_numbers(setup.provider()?, queue)?;
     let db = setup.subscriber()?;

@@ -148,11 +148,14 @@ fn a_copy_from_a_root_that_was_replaced_does_not_go_on_at_the_new_one() -> TestR
     assert!(!stage.log("leaf").contains(home), "{}", stage.log("leaf"));
     stage.run("leaf", "subscriber remove t u")?;
     stage.run("leaf", "subscriber add t u")?;
-    // The process that copies the other table stops there, too.
-    wait_until("the copy of u", PATIENCE, || Ok(held.exists()))
-        .map_err(|error| stage.explain("leaf", error.to_string()))?;
-    std::fs::remove_file(&held)?;
-    stage.wait_ok("leaf", 2)?;
+    // Each process that copies stops there once: that of the other table, and a new one for this table if the old one
+    // saw it gone.
+    wait_until("both tables to be ok", PATIENCE, || {
+        let _ = std::fs::remove_file(&held);
+        let ok = "select count(*) = 2 from londiste.subscriber_table where merge_state = 'ok'";
+        Ok(stage.db(2)?.query_one(ok, &[])?.get(0))
+    })
+    .map_err(|error| stage.explain("leaf", error.to_string()))?;
     stage.catch_up("leaf", 1, 2)?;
     assert!(stage.assert_equal(1, 2)? > 3000);
     Ok(())

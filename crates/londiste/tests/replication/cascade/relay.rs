@@ -401,3 +401,23 @@ fn a_relay_without_mirror_queue_does_not_run() -> TestResult {
     stage.job("relay", 0, 1, "mirror_queue = other")?;
     stage.refused("relay", "replay", "mirror_queue = other")
 }
+
+#[test]
+fn a_relay_is_not_turned_to_itself() -> TestResult {
+    let (stage, _ticker) = Stage::with_root(2)?;
+    let _relay = stage.relay("relay", 0, 1)?;
+    for more in [&[][..], &["--no-store"], &["--force"]] {
+        let output = stage.change_provider("relay", 1, more)?;
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(
+            output.stderr.contains("are the same database"),
+            "{output:?}"
+        );
+    }
+    stage
+        .db(0)?
+        .batch_execute("insert into t values (1, 1, 'x')")?;
+    stage.catch_up("relay", 0, 1)?;
+    assert_eq!(stage.assert_equal(0, 1)?, 1);
+    Ok(())
+}
