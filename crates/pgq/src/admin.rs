@@ -26,7 +26,7 @@ pub fn version(db: &mut impl GenericClient) -> Result<Option<String>, Error> {
 pub fn create_queue(db: &mut impl GenericClient, queue: &QueueName) -> Result<bool, Error> {
     let row = db
         .query_typed_one("select pgq.create_queue($1)", &[(queue, Type::TEXT)])
-        .during("create the queue")?;
+        .during(format!("create queue {queue}"))?;
     Ok(row.get::<_, i32>(0) == 1)
 }
 
@@ -43,7 +43,7 @@ pub fn drop_queue(
         "select pgq.drop_queue($1, $2)",
         &[(queue, Type::TEXT), (&force, Type::BOOL)],
     )
-    .during("drop the queue")?;
+    .during(format!("drop queue {queue}"))?;
     Ok(())
 }
 
@@ -66,7 +66,7 @@ pub fn set_queue_config(
             (&value, Type::TEXT),
         ],
     )
-    .during("change the queue's settings")?;
+    .during(format!("change {name} of queue {queue}"))?;
     Ok(())
 }
 
@@ -84,7 +84,7 @@ pub fn register_consumer(
             "select pgq.register_consumer($1, $2)",
             &[(queue, Type::TEXT), (consumer, Type::TEXT)],
         )
-        .during("register the consumer")?;
+        .during(format!("register consumer {consumer} on queue {queue}"))?;
     Ok(row.get::<_, i32>(0) == 1)
 }
 
@@ -108,7 +108,9 @@ pub fn register_consumer_at(
                 (&tick, Type::INT8),
             ],
         )
-        .during("register the consumer at a tick")?;
+        .during(format!(
+            "register consumer {consumer} on queue {queue} at tick {tick}"
+        ))?;
     Ok(row.get::<_, i32>(0) == 1)
 }
 
@@ -203,7 +205,7 @@ pub fn unregister_consumer(
             "select pgq.unregister_consumer($1, $2)",
             &[(queue, Type::TEXT), (consumer, Type::TEXT)],
         )
-        .during("unregister the consumer")?;
+        .during(format!("unregister consumer {consumer} from queue {queue}"))?;
     Ok(row.get::<_, i32>(0) > 0)
 }
 

@@ -88,6 +88,9 @@ pub enum Error {
         /// The consumer.
         consumer: ConsumerName,
     },
+    /// There is nothing to register the consumer on.
+    #[error("queue {0} does not exist at the source; `pgqadm INI create {0}` makes it")]
+    NoQueue(QueueName),
     /// The consumer was unregistered by somebody else.
     #[error("the consumer is not registered any more")]
     Unregistered,

@@ -122,17 +122,25 @@ pub enum ConfigError {
     #[error("Config value not set: {0}")]
     Missing(String),
     /// A value is not what the program expects of the key.
-    #[error("{}: [{section}] {key}: {problem}", path.display())]
+    #[error("{}: [{section}] {}{problem}", path.display(), before_problem(key))]
     Value {
         /// The file.
         path: PathBuf,
         /// The section, without brackets.
         section: String,
-        /// The key.
+        /// The key; empty if it is about several keys, which the problem names.
         key: String,
         /// What was expected, and the value unless it may hold a password.
         problem: String,
     },
+}
+
+/// A key in front of what is wrong with it.
+fn before_problem(key: &str) -> String {
+    match key {
+        "" => String::new(),
+        key => format!("{key}: "),
+    }
 }
 
 fn lines(bad: &[BadLine]) -> String {

@@ -1,6 +1,6 @@
 //! Two processes of a job, and registrations, positions and connections that are lost.
 
-use testkit::{Proxy, TestResult, Traffic, wait_until};
+use testkit::{Proxy, TestResult, Traffic, tick, wait_until};
 
 use crate::{KINDS, PATIENCE, Site};
 
@@ -140,5 +140,54 @@ fn a_new_configuration_counts_from_the_next_batch_and_a_wrong_one_never() -> Tes
         it.stop(kind, &mut running)?;
         assert_eq!(it.arrived(kind)?, [1], "{name}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_batch_that_takes_long_says_how_far_it_is() -> TestResult {
+    let mut it = Site::start()?;
+    for kind in &KINDS {
+        it.turn_to(kind, "")?;
+    }
+    it.src.batch_execute(
+        "select pgq.insert_event('from', 'I:id', 'id=' || n || '&v=' || repeat('x', 1000), 'public.t', null, null, null)
+           from generate_series(1, 3000) n",
+    )?;
+    tick(&mut it.src, "from")?;
+    // The source takes a second for some of the events, and all jobs wait at once.
+    let mut running = Vec::new();
+    for kind in &KINDS {
+        let name = kind.program;
+        it.site.turn_to(name, kind.lines);
+        let slow = "consumer_filter = mod(ev_id, 250) > 0 or pg_sleep(1)::text is not null";
+        it.site.write(name, slow)?;
+        running.push(it.site.program(&format!("{name}.ini --once")).spawn()?);
+    }
+    for (kind, job) in KINDS.iter().zip(&mut running) {
+        let (name, status) = (kind.program, job.wait(PATIENCE)?);
+        let log = it.site.log(name);
+        assert!(status.success(), "{log}");
+        assert!(log.contains(" events of the batch so far"), "{log}");
+        assert!(log.contains("{count: 3000, "), "{log}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_queue_that_does_not_exist_is_named_with_what_makes_it() -> TestResult {
+    let mut it = Site::start()?;
+    for kind in &KINDS {
+        let name = kind.program;
+        it.site.turn_to(name, kind.lines);
+        it.site.write(name, "pgq_queue_name = nowhere")?;
+        for options in ["--once", "--register"] {
+            it.site.refused(
+                &format!("{name}.ini {options}"),
+                "queue nowhere does not exist at the source; `pgqadm INI create nowhere` makes it",
+            )?;
+        }
+    }
+    let registered = "select from pgq.subscription";
+    assert!(it.src.query(registered, &[])?.is_empty());
     Ok(())
 }

@@ -192,10 +192,22 @@ impl Source {
             queue, consumer, ..
         } = &self.config;
         let mut tx = self.db.connection()?.begin()?;
-        let new = match &self.member {
+        let registered = match &self.member {
             Some(member) => coop::register_subconsumer(&mut *tx, queue, consumer, member),
             None => admin::register_consumer(&mut *tx, queue, consumer),
-        }?;
+        };
+        let new = match registered {
+            Ok(new) => new,
+            Err(error) => {
+                _ = tx.rollback();
+                // The server does not name it.
+                let found = admin::queue_info(&mut **self.db.connection()?, Some(queue));
+                return Err(match found.is_ok_and(|found| found.is_empty()) {
+                    true => Error::NoQueue(queue.clone()),
+                    false => error,
+                });
+            }
+        };
         if new {
             info!("Registering consumer on source queue");
             forget()?;

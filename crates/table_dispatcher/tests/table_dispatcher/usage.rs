@@ -44,6 +44,10 @@ fn a_wrong_command_line_or_configuration_says_what_is_wrong() -> TestResult {
             "Not a boolean: soon",
         ),
         (
+            format!("[table_dispatcher]\n{databases}dest_table =\n"),
+            "x.ini: [table_dispatcher] Config value not set: dest_table",
+        ),
+        (
             format!("[table_dispatcher]\n{databases}dest_table = t\nbad_event = ignore\n"),
             "expected one of fail, skip, quarantine, found ignore",
         ),
