@@ -237,6 +237,17 @@ pub enum ShapeError {
     Catalogue(#[source] serde_json::Error),
 }
 
+/// Has the server read what it needs to look relations up, so that the first time takes no longer than others.
+///
+/// # Errors
+/// The server did not answer.
+pub fn warm_up(tx: &mut Tx<'_>) -> Result<(), ShapeError> {
+    match tx.keeps(LOOK_UP) {
+        true => Ok(()),
+        false => look_up(tx, &[]).map(|_| ()),
+    }
+}
+
 /// Looks relations up, all at once; `None` for one that does not exist.
 ///
 /// # Errors

@@ -26,7 +26,7 @@ use tracing::debug;
 
 pub(crate) use self::next::Reader;
 pub(super) use self::next::events;
-use self::next::{Ahead, Found, left, read};
+use self::next::{Ahead, Found, Left, left, read};
 use super::apply::Manner;
 use super::chunk::Chunk;
 use super::session::Session;
@@ -153,7 +153,7 @@ impl Provider {
             None => None,
         };
         self.fresh = false;
-        self.open_batch(reader, left.and_then(|left| left.wish(false)))
+        self.open_batch(reader, left.and_then(Left::first_wish))
     }
 
     /// Whether [`Provider::first_batch`] is what to ask for.

@@ -135,6 +135,11 @@ pub(crate) struct Applier {
     careful_from: Option<EventId>,
 }
 
+/// Has the server ready to tell what tables are like, while the first events are still on their way.
+pub(crate) fn warm_up(tx: &mut Tx<'_>) -> Result<(), Error> {
+    class::warm_up(tx)
+}
+
 fn parse(event: EventRef<'_>) -> Result<Option<RowEvent<'_>>, Error> {
     let fields = Fields {
         kind: event.kind(),

@@ -16,6 +16,13 @@ use crate::Error;
 /// Bytes of events that are read at a time, but for the last of them.
 const CHUNK_BYTES: usize = 2 * 1024 * 1024;
 
+/// Events of the first chunk, where the first ones shall soon be applied.
+const FIRST_CHUNK: usize = 2_000;
+
+/// How much larger each chunk is than the one before: it is planned while that one is applied, and the more rows a
+/// statement changes, the nearer they lie to each other.
+const GROWTH: usize = 4;
+
 /// Chunks that wait to be applied, beside the one that was read last.
 pub(super) const AHEAD: usize = 1;
 
@@ -122,7 +129,10 @@ pub(super) fn read(
         std::iter::once(chunk).chain(filled).all(&mut send)
     };
     let whole = match manner.order {
-        Order::Sorted => read_events(&mut tx, batch.id, Order::Sorted, manner.chunk, send)?,
+        Order::Sorted => {
+            let sizes = Sizes::growing(manner.chunk);
+            read_events(&mut tx, batch.id, Order::Sorted, sizes, send)?
+        }
         Order::AsStored => read_in_order(&mut tx, batch.id, manner.chunk, send)?,
     };
     if whole {
@@ -143,7 +153,9 @@ fn read_in_order(
         .during("prepare to read events as they stand")?;
     let mut ordered = Ordered::default();
     let mut in_order = true;
-    let read = read_events(tx, batch, Order::AsStored, chunk, |chunk| {
+    // What is held back has to be enough from the first chunk on.
+    let sizes = Sizes::equal(chunk);
+    let read = read_events(tx, batch, Order::AsStored, sizes, |chunk| {
         match ordered.put(chunk) {
             Ok(chunk) => chunk.is_none_or(&mut take),
             Err(OutOfOrder) => {
@@ -159,13 +171,41 @@ fn read_in_order(
     }
 }
 
-/// Reads the events of an open batch, in chunks of so many at most, as long as `take` wants more. False
+/// How many events chunks hold, at most.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    next: usize,
+    most: usize,
+}
+
+impl Sizes {
+    /// The first ones are small.
+    pub(super) fn growing(most: usize) -> Sizes {
+        Sizes {
+            next: most.min(FIRST_CHUNK),
+            most,
+        }
+    }
+
+    fn equal(most: usize) -> Sizes {
+        Sizes { next: most, most }
+    }
+
+    /// The size of the next chunk.
+    fn take(&mut self) -> usize {
+        let now = self.next;
+        self.next = now.saturating_mul(GROWTH).min(self.most);
+        now
+    }
+}
+
+/// Reads the events of an open batch, in chunks of such sizes, as long as `take` wants more. False
 /// if it did not take all.
-pub(crate) fn read_events(
+pub(super) fn read_events(
     tx: &mut Tx<'_>,
     batch: BatchId,
     order: Order,
-    chunk: usize,
+    mut sizes: Sizes,
     mut take: impl FnMut(Chunk) -> bool,
 ) -> Result<bool, Error> {
     let step = "read the events of the batch";
@@ -187,11 +227,11 @@ pub(crate) fn read_events(
         ))
         .during(step)?;
     let mut reader = Reader::new(copy);
-    let limits = Limits {
-        events: chunk,
-        bytes: CHUNK_BYTES,
-    };
     loop {
+        let limits = Limits {
+            events: sizes.take(),
+            bytes: CHUNK_BYTES,
+        };
         let chunk = reader.next(limits).map_err(|error| match error {
             ReadError::Io(error) if error.get_ref().is_some() => {
                 Error::Db(DbError::in_copy(step, error))
@@ -284,4 +324,18 @@ fn control_event(
         .to_event()
         .map_err(|error| Error::Events(std::io::Error::other(error)))?;
     control.control(tx, routes, &kind, &event)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_chunks_are_small_if_they_shall_be_and_none_is_larger_than_allowed() {
+        let sizes = |mut sizes: Sizes| [(); 5].map(|()| sizes.take());
+        let growing = |most| sizes(Sizes::growing(most));
+        assert_eq!(growing(50_000), [2_000, 8_000, 32_000, 50_000, 50_000]);
+        assert_eq!(growing(300), [300; 5]);
+        assert_eq!(sizes(Sizes::equal(50_000)), [50_000; 5]);
+    }
 }

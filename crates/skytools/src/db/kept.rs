@@ -42,6 +42,11 @@ impl Kept {
         rows
     }
 
+    /// Whether a statement is among them.
+    pub(super) fn keeps(&self, sql: &str) -> bool {
+        self.statements().contains_key(sql)
+    }
+
     /// Prepares every statement anew when it is needed next.
     pub(super) fn forget(&self) {
         self.statements().clear();

@@ -157,6 +157,11 @@ impl<'a> Tx<'a> {
         self.state.kept.query(&mut self.session, sql, parameters)
     }
 
+    /// Whether the server keeps a statement already.
+    pub(crate) fn keeps(&self, sql: &str) -> bool {
+        self.state.kept.keeps(sql)
+    }
+
     /// Has the server keep statements anew: somebody else may have told it to forget them.
     pub fn forget_kept(&mut self) {
         self.state.kept.forget();

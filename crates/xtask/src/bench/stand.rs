@@ -11,6 +11,10 @@ use crate::Result;
 use crate::process;
 use crate::scratch::Scratch;
 
+/// Size of a segment of WAL, as servers have it. Of the small ones that tests have, each is flushed by itself, and the
+/// server chooses buffers of no more than one: the faster somebody writes, the more of the time that takes.
+const SEGMENT_MEGABYTES: u32 = 16;
+
 /// A throwaway server; goes when dropped.
 #[derive(Debug)]
 pub(crate) struct Stand {
@@ -29,6 +33,7 @@ impl Stand {
         let scratch = Scratch::new()?;
         let mut builder = Cluster::builder()
             .below(scratch.path())
+            .segment_megabytes(SEGMENT_MEGABYTES)
             .setting("fsync", "on")
             .setting("full_page_writes", "on")
             .setting("synchronous_commit", "on")
@@ -45,11 +50,6 @@ impl Stand {
     /// The server itself.
     pub(crate) fn cluster(&self) -> &Cluster {
         &self.cluster
-    }
-
-    /// The server itself, to be stopped and started.
-    pub(crate) fn cluster_mut(&mut self) -> &mut Cluster {
-        &mut self.cluster
     }
 
     /// The server's version, as it gives it.

@@ -9,23 +9,24 @@ use tracing::debug;
 use super::super::chunk::Chunk;
 use super::super::order::Order;
 use super::super::session::UNANSWERED;
-use super::super::stream;
+use super::super::stream::{self, Sizes};
 use crate::Error;
 
 /// Batches of more events than this are not read ahead: they are read while they are applied.
-const EVENTS: i64 = 50_000;
+const EVENTS: i64 = 100_000;
 
 /// Nor are those of more bytes.
-const BYTES: usize = 16 * 1024 * 1024;
+const BYTES: usize = 32 * 1024 * 1024;
 
-/// What is read ahead comes in chunks of so many events, at most: the first is soon planned, the others while those
-/// before them are applied.
-const CHUNK: usize = 5_000;
+/// Who is more than so many events behind makes batches of several ticks, until nothing is left.
+const BEHIND: i64 = 40_000;
 
-/// Events of a batch that is made of several ticks, at least, but for the last one: that has all that is left. Who is
-/// more than twice as much behind begins to make such batches. They depend on ticks alone that are there already, but
-/// for the last: a batch that is opened later is the one that was read.
-const MERGED: i32 = 20_000;
+/// Events of a batch that is made of several ticks, about. The larger it is, the fewer times a page of a table is
+/// changed, cleared of old rows and logged, and the fewer commits are waited for.
+const MERGED: i64 = 40_000;
+
+/// The first batch has fewer: nothing is applied before it is read, and the next one is read meanwhile.
+const FIRST: i64 = 10_000;
 
 /// The events of a batch that was not open.
 pub(super) struct Ahead {
@@ -70,18 +71,28 @@ pub(super) struct Left {
 impl Left {
     /// The batch to be made of several ticks, if it shall be; `merged` if the one before was.
     pub(super) fn wish(self, merged: bool) -> Option<BatchWish> {
-        let count = match self.all > 2 * i64::from(MERGED) {
-            true => MERGED,
-            false if merged && self.all > self.next => {
-                let all = i32::try_from(self.all).unwrap_or(MERGED);
-                all.min(MERGED)
-            }
-            false => return None,
-        };
-        Some(BatchWish {
-            min_count: Some(count),
-            ..BatchWish::default()
+        self.up_to(MERGED).or_else(|| {
+            // The last one has all that is left.
+            (merged && self.all > self.next).then(|| wish(self.all))
         })
+    }
+
+    /// As [`Left::wish`], for who has not applied anything yet.
+    pub(super) fn first_wish(self) -> Option<BatchWish> {
+        self.up_to(FIRST)
+    }
+
+    /// A batch that ends at the first tick after so many events, if much is left. Of less than half of what is left it
+    /// depends on ticks alone that are there already: if it is opened later, it is the one that was read.
+    fn up_to(self, most: i64) -> Option<BatchWish> {
+        (self.all > BEHIND).then(|| wish(most.min((self.all - 1) / 2)))
+    }
+}
+
+fn wish(events: i64) -> BatchWish {
+    BatchWish {
+        min_count: Some(i32::try_from(events).unwrap_or(i32::MAX)),
+        ..BatchWish::default()
     }
 }
 
@@ -123,8 +134,8 @@ pub(super) fn read(
     }
     let mut chunks = Vec::new();
     let mut bytes = 0;
-    let limit = reader.chunk.min(CHUNK);
-    let whole = stream::read_events(&mut tx, next.id, Order::Sorted, limit, |chunk| {
+    let sizes = Sizes::growing(reader.chunk);
+    let whole = stream::read_events(&mut tx, next.id, Order::Sorted, sizes, |chunk| {
         bytes += chunk.size();
         chunks.push(chunk);
         bytes <= BYTES
@@ -205,14 +216,18 @@ mod tests {
 
     #[test]
     fn ticks_are_taken_together_by_who_is_far_behind_until_nothing_is_left() {
-        let count = |next, all, merged| {
-            let wish = Left { next, all }.wish(merged);
-            wish.map(|wish| wish.min_count)
-        };
-        assert_eq!(count(1_000, 40_000, false), None);
-        assert_eq!(count(1_000, 40_001, false), Some(Some(MERGED)));
-        assert_eq!(count(1_000, 40_000, true), Some(Some(MERGED)));
-        assert_eq!(count(1_000, 3_000, true), Some(Some(3_000)));
-        assert_eq!(count(1_000, 1_000, true), None);
+        let left = |next, all| Left { next, all };
+        let count = |wish: Option<BatchWish>| wish.map(|wish| wish.min_count);
+        let wish = |next, all, merged| count(left(next, all).wish(merged));
+        assert_eq!(wish(1_000, 40_000, false), None);
+        assert_eq!(wish(1_000, 40_001, false), Some(Some(20_000)));
+        assert_eq!(wish(1_000, 80_000, true), Some(Some(39_999)));
+        assert_eq!(wish(1_000, 1_000_000, true), Some(Some(40_000)));
+        assert_eq!(wish(1_000, 40_000, true), Some(Some(40_000)));
+        assert_eq!(wish(1_000, 3_000, true), Some(Some(3_000)));
+        assert_eq!(wish(1_000, 1_000, true), None);
+        let first = |all| count(left(1_000, all).first_wish());
+        assert_eq!(first(40_000), None);
+        assert_eq!(first(40_001), Some(Some(10_000)));
     }
 }

@@ -179,6 +179,18 @@ impl Target {
     }
 }
 
+fn explained(error: ShapeError) -> Error {
+    match error {
+        ShapeError::Db(error) => Error::from(error),
+        ShapeError::Catalogue(error) => Error::Catalogue(error),
+    }
+}
+
+/// Has the server ready for [`look_up`], which the first events wait for.
+pub(super) fn warm_up(tx: &mut Tx<'_>) -> Result<(), Error> {
+    shape::warm_up(tx).map_err(explained)
+}
+
 /// Looks tables up; one that does not exist is an error.
 ///
 /// With `lock`, nobody can change them until the transaction ends, and events may be merged. Without,
@@ -189,10 +201,7 @@ pub(super) fn look_up(
     lock: bool,
 ) -> Result<Vec<Target>, Error> {
     let locked = lock && lock_all(tx, tables)?;
-    let shapes = shape::look_up(tx, tables).map_err(|error| match error {
-        ShapeError::Db(error) => Error::from(error),
-        ShapeError::Catalogue(error) => Error::Catalogue(error),
-    })?;
+    let shapes = shape::look_up(tx, tables).map_err(explained)?;
     let found = shapes.into_iter().zip(tables);
     found
         .map(|(shape, table)| match shape {

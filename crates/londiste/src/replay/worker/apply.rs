@@ -7,7 +7,7 @@ use skytools::db::{Connection, DbError, During};
 use tracing::{debug, warn};
 
 use super::super::ahead;
-use super::super::apply::{Manner, Route, Routes};
+use super::super::apply::{self, Manner, Route, Routes};
 use super::super::attach;
 use super::super::control::{ReplayControl, follow_registration};
 use super::super::fkeys::LOCK_TIMEOUT;
@@ -64,14 +64,17 @@ impl Replay {
             None => {
                 let next = may_read_ahead.then_some(reader);
                 let mut events = self.provider.stream(batch, manner, next)?;
-                let applied = stream::apply_chunks(
-                    &mut events,
-                    &mut tx,
-                    &mut routes,
-                    manner,
-                    careful,
-                    &mut control,
-                );
+                let applied = apply::warm_up(&mut tx).and_then(|()| {
+                    let control = &mut control;
+                    stream::apply_chunks(
+                        &mut events,
+                        &mut tx,
+                        &mut routes,
+                        manner,
+                        careful,
+                        control,
+                    )
+                });
                 self.provider.streamed(events, applied)?
             }
         };

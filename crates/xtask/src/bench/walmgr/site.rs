@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use postgres::Client;
-use testkit::{Owner, Program, Shutdown, Sshd, bin};
+use testkit::{Owner, Program, Sshd, bin};
 
 use crate::Result;
 use crate::bench::stand::Stand;
@@ -28,20 +28,12 @@ pub(super) struct Site {
 impl Site {
     /// Starts a master that has finished so many segments of the usual size.
     pub(super) fn start(segments: usize) -> Result<Site> {
-        let mut stand = Stand::with(&[
+        let stand = Stand::with(&[
             ("archive_mode", "on"),
             ("wal_keep_size", "8GB"),
-            // Of the segments of the usual size.
-            ("min_wal_size", "80MB"),
             ("autovacuum", "off"),
         ])?;
         let owner = stand.cluster().owner();
-        let cluster = stand.cluster_mut();
-        cluster.stop(Shutdown::Fast)?;
-        let mut resize = cluster.command("pg_resetwal");
-        resize.arg("--wal-segsize=16").arg(cluster.data_dir());
-        succeed(&mut resize)?;
-        cluster.start_again()?;
         let mut site = Site {
             sshd: Sshd::start(owner)?,
             stand,
