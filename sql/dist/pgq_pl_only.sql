@@ -5344,6 +5344,22 @@ begin
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
+-- pgq_gen/functions/pgq_gen._plain_code.sql
+create or replace function pgq_gen._plain_code(i_code text, i_is_late boolean)
+returns text as $$
+-- pgq_gen._plain_code(2): writes the statement that sets v_plain, for code that asks for it.
+-- Parameters:
+--      i_code         PL/pgSQL that follows
+--      i_is_late      whether v_plain may have been set before
+-- Returns:  PL/pgSQL, null if the code does not name v_plain
+-- Used by:  pgq_gen._row_code, pgq_gen._set_code, pgq_gen._function
+    select format(case when i_is_late then E'            if v_plain is null then\n                %s            end if;\n'
+                       else '        %s' end,
+                  E'v_plain := pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO'''
+                  ' and pg_catalog.current_setting(''extra_float_digits'') collate pg_catalog."C" operator(pg_catalog.>) ''0'';\n')
+     where strpos(i_code, 'v_plain') > 0;
+$$ language sql immutable set search_path = pg_catalog, pg_temp;
+
 -- pgq_gen/functions/pgq_gen._literal.sql
 create or replace function pgq_gen._literal(i_value text, i_type oid, i_pinned boolean)
 returns text as $$
@@ -5586,9 +5602,8 @@ begin
     elsif not i_by_text or pgq._text_decides(i_type, i_collation, false) then
         v_same := v_equal;
     elsif i_type = 'numeric'::regtype then
-        -- 1.0 and 1.00; NaN and infinity have no scale.
-        v_same := format('(%s and coalesce(pg_catalog.scale(%s), -1) operator(pg_catalog.=)'
-                         ' coalesce(pg_catalog.scale(%s), -1))', v_equal, i_new, i_old);
+        -- 1.0 and 1.00: sent with their scale.
+        v_same := format('pg_catalog.numeric_send(%s) operator(pg_catalog.=) pg_catalog.numeric_send(%s)', i_new, i_old);
     elsif i_type in ('float4'::regtype, 'float8'::regtype) then
         -- 0 and -0.
         v_same := format('(%s and (%s operator(pg_catalog.<>) 0 or %s))', v_equal, i_new, v_same_text);
@@ -5607,7 +5622,7 @@ returns text as $$
 --      i_values      the column in one or two rows: NEW."a", OLD."a"
 --      i_type        its type
 -- Returns:  SQL of type boolean, never null: true if it is null in all of them
--- Used by:  pgq_gen._changed, pgq_gen._set_code, pgq_gen._values_code, pgq_gen._filled
+-- Used by:  pgq_gen._changed, pgq_gen._set_code, pgq_gen._values_code, pgq_gen._filling
     select case
         -- A row whose fields are all null is not null, but "is null".
         when t.typtype = 'c' or t.typbasetype <> 0 then
@@ -5788,11 +5803,12 @@ returns text[] as $$
 $$ language sql stable set search_path = pg_catalog, pg_temp;
 
 -- pgq_gen/functions/pgq_gen._joined.sql
-create or replace function pgq_gen._joined(i_values text[])
+create or replace function pgq_gen._joined(i_separator text, i_values text[])
 returns text as $$
--- pgq_gen._joined(1): writes the expression that joins values of any types; those that are null leave no trace.
+-- pgq_gen._joined(2): writes the expression that joins values of any types; those that are null leave no trace.
 -- Parameters:
---      i_values      expressions; at least one
+--      i_separator      between two of them; empty: nothing
+--      i_values         expressions; at least one
 -- Returns:  SQL of type text, in the collation "C"
 -- Used by:  pgq_gen._pairs_code, pgq_gen._values_code
 declare
@@ -5801,20 +5817,20 @@ declare
     v_calls     text[] := '{}';
 begin
     for v_first in 1 .. cardinality(i_values) by c_most loop
-        v_calls := v_calls
-            || format('pg_catalog.concat(%s)', array_to_string(i_values[v_first:v_first + c_most - 1], ', '));
+        v_calls := v_calls || pgq_gen._concat(i_separator, i_values[v_first:v_first + c_most - 1]);
     end loop;
     -- Columns may have collations of which none is that of all, or in which nothing can be looked for.
-    return format('(%s) collate pg_catalog."C"', array_to_string(v_calls, ' operator(pg_catalog.||) '));
+    return format('(%s) collate pg_catalog."C"',
+                  array_to_string(v_calls, format(' operator(pg_catalog.||) %L operator(pg_catalog.||) ', i_separator)));
 end;
 $$ language plpgsql immutable set search_path = pg_catalog, pg_temp;
 
--- pgq_gen/functions/pgq_gen._filled.sql
-create or replace function pgq_gen._filled(
+-- pgq_gen/functions/pgq_gen._filling.sql
+create or replace function pgq_gen._filling(
     i_columns text[], i_types oid[], i_heads text[], i_kinds text[], i_arguments text[], i_nulls text[], i_end text,
-    out nulls text, out whole text, out partial text)
+    out whole text, out partial text)
 as $$
--- pgq_gen._filled(7): writes expressions that fill the columns of one row into a text. They take less to prepare than
+-- pgq_gen._filling(7): writes expressions that fill the columns of one row into a text. They take less to prepare than
 -- one with a call for each column; in a transaction of one row that is most of their cost.
 -- Parameters:
 --      i_columns, i_types      the columns: NEW."a"; at least one
@@ -5823,8 +5839,8 @@ as $$
 --      i_arguments             expressions of the values
 --      i_nulls                 what stands for a column that is null, with what comes before it
 --      i_end                   end of the text
--- Returns:  nulls: how many columns are null; whole: the text as pg_catalog.format writes it, which is right if none
---           is; partial: the text in any case, which takes more
+-- Returns:  whole: the text as pg_catalog.format writes it, in which a column that is null is empty, or NULL;
+--           partial: the text with i_nulls for these, which takes more
 -- Used by:  pgq_gen._values_code, pgq_gen._pairs_code
 declare
     -- A call takes 100 arguments at most.
@@ -5833,7 +5849,6 @@ declare
     v_last      integer;
     v_end       text;
     v_call      record;
-    v_nulls     text[] := '{}';
     v_whole     text[] := '{}';
     v_partial   text[] := '{}';
 begin
@@ -5848,12 +5863,10 @@ begin
                string_agg(i_arguments[n.n], ', ' order by n.n) as arguments
           into v_call
           from generate_series(v_first, v_last) n (n);
-        v_nulls := v_nulls || format('pg_catalog.num_nulls(%s)', array_to_string(i_columns[v_first:v_last], ', '));
         v_whole := v_whole || format('pg_catalog.format(%L, %s)', concat(v_call.whole, v_end), v_call.arguments);
         v_partial := v_partial || format('pg_catalog.format(%s, %s)',
                                          pgq_gen._concat('', v_call.partial || quote_literal(v_end)), v_call.arguments);
     end loop;
-    nulls := array_to_string(v_nulls, ' operator(pg_catalog.+) ');
     whole := array_to_string(v_whole, ' operator(pg_catalog.||) ');
     partial := array_to_string(v_partial, ' operator(pg_catalog.||) ');
 end;
@@ -5861,11 +5874,12 @@ $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
 -- pgq_gen/functions/pgq_gen._values_code.sql
 create or replace function pgq_gen._values_code(
-    i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_pinned boolean)
+    i_row text, i_names text[], i_types oid[], i_is_hidden boolean[], i_is_filled boolean[], i_pinned boolean)
 returns text as $$
--- pgq_gen._values_code(5): writes the statements for one inserted row as the part of an INSERT behind the table.
+-- pgq_gen._values_code(6): writes the statements for one inserted row as the part of an INSERT behind the table.
 -- Parameters:
---      as for pgq_gen._values
+--      i_is_filled      columns that are never null; null: none is known
+--      others           as for pgq_gen._values
 -- Returns:  PL/pgSQL that sets v_data to what the expression of pgq_gen._values gives
 -- Used by:  pgq_gen._row_code
 declare
@@ -5886,15 +5900,17 @@ begin
     select array_agg(c.value order by c.place) as columns, array_agg(c.type order by c.place) as types,
            array_agg(c.head order by c.place) as heads, array_agg(c.head || 'null' order by c.place) as nulls,
            array_agg(c.piece[1] order by c.place) as kinds, array_agg(c.piece[2] order by c.place) as arguments,
-           array_agg(c.value order by c.place) filter (where c.type <> all (c_plain)) as texts
+           array_agg(c.value order by c.place) filter (where c.type <> all (c_plain)) as texts,
+           (array_agg(c.is_filled order by c.place))[1] as is_filled
       into v_parts
-      from (select c.place, c.type, pgq_gen._column(i_row, c.name) as value,
+      from (select c.place, c.type, coalesce(i_is_filled[c.place], false) as is_filled,
+                   pgq_gen._column(i_row, c.name) as value,
                    case row_number() over (order by c.place)
                         when 1 then format('(%s) values (', replace(v_names, '%', '%%')) else ',' end as head,
                    pgq_gen._quoted(pgq_gen._column(i_row, c.name), c.type, i_pinned) as piece
               from unnest(i_names, i_types, i_is_hidden) with ordinality c (name, type, is_hidden, place)
              where not c.is_hidden) c;
-    v_filled := pgq_gen._filled(v_parts.columns, v_parts.types, v_parts.heads, v_parts.kinds, v_parts.arguments,
+    v_filled := pgq_gen._filling(v_parts.columns, v_parts.types, v_parts.heads, v_parts.kinds, v_parts.arguments,
                                 v_parts.nulls, ')');
     if strpos(v_names, ',NULL') > 0 then
         return format(E'        v_data := %s;\n', v_filled.partial);
@@ -5907,16 +5923,18 @@ begin
             '                %s'
             '            else\n'
             '                v_data := %s;\n'
-            '            end if;\n', pgq_gen._joined(v_parts.texts), v_replace, v_filled.partial);
+            '            end if;\n', pgq_gen._joined('', v_parts.texts), v_replace, v_filled.partial);
     end if;
     return format(
         E'        v_data := %s;\n'
-        '        if %s then\n'
-        '            v_data := %s;\n'
-        '        elsif pg_catalog.strpos(v_data, '',NULL'') operator(pg_catalog.>) 0 then\n'
+        '        %s pg_catalog.strpos(v_data, '',NULL'') operator(pg_catalog.>) 0 then\n'
         '            %s'
         '        end if;\n',
-        v_filled.whole, pgq_gen._is_null(v_parts.columns[1:1], v_parts.types[1]), v_filled.partial, v_replace);
+        v_filled.whole,
+        case when v_parts.is_filled then 'if'
+             else format(E'if %s then\n            v_data := %s;\n        elsif',
+                         pgq_gen._is_null(v_parts.columns[1:1], v_parts.types[1]), v_filled.partial) end,
+        v_replace);
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
@@ -5945,10 +5963,12 @@ begin
         v_code := v_code || format(
             E'        if %s then\n'
             '        elsif not %s then\n'
+            '%s'
             '            v_data := pg_catalog.format(%L, v_data, %s);\n'
             '        end if;\n',
             pgq_gen._unchanged(v_new, v_old, i_types[i], i_collations[i], i_by_text),
             pgq_gen._is_null(array[v_new, v_old], i_types[i]),
+            pgq_gen._plain_code(v_piece[2], true),
             format('%%s,%s=%%%s', replace(quote_ident(i_names[i]), '%', '%%'), v_piece[1]), v_piece[2]);
     end loop;
     return v_code;
@@ -6048,32 +6068,40 @@ declare
     c_times     constant oid[] := '{date,timestamp,timestamptz}'::regtype[]::oid[];
     v_pairs     record;
     v_filled    record;
-    v_code      text;
+    v_whole     text;
+    v_partial   text;
+    v_each      constant text := pgq_gen._row_data('urlenc', i_row, i_names, i_types, i_is_hidden, i_minimal, false);
+    v_value     text;
     v_encoded   text := 'v_data';
 begin
     select array_agg(c.value order by c.place) as columns, array_agg(c.type order by c.place) as types,
-           array_agg(c.head || '=' order by c.place) as heads, array_agg(c.head order by c.place) as nulls,
+           array_agg(c.head || case when c.is_last then '' else '=' end order by c.place) as heads,
+           array_agg(case when c.is_last then format('''='' operator(pg_catalog.||) %s', pgq_gen._text(c.value, c.type, false))
+                          else c.value end order by c.place) as arguments,
+           array_agg(c.head order by c.place) as nulls,
            array_agg(c.value order by c.place) filter (where c.type <> all (c_plain || c_floats || c_times)) as texts,
            bool_or(c.type = any (c_floats || c_times)) as has_plus,
            bool_or(c.type = any (c_times)) as has_times,
            bool_and(c.name = pgq._urlencode(c.name)) as is_plain
       into v_pairs
       from (select c.place, c.name, c.type, pgq_gen._column(i_row, c.name) as value,
-                   concat(case when row_number() over (order by c.place) > 1 then '&' end, c.name) as head
+                   concat(case when row_number() over (order by c.place) > 1 then '&' end, c.name) as head,
+                   row_number() over (order by c.place desc) = 1 as is_last
               from unnest(i_names, i_types, i_is_hidden) with ordinality c (name, type, is_hidden, place)
              where not c.is_hidden) c;
     if v_pairs.is_plain is not true then
         return null;
     end if;
-    v_filled := pgq_gen._filled(
+    v_filled := pgq_gen._filling(
         v_pairs.columns, v_pairs.types, v_pairs.heads, array_fill('s'::text, array[cardinality(v_pairs.columns)]),
-        v_pairs.columns, v_pairs.nulls, '');
-    v_code := format(
-        E'        if %s operator(pg_catalog.=) 0 then\n'
-        '            v_data := %s;\n'
-        '        else\n'
-        '            v_data := %s;\n'
-        '        end if;\n', v_filled.nulls, v_filled.whole, v_filled.partial);
+        v_pairs.arguments, v_pairs.nulls, '');
+    -- Columns may have collations in which nothing can be replaced.
+    v_whole := format('(%s) collate pg_catalog."C"', v_filled.whole);
+    v_partial := format('(%s) collate pg_catalog."C"', v_filled.partial);
+    if cardinality(v_pairs.columns) > 1 then
+        -- Where no value is empty, = before & is a null.
+        v_whole := format('pg_catalog.replace(%s, ''=&'', ''&'')', v_whole);
+    end if;
 
     if v_pairs.has_plus then
         v_encoded := format('pg_catalog.replace(%s, ''+'', ''%%2b'')', v_encoded);
@@ -6084,21 +6112,37 @@ begin
     if not i_minimal and v_pairs.has_times then
         v_encoded := format('pg_catalog.replace(pg_catalog.replace(%s, '':'', ''%%3a''), ''/'', ''%%2f'')', v_encoded);
     end if;
-    v_encoded := case when v_encoded <> 'v_data' then format(E'v_data := %s;\n', v_encoded) else '' end;
     if v_pairs.texts is null then
-        return concat(v_code, '        ', v_encoded);
+        return format(E'        v_data := %s;\n', replace(v_encoded, 'v_data', v_whole));
     end if;
-    return concat(
-        format(E'        v_value := %s;\n', pgq_gen._joined(v_pairs.texts)),
-        v_code,
-        format(E'        if v_value operator(pg_catalog.!~) %L then\n            %s',
-               case when i_minimal then '[%+&=]' else '[^A-Za-z0-9_. -]' end,
-               case when v_encoded = '' then E'null;\n' else v_encoded end),
-        case when not i_minimal then
-            E'        elsif v_value operator(pg_catalog.!~) ''[^ -%''''-<>-~]'' then\n'
-            '            v_data := pgq_gen.encode_row(v_data, v_value);\n' end,
-        format(E'        else\n            v_data := %s;\n        end if;\n',
-               pgq_gen._row_data('urlenc', i_row, i_names, i_types, i_is_hidden, i_minimal, false)));
+    -- An empty value leaves two separators side by side. A value may hold them, too, and costs more then.
+    v_value := pgq_gen._joined('._', quote_literal('.') || v_pairs.texts || quote_literal('.'));
+    if i_minimal then
+        return format(
+            E'        if %1$s operator(pg_catalog.!~) ''[%%+&=]|[.]_[.]_'' then\n'
+            '            v_data := %2$s;\n'
+            '        elsif %1$s operator(pg_catalog.!~) ''[%%+&=]'' then\n'
+            '            v_data := %3$s;\n'
+            '        else\n'
+            '            v_data := %4$s;\n'
+            '        end if;\n',
+            v_value, replace(v_encoded, 'v_data', v_whole), replace(v_encoded, 'v_data', v_partial), v_each);
+    end if;
+    return format(
+        E'        v_value := %1$s;\n'
+        '        if v_value operator(pg_catalog.!~) ''[^ -%%''''-<>-~]|[.]_[.]_'' then\n'
+        '            v_data := %2$s;\n'
+        '            if v_value operator(pg_catalog.!~) ''[^A-Za-z0-9_. -]'' then\n'
+        '                v_data := %3$s;\n'
+        '            else\n'
+        '                v_data := pgq_gen.encode_row(v_data, v_value);\n'
+        '            end if;\n'
+        '        elsif v_value operator(pg_catalog.!~) ''[^ -%%''''-<>-~]'' then\n'
+        '            v_data := pgq_gen.encode_row(%4$s, v_value);\n'
+        '        else\n'
+        '            v_data := %5$s;\n'
+        '        end if;\n',
+        v_value, v_whole, v_encoded, v_partial, v_each);
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
@@ -6191,8 +6235,13 @@ begin
     end if;
 
     if v_is_sql then
-        v_insert := pgq_gen._values_code('NEW', i_columns.names, i_columns.types, i_columns.is_hidden, i_options.pinned);
-        v_delete := format(E'        v_data := %s;\n', v_where);
+        v_insert := pgq_gen._values_code(
+            'NEW', i_columns.names, i_columns.types, i_columns.is_hidden,
+            -- A primary key is never null. Before a row that SKIP keeps out nobody looks.
+            case when i_options.keys is null and i_options.kinds is null and not i_options.skip then i_columns.is_key end,
+            i_options.pinned);
+        v_insert := concat(pgq_gen._plain_code(v_insert, false), v_insert);
+        v_delete := format(E'%s        v_data := %s;\n', pgq_gen._plain_code(v_where, false), v_where);
     else
         v_insert := pgq_gen._row_data_code(i_options.function, i_options.format, 'NEW', i_columns.names,
                                            i_columns.types, i_columns.is_hidden, i_options.minimal);
@@ -6228,7 +6277,7 @@ begin
                    pgq_gen._either(i_columns.is_hidden,
                                    case when i_options.key_updates then null else i_columns.is_key end),
                    i_options.by_text, i_options.pinned)
-            || E'        if v_data is null then\n';
+            || coalesce(pgq_gen._plain_code(v_where, false), '') || E'        if v_data is null then\n';
         if v_hidden is not null then
             v_update := v_update || format(E'            if %s then\n                %s\n            end if;\n',
                                            v_hidden, i_skip);
@@ -6258,22 +6307,24 @@ begin
             pgq_gen._row_data(case when v_is_sql then 'urlenc' else i_options.format end, 'OLD', i_columns.names,
                               i_columns.types, i_columns.is_hidden, i_options.minimal,
                               v_is_sql and i_options.pinned));
+        v_backup := concat(pgq_gen._plain_code(v_backup, false), v_backup);
         v_update := v_update || v_backup;
         if i_options.backup_deletes then
             v_delete := v_delete || v_backup;
         end if;
     end if;
 
+    -- Updates first: they have the most conditions besides.
     return format(
-        E'    if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
-        '        v_type := %s;\n%s'
-        '    elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
+        E'    if TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
         '%s        v_type := %s;\n%s'
+        '    elsif TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
+        '        v_type := %s;\n%s'
         '    else\n'
         '%s        v_type := %s;\n%s'
         '    end if;\n',
-        pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert,
         v_key_check, pgq_gen._type('UPDATE', i_options, i_columns, i_schema, i_name), v_update,
+        pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert,
         v_key_check, pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete);
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
@@ -6371,9 +6422,9 @@ begin
             pgq.quote_fqname(i_queue.queue_data_pfx || '_' || i),
             v_columns,
             case when i_source is null then format(
-                     'values (pg_catalog.nextval(%L::pg_catalog.regclass), pg_catalog.now(), %s)',
+                     'values (pg_catalog.nextval(%L::pg_catalog.regclass), current_timestamp, %s)',
                      pgq.quote_fqname(i_queue.queue_event_seq), v_values)
-                 else format(E'select pg_catalog.nextval(%L::pg_catalog.regclass), pg_catalog.now(), %s\n          from %s',
+                 else format(E'select pg_catalog.nextval(%L::pg_catalog.regclass), current_timestamp, %s\n          from %s',
                      pgq.quote_fqname(i_queue.queue_event_seq), v_values, i_source) end);
     end loop;
     return v_code || E'    end if;\n';
@@ -6725,9 +6776,7 @@ begin
                '        %6$s\n'
                '    end if;\n',
                v_queue.queue_id, v_options.queue_name, v_guard, i_table, pgq_gen.shape(i_table), v_slow),
-        case when strpos(v_code, 'v_plain') > 0 then
-                 E'    v_plain := pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO''\n'
-                 '        and pg_catalog.current_setting(''extra_float_digits'') collate pg_catalog."C" operator(pg_catalog.>) ''0'';\n' end,
+        case when i_kind = 'statement' then pgq_gen._plain_code(v_code, false) end,
         v_code,
         E'\nend;\n');
     v_code := concat(

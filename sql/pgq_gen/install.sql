@@ -22,6 +22,7 @@
 \ir functions/pgq_gen._equality.sql
 \ir functions/pgq_gen._has_settings.sql
 \ir functions/pgq_gen._text.sql
+\ir functions/pgq_gen._plain_code.sql
 \ir functions/pgq_gen._literal.sql
 \ir functions/pgq_gen._encoded.sql
 \ir functions/pgq_gen._json.sql
@@ -42,7 +43,7 @@
 \ir functions/pgq_gen._where.sql
 \ir functions/pgq_gen._quoted.sql
 \ir functions/pgq_gen._joined.sql
-\ir functions/pgq_gen._filled.sql
+\ir functions/pgq_gen._filling.sql
 \ir functions/pgq_gen._values_code.sql
 \ir functions/pgq_gen._set_code.sql
 \ir functions/pgq_gen._where_code.sql

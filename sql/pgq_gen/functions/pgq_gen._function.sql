@@ -148,9 +148,7 @@ begin
                '        %6$s\n'
                '    end if;\n',
                v_queue.queue_id, v_options.queue_name, v_guard, i_table, pgq_gen.shape(i_table), v_slow),
-        case when strpos(v_code, 'v_plain') > 0 then
-                 E'    v_plain := pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO''\n'
-                 '        and pg_catalog.current_setting(''extra_float_digits'') collate pg_catalog."C" operator(pg_catalog.>) ''0'';\n' end,
+        case when i_kind = 'statement' then pgq_gen._plain_code(v_code, false) end,
         v_code,
         E'\nend;\n');
     v_code := concat(

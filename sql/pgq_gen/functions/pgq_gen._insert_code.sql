@@ -29,9 +29,9 @@ begin
             pgq.quote_fqname(i_queue.queue_data_pfx || '_' || i),
             v_columns,
             case when i_source is null then format(
-                     'values (pg_catalog.nextval(%L::pg_catalog.regclass), pg_catalog.now(), %s)',
+                     'values (pg_catalog.nextval(%L::pg_catalog.regclass), current_timestamp, %s)',
                      pgq.quote_fqname(i_queue.queue_event_seq), v_values)
-                 else format(E'select pg_catalog.nextval(%L::pg_catalog.regclass), pg_catalog.now(), %s\n          from %s',
+                 else format(E'select pg_catalog.nextval(%L::pg_catalog.regclass), current_timestamp, %s\n          from %s',
                      pgq.quote_fqname(i_queue.queue_event_seq), v_values, i_source) end);
     end loop;
     return v_code || E'    end if;\n';

@@ -16,32 +16,40 @@ declare
     c_times     constant oid[] := '{date,timestamp,timestamptz}'::regtype[]::oid[];
     v_pairs     record;
     v_filled    record;
-    v_code      text;
+    v_whole     text;
+    v_partial   text;
+    v_each      constant text := pgq_gen._row_data('urlenc', i_row, i_names, i_types, i_is_hidden, i_minimal, false);
+    v_value     text;
     v_encoded   text := 'v_data';
 begin
     select array_agg(c.value order by c.place) as columns, array_agg(c.type order by c.place) as types,
-           array_agg(c.head || '=' order by c.place) as heads, array_agg(c.head order by c.place) as nulls,
+           array_agg(c.head || case when c.is_last then '' else '=' end order by c.place) as heads,
+           array_agg(case when c.is_last then format('''='' operator(pg_catalog.||) %s', pgq_gen._text(c.value, c.type, false))
+                          else c.value end order by c.place) as arguments,
+           array_agg(c.head order by c.place) as nulls,
            array_agg(c.value order by c.place) filter (where c.type <> all (c_plain || c_floats || c_times)) as texts,
            bool_or(c.type = any (c_floats || c_times)) as has_plus,
            bool_or(c.type = any (c_times)) as has_times,
            bool_and(c.name = pgq._urlencode(c.name)) as is_plain
       into v_pairs
       from (select c.place, c.name, c.type, pgq_gen._column(i_row, c.name) as value,
-                   concat(case when row_number() over (order by c.place) > 1 then '&' end, c.name) as head
+                   concat(case when row_number() over (order by c.place) > 1 then '&' end, c.name) as head,
+                   row_number() over (order by c.place desc) = 1 as is_last
               from unnest(i_names, i_types, i_is_hidden) with ordinality c (name, type, is_hidden, place)
              where not c.is_hidden) c;
     if v_pairs.is_plain is not true then
         return null;
     end if;
-    v_filled := pgq_gen._filled(
+    v_filled := pgq_gen._filling(
         v_pairs.columns, v_pairs.types, v_pairs.heads, array_fill('s'::text, array[cardinality(v_pairs.columns)]),
-        v_pairs.columns, v_pairs.nulls, '');
-    v_code := format(
-        E'        if %s operator(pg_catalog.=) 0 then\n'
-        '            v_data := %s;\n'
-        '        else\n'
-        '            v_data := %s;\n'
-        '        end if;\n', v_filled.nulls, v_filled.whole, v_filled.partial);
+        v_pairs.arguments, v_pairs.nulls, '');
+    -- Columns may have collations in which nothing can be replaced.
+    v_whole := format('(%s) collate pg_catalog."C"', v_filled.whole);
+    v_partial := format('(%s) collate pg_catalog."C"', v_filled.partial);
+    if cardinality(v_pairs.columns) > 1 then
+        -- Where no value is empty, = before & is a null.
+        v_whole := format('pg_catalog.replace(%s, ''=&'', ''&'')', v_whole);
+    end if;
 
     if v_pairs.has_plus then
         v_encoded := format('pg_catalog.replace(%s, ''+'', ''%%2b'')', v_encoded);
@@ -52,20 +60,36 @@ begin
     if not i_minimal and v_pairs.has_times then
         v_encoded := format('pg_catalog.replace(pg_catalog.replace(%s, '':'', ''%%3a''), ''/'', ''%%2f'')', v_encoded);
     end if;
-    v_encoded := case when v_encoded <> 'v_data' then format(E'v_data := %s;\n', v_encoded) else '' end;
     if v_pairs.texts is null then
-        return concat(v_code, '        ', v_encoded);
+        return format(E'        v_data := %s;\n', replace(v_encoded, 'v_data', v_whole));
     end if;
-    return concat(
-        format(E'        v_value := %s;\n', pgq_gen._joined(v_pairs.texts)),
-        v_code,
-        format(E'        if v_value operator(pg_catalog.!~) %L then\n            %s',
-               case when i_minimal then '[%+&=]' else '[^A-Za-z0-9_. -]' end,
-               case when v_encoded = '' then E'null;\n' else v_encoded end),
-        case when not i_minimal then
-            E'        elsif v_value operator(pg_catalog.!~) ''[^ -%''''-<>-~]'' then\n'
-            '            v_data := pgq_gen.encode_row(v_data, v_value);\n' end,
-        format(E'        else\n            v_data := %s;\n        end if;\n',
-               pgq_gen._row_data('urlenc', i_row, i_names, i_types, i_is_hidden, i_minimal, false)));
+    -- An empty value leaves two separators side by side. A value may hold them, too, and costs more then.
+    v_value := pgq_gen._joined('._', quote_literal('.') || v_pairs.texts || quote_literal('.'));
+    if i_minimal then
+        return format(
+            E'        if %1$s operator(pg_catalog.!~) ''[%%+&=]|[.]_[.]_'' then\n'
+            '            v_data := %2$s;\n'
+            '        elsif %1$s operator(pg_catalog.!~) ''[%%+&=]'' then\n'
+            '            v_data := %3$s;\n'
+            '        else\n'
+            '            v_data := %4$s;\n'
+            '        end if;\n',
+            v_value, replace(v_encoded, 'v_data', v_whole), replace(v_encoded, 'v_data', v_partial), v_each);
+    end if;
+    return format(
+        E'        v_value := %1$s;\n'
+        '        if v_value operator(pg_catalog.!~) ''[^ -%%''''-<>-~]|[.]_[.]_'' then\n'
+        '            v_data := %2$s;\n'
+        '            if v_value operator(pg_catalog.!~) ''[^A-Za-z0-9_. -]'' then\n'
+        '                v_data := %3$s;\n'
+        '            else\n'
+        '                v_data := pgq_gen.encode_row(v_data, v_value);\n'
+        '            end if;\n'
+        '        elsif v_value operator(pg_catalog.!~) ''[^ -%%''''-<>-~]'' then\n'
+        '            v_data := pgq_gen.encode_row(%4$s, v_value);\n'
+        '        else\n'
+        '            v_data := %5$s;\n'
+        '        end if;\n',
+        v_value, v_whole, v_encoded, v_partial, v_each);
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;

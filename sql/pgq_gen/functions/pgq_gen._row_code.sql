@@ -36,8 +36,13 @@ begin
     end if;
 
     if v_is_sql then
-        v_insert := pgq_gen._values_code('NEW', i_columns.names, i_columns.types, i_columns.is_hidden, i_options.pinned);
-        v_delete := format(E'        v_data := %s;\n', v_where);
+        v_insert := pgq_gen._values_code(
+            'NEW', i_columns.names, i_columns.types, i_columns.is_hidden,
+            -- A primary key is never null. Before a row that SKIP keeps out nobody looks.
+            case when i_options.keys is null and i_options.kinds is null and not i_options.skip then i_columns.is_key end,
+            i_options.pinned);
+        v_insert := concat(pgq_gen._plain_code(v_insert, false), v_insert);
+        v_delete := format(E'%s        v_data := %s;\n', pgq_gen._plain_code(v_where, false), v_where);
     else
         v_insert := pgq_gen._row_data_code(i_options.function, i_options.format, 'NEW', i_columns.names,
                                            i_columns.types, i_columns.is_hidden, i_options.minimal);
@@ -73,7 +78,7 @@ begin
                    pgq_gen._either(i_columns.is_hidden,
                                    case when i_options.key_updates then null else i_columns.is_key end),
                    i_options.by_text, i_options.pinned)
-            || E'        if v_data is null then\n';
+            || coalesce(pgq_gen._plain_code(v_where, false), '') || E'        if v_data is null then\n';
         if v_hidden is not null then
             v_update := v_update || format(E'            if %s then\n                %s\n            end if;\n',
                                            v_hidden, i_skip);
@@ -103,22 +108,24 @@ begin
             pgq_gen._row_data(case when v_is_sql then 'urlenc' else i_options.format end, 'OLD', i_columns.names,
                               i_columns.types, i_columns.is_hidden, i_options.minimal,
                               v_is_sql and i_options.pinned));
+        v_backup := concat(pgq_gen._plain_code(v_backup, false), v_backup);
         v_update := v_update || v_backup;
         if i_options.backup_deletes then
             v_delete := v_delete || v_backup;
         end if;
     end if;
 
+    -- Updates first: they have the most conditions besides.
     return format(
-        E'    if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
-        '        v_type := %s;\n%s'
-        '    elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
+        E'    if TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
         '%s        v_type := %s;\n%s'
+        '    elsif TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
+        '        v_type := %s;\n%s'
         '    else\n'
         '%s        v_type := %s;\n%s'
         '    end if;\n',
-        pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert,
         v_key_check, pgq_gen._type('UPDATE', i_options, i_columns, i_schema, i_name), v_update,
+        pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert,
         v_key_check, pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete);
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;

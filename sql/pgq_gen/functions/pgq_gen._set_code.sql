@@ -22,10 +22,12 @@ begin
         v_code := v_code || format(
             E'        if %s then\n'
             '        elsif not %s then\n'
+            '%s'
             '            v_data := pg_catalog.format(%L, v_data, %s);\n'
             '        end if;\n',
             pgq_gen._unchanged(v_new, v_old, i_types[i], i_collations[i], i_by_text),
             pgq_gen._is_null(array[v_new, v_old], i_types[i]),
+            pgq_gen._plain_code(v_piece[2], true),
             format('%%s,%s=%%%s', replace(quote_ident(i_names[i]), '%', '%%'), v_piece[1]), v_piece[2]);
     end loop;
     return v_code;

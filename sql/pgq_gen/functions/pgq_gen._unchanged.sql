@@ -23,9 +23,8 @@ begin
     elsif not i_by_text or pgq._text_decides(i_type, i_collation, false) then
         v_same := v_equal;
     elsif i_type = 'numeric'::regtype then
-        -- 1.0 and 1.00; NaN and infinity have no scale.
-        v_same := format('(%s and coalesce(pg_catalog.scale(%s), -1) operator(pg_catalog.=)'
-                         ' coalesce(pg_catalog.scale(%s), -1))', v_equal, i_new, i_old);
+        -- 1.0 and 1.00: sent with their scale.
+        v_same := format('pg_catalog.numeric_send(%s) operator(pg_catalog.=) pg_catalog.numeric_send(%s)', i_new, i_old);
     elsif i_type in ('float4'::regtype, 'float8'::regtype) then
         -- 0 and -0.
         v_same := format('(%s and (%s operator(pg_catalog.<>) 0 or %s))', v_equal, i_new, v_same_text);

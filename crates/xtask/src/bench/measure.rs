@@ -22,6 +22,17 @@ impl Samples {
         self.quantile(0.5)
     }
 
+    /// These samples divided by those of a peer that were taken beside them.
+    pub(crate) fn ratios(&self, peer: &Samples) -> Samples {
+        Samples(
+            self.0
+                .iter()
+                .zip(&peer.0)
+                .map(|(ours, theirs)| ours / theirs)
+                .collect(),
+        )
+    }
+
     /// The smallest sample that at least this share of all do not exceed; NaN if there is none.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
@@ -60,7 +71,8 @@ pub(crate) fn in_rounds<V: Copy>(
     Ok(samples)
 }
 
-fn shuffle(order: &mut [usize]) {
+/// Puts places in a random order.
+pub(crate) fn shuffle(order: &mut [usize]) {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let mut state = now.map_or(1, |now| u64::from(now.subsec_nanos()) | 1);
     for i in (1..order.len()).rev() {
@@ -134,6 +146,12 @@ mod tests {
         assert_eq!(samples.quantile(0.99), 5.0);
         assert_eq!(samples.quantile(0.0), 1.0);
         assert!(Samples::default().median().is_nan());
+    }
+
+    #[test]
+    fn a_sample_is_divided_by_the_one_beside_it() {
+        let ratios = Samples(vec![1.0, 6.0, 8.0]).ratios(&Samples(vec![2.0, 2.0, 4.0]));
+        assert_eq!(ratios.0, [0.5, 3.0, 2.0]);
     }
 
     #[test]

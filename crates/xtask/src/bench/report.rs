@@ -54,10 +54,21 @@ struct Line {
     comparisons: Vec<Comparison>,
 }
 
+impl Line {
+    fn push(&mut self, peer: &str, ratio: f64, goal: Option<Goal>) {
+        self.comparisons.push(Comparison {
+            against: Some(peer.to_owned()),
+            value: ratio,
+            goal: goal.map(Goal::text),
+            met: goal.map(|goal| goal.is_met(ratio)),
+        });
+    }
+}
+
 /// A value beside its goal.
 #[derive(Debug, Serialize)]
 struct Comparison {
-    /// The peer whose median divides ours; none if the goal is for the value itself.
+    /// The peer that divides ours; none if the goal is for the value itself.
     against: Option<String>,
     value: f64,
     goal: Option<String>,
@@ -120,12 +131,21 @@ impl Report {
         };
         if let Some(line) = self.line(workload, variant) {
             let ratio = line.median / other;
-            line.comparisons.push(Comparison {
-                against: Some(peer.to_owned()),
-                value: ratio,
-                goal: goal.map(Goal::text),
-                met: goal.map(|goal| goal.is_met(ratio)),
-            });
+            line.push(peer, ratio, goal);
+        }
+    }
+
+    /// The same with the ratios of what was measured side by side, of which the median counts.
+    pub(crate) fn compare_pairs(
+        &mut self,
+        workload: &str,
+        variant: &str,
+        peer: &str,
+        ratios: &Samples,
+        goal: Option<Goal>,
+    ) {
+        if let Some(line) = self.line(workload, variant) {
+            line.push(peer, ratios.median(), goal);
         }
     }
 

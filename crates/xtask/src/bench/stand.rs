@@ -87,6 +87,18 @@ impl Stand {
         self.cluster.create_database(database)
     }
 
+    /// Creates a database like another one that nobody is connected to, if it is not there.
+    pub(crate) fn copy(&self, database: &str, template: &str) -> Result {
+        let mut db = self.connect("postgres")?;
+        let there = db.query_opt("select from pg_database where datname = $1", &[&database])?;
+        if there.is_none() {
+            db.batch_execute(&format!(
+                "create database \"{database}\" template \"{template}\""
+            ))?;
+        }
+        Ok(())
+    }
+
     /// Creates a database with our PgQ.
     pub(crate) fn ours(&self, database: &str) -> Result<Client> {
         let db = self.empty(database)?;

@@ -1,8 +1,8 @@
-create or replace function pgq_gen._filled(
+create or replace function pgq_gen._filling(
     i_columns text[], i_types oid[], i_heads text[], i_kinds text[], i_arguments text[], i_nulls text[], i_end text,
-    out nulls text, out whole text, out partial text)
+    out whole text, out partial text)
 as $$
--- pgq_gen._filled(7): writes expressions that fill the columns of one row into a text. They take less to prepare than
+-- pgq_gen._filling(7): writes expressions that fill the columns of one row into a text. They take less to prepare than
 -- one with a call for each column; in a transaction of one row that is most of their cost.
 -- Parameters:
 --      i_columns, i_types      the columns: NEW."a"; at least one
@@ -11,8 +11,8 @@ as $$
 --      i_arguments             expressions of the values
 --      i_nulls                 what stands for a column that is null, with what comes before it
 --      i_end                   end of the text
--- Returns:  nulls: how many columns are null; whole: the text as pg_catalog.format writes it, which is right if none
---           is; partial: the text in any case, which takes more
+-- Returns:  whole: the text as pg_catalog.format writes it, in which a column that is null is empty, or NULL;
+--           partial: the text with i_nulls for these, which takes more
 -- Used by:  pgq_gen._values_code, pgq_gen._pairs_code
 declare
     -- A call takes 100 arguments at most.
@@ -21,7 +21,6 @@ declare
     v_last      integer;
     v_end       text;
     v_call      record;
-    v_nulls     text[] := '{}';
     v_whole     text[] := '{}';
     v_partial   text[] := '{}';
 begin
@@ -36,12 +35,10 @@ begin
                string_agg(i_arguments[n.n], ', ' order by n.n) as arguments
           into v_call
           from generate_series(v_first, v_last) n (n);
-        v_nulls := v_nulls || format('pg_catalog.num_nulls(%s)', array_to_string(i_columns[v_first:v_last], ', '));
         v_whole := v_whole || format('pg_catalog.format(%L, %s)', concat(v_call.whole, v_end), v_call.arguments);
         v_partial := v_partial || format('pg_catalog.format(%s, %s)',
                                          pgq_gen._concat('', v_call.partial || quote_literal(v_end)), v_call.arguments);
     end loop;
-    nulls := array_to_string(v_nulls, ' operator(pg_catalog.+) ');
     whole := array_to_string(v_whole, ' operator(pg_catalog.||) ');
     partial := array_to_string(v_partial, ' operator(pg_catalog.||) ');
 end;
