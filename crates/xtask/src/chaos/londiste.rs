@@ -252,6 +252,10 @@ impl Run {
                 .output()?;
         }
         wait_until("every table to be in sync", PATIENCE, || {
+            // One that was told to stop a moment ago may have been there still.
+            if it.replay.pid().is_none() {
+                it.start_replay()?;
+            }
             let row = it.subscriber_db()?.query_one(
                 "select count(*) = 4 and bool_and(merge_state is not distinct from 'ok') \
                  from londiste.subscriber_table",
