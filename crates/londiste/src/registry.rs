@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use pgq::QueueName;
-use postgres::Row;
 use postgres::types::Type;
 use skytools::db::{During, Session};
 
@@ -23,15 +22,6 @@ pub(crate) struct SubscriberTable {
 }
 
 impl SubscriberTable {
-    fn read(row: &Row) -> SubscriberTable {
-        SubscriberTable {
-            name: row.get(0),
-            state: row.get(1),
-            snapshot: row.get(2),
-            skip_truncate: row.get(3),
-        }
-    }
-
     /// Whether replay applies its events; `?` is an old spelling.
     pub(crate) fn is_ok(&self) -> bool {
         matches!(self.state.as_deref(), Some("ok" | "?"))
@@ -149,22 +139,6 @@ fn list(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// A table registered on the subscriber.
-pub(crate) fn subscriber_table(
-    db: &mut Session<'_>,
-    queue: &QueueName,
-    name: &str,
-) -> Result<Option<SubscriberTable>, Error> {
-    let row = db
-        .query_typed_opt(
-            "select table_name, merge_state, snapshot, coalesce(skip_truncate, false) \
-             from londiste.subscriber_table where queue_name = $1 and table_name = $2",
-            &[(queue, Type::TEXT), (&name, Type::TEXT)],
-        )
-        .during("look up a table of the subscriber")?;
-    Ok(row.as_ref().map(SubscriberTable::read))
-}
-
 /// Tables registered on the subscriber, in order of registration.
 pub(crate) fn subscriber_tables(
     db: &mut Session<'_>,
@@ -177,5 +151,13 @@ pub(crate) fn subscriber_tables(
             &[(queue, Type::TEXT)],
         )
         .during("list the subscriber's tables")?;
-    Ok(rows.iter().map(SubscriberTable::read).collect())
+    Ok(rows
+        .iter()
+        .map(|row| SubscriberTable {
+            name: row.get(0),
+            state: row.get(1),
+            snapshot: row.get(2),
+            skip_truncate: row.get(3),
+        })
+        .collect())
 }

@@ -25,9 +25,6 @@ use crate::{Config, Error, VerifyError};
 /// How many ranges the provider may be ahead of the subscriber.
 const AHEAD: usize = 4;
 
-/// How many tables are read after both sides have met: what is read stays locked, and locks are few.
-const TABLES: u32 = 50;
-
 /// How a comparison is done.
 #[derive(Debug, Clone)]
 pub(crate) struct Manner {
@@ -103,15 +100,6 @@ pub(crate) struct Checker {
     /// Looks closer where ranges differ.
     driller: Database,
     subscriber: Database,
-    met: Option<Meeting>,
-}
-
-/// A state in which both sides have met, and which their connections still see.
-#[derive(Debug, Clone, Copy)]
-struct Meeting {
-    since: Instant,
-    /// Tables that were read in it.
-    tables: u32,
 }
 
 impl Checker {
@@ -124,7 +112,6 @@ impl Checker {
             walker: config.provider(common)?,
             driller: config.provider(common)?,
             subscriber: config.subscriber(common)?,
-            met: None,
         })
     }
 
@@ -142,7 +129,6 @@ impl Checker {
 
     /// Rolls everything back.
     pub(crate) fn reset(&mut self) {
-        self.met = None;
         self.fence.reset();
         self.walker.reset();
         self.driller.reset();
@@ -179,8 +165,7 @@ impl Checker {
         Ok(Fit::Yes)
     }
 
-    /// Makes both sides meet, unless they still see the state of another table that holds for this one, too; all
-    /// connections see the state afterwards.
+    /// Makes both sides meet; all connections see the state afterwards.
     pub(crate) fn meet(&mut self, table: &TableName) -> Result<(), Error> {
         let result = self.try_to_meet(table);
         if result.is_err() {
@@ -190,58 +175,22 @@ impl Checker {
     }
 
     fn try_to_meet(&mut self, table: &TableName) -> Result<(), Error> {
-        let kept = match self.met {
-            Some(met) if met.tables < TABLES && met.since.elapsed() < self.manner.max_age => {
-                self.sees_snapshots()?
-            }
-            _ => false,
-        };
-        if !kept {
-            self.part()?;
-            self.fence
-                .meet(table, &mut [&mut self.walker, &mut self.driller])?;
-            begin_snapshot(self.subscriber.connection()?, None)?;
-            self.fence.release()?;
-            self.met = Some(Meeting {
-                since: Instant::now(),
-                tables: 0,
-            });
-        }
-        if let Some(met) = &mut self.met {
-            met.tables += 1;
-        }
-        let name = table.to_string();
+        self.fence
+            .meet(table, &mut [&mut self.walker, &mut self.driller])?;
         let subscriber = self.subscriber.connection()?;
-        let subscribed = registry::subscriber_table(subscriber, &self.queue, &name)?;
-        match subscribed.is_some_and(|table| table.is_ok()) {
+        begin_snapshot(subscriber, None)?;
+        self.fence.release()?;
+        let name = table.to_string();
+        let tables = registry::subscriber_tables(subscriber, &self.queue)?;
+        let ok = |table: &SubscriberTable| table.name == name && table.is_ok();
+        match tables.iter().any(ok) {
             true => Ok(()),
             false => Err(VerifyError::NotOk(name).into()),
         }
     }
 
-    /// Whether all connections are those that have met: one that was lost comes back without its snapshot.
-    fn sees_snapshots(&mut self) -> Result<bool, Error> {
-        for database in [&mut self.walker, &mut self.driller, &mut self.subscriber] {
-            // The transaction is older than its second statement.
-            let row = database
-                .connection()?
-                .query_typed_one(
-                    "select pg_catalog.transaction_timestamp() < pg_catalog.statement_timestamp()",
-                    &[],
-                )
-                .during("look for the snapshot")?;
-            if !row.get::<_, bool>(0) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Lets the snapshots go.
     pub(crate) fn part(&mut self) -> Result<(), Error> {
-        if self.met.take().is_none() {
-            return Ok(());
-        }
         for database in [&mut self.walker, &mut self.driller, &mut self.subscriber] {
             database
                 .connection()?
@@ -332,13 +281,8 @@ impl Checker {
                 self.subscriber.connection()?,
                 after,
                 &self.manner,
-                self.met
-                    .and_then(|met| met.since.checked_add(self.manner.max_age)),
             )?;
-            // Other tables can be read in the same state, unless its writers wait.
-            if next.is_some() || self.manner.terms.lock || layout.spreads {
-                self.part()?;
-            }
+            self.part()?;
             after = next;
             if after.is_none() {
                 sink.save(&layout)?;
@@ -375,10 +319,10 @@ impl Walk<'_> {
         subscriber: &mut Connection,
         after: Option<Key>,
         manner: &Manner,
-        end: Option<Instant>,
     ) -> Result<Option<Key>, Error> {
         let layout = self.layout;
         let (send, receive) = mpsc::sync_channel(AHEAD);
+        let end = Instant::now().checked_add(manner.max_age);
         thread::scope(|scope| {
             scope.spawn(move || walk(walker, layout, after, manner.chunk, end, &send));
             self.follow(driller, subscriber, receive)

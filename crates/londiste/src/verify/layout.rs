@@ -47,8 +47,6 @@ pub(crate) struct Layout {
     pub(crate) key_decides: bool,
     /// The subscriber's table is partitioned.
     pub(crate) partitioned: bool,
-    /// The table of either side is partitioned: reading it locks many.
-    pub(crate) spreads: bool,
     /// A condition leaves rows out.
     pub(crate) restricted: bool,
     /// Some columns are not compared.
@@ -256,7 +254,6 @@ impl Layout {
             key_length: key.len(),
             key_decides: common.is_some_and(|(_, other)| other.decides),
             partitioned: there.kind == RelationKind::PartitionedTable,
-            spreads: [here.kind, there.kind].contains(&RelationKind::PartitionedTable),
             restricted: condition.is_some(),
             provider: here.from(name, condition),
             subscriber: there.from(name, condition),
