@@ -55,7 +55,7 @@ fn batch_memory_limit() -> usize {
 
 /// How rows are changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(try_from = "u8")]
+#[serde(try_from = "i64")]
 pub(crate) enum LoadMethod {
     /// 0: changed rows are updated.
     #[default]
@@ -66,15 +66,15 @@ pub(crate) enum LoadMethod {
     Merged,
 }
 
-impl TryFrom<u8> for LoadMethod {
-    type Error = &'static str;
+impl TryFrom<i64> for LoadMethod {
+    type Error = String;
 
-    fn try_from(number: u8) -> Result<LoadMethod, &'static str> {
+    fn try_from(number: i64) -> Result<LoadMethod, String> {
         match number {
             0 => Ok(LoadMethod::Correct),
             1 => Ok(LoadMethod::Delete),
             2 => Ok(LoadMethod::Merged),
-            _ => Err("load_method is none of 0, 1, 2"),
+            other => Err(format!("load_method is {other}, which is none of 0, 1, 2")),
         }
     }
 }

@@ -12,6 +12,9 @@ pub enum Error {
     /// Every event moved would be moved again, for ever.
     #[error("queue {0} would be moved into itself: src_db and dst_db are the same database")]
     SameQueue(QueueName),
+    /// There is nothing to move events into; the job goes on when there is.
+    #[error("queue {0} does not exist at the target; `pgqadm INI create {0}` makes it")]
+    NoTarget(QueueName),
     /// The source or the target of the events cannot be used as a queue.
     #[error(transparent)]
     Queue(#[from] pgq::Error),

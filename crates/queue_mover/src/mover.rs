@@ -1,4 +1,5 @@
 use pgq::QueueName;
+use pgq::admin::queue_info;
 use pgq::consumer::{ConsumerConfig, OpenBatch};
 use pgq::mover::queue::Way;
 use pgq::mover::{Mover, Place, Report};
@@ -34,6 +35,10 @@ impl Mover for QueueMover {
     ) -> Result<(), Error> {
         if consumer.queue == self.queue && Place::of(&mut **source)? == Place::of(&mut **target)? {
             return Err(Error::SameQueue(self.queue.clone()));
+        }
+        // With the first batch it would be found, too, which may be a long time from now.
+        if queue_info(&mut **target, Some(&self.queue))?.is_empty() {
+            return Err(Error::NoTarget(self.queue.clone()));
         }
         Ok(())
     }

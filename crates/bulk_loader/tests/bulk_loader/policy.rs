@@ -105,7 +105,15 @@ fn a_truncate_empties_the_table_where_it_is_applied() -> TestResult {
 fn keys_of_the_configuration_that_make_no_sense_are_refused_at_the_start() -> TestResult {
     let site = site()?;
     for (line, why) in [
-        ("load_method = 3", "load_method is none of 0, 1, 2"),
+        (
+            "load_method = 7",
+            "load_method is 7, which is none of 0, 1, 2",
+        ),
+        (
+            "load_method = 300",
+            "load_method is 300, which is none of 0, 1, 2",
+        ),
+        ("load_method = -1", "load_method is -1"),
         ("load_method = x", "load_method"),
         ("merge_mode = both", "merge_mode"),
         (

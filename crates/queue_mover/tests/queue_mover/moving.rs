@@ -1,6 +1,10 @@
 //! What arrives, and when the program refuses.
 
-use testkit::{TestResult, create_queue, events_of, tick};
+use std::time::Duration;
+
+use testkit::{TestResult, create_queue, events_of, tick, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One event for each way in which a field can be odd.
 const ODD: &str = r"
@@ -124,9 +128,28 @@ fn what_makes_no_sense_is_refused() -> TestResult {
 
     // A target queue that does not exist, or takes nothing, stops even an empty batch.
     site.write("nowhere", "dst_queue_name = nowhere")?;
-    site.program("nowhere.ini --register").succeed()?;
+    let missing =
+        "queue nowhere does not exist at the target; `pgqadm INI create nowhere` makes it";
+    for arguments in ["--register", "--once", "--dry-run"] {
+        site.refused(&format!("nowhere.ini {arguments}"), missing)?;
+    }
+    let registered = "select from pgq.get_consumer_info('from', 'nowhere')";
+    assert!(src.query(registered, &[])?.is_empty());
+    // A job that runs goes on as soon as it is there.
+    let mut job = site.program("nowhere.ini").spawn()?;
+    wait_until("the job to say so", PATIENCE, || {
+        Ok(site.log("nowhere").contains(missing))
+    })?;
+    create_queue(&mut dst, "nowhere")?;
+    wait_until("the job to register", PATIENCE, || {
+        Ok(!src.query(registered, &[])?.is_empty())
+    })?;
+    site.program("nowhere.ini -s").succeed()?;
+    assert!(job.wait(PATIENCE)?.success());
+    // Dropped later, it stops even an empty batch.
+    dst.batch_execute("select pgq.drop_queue('nowhere')")?;
     tick(&mut src, "from")?;
-    site.refused("nowhere.ini --once", "Event queue not found")?;
+    site.refused("nowhere.ini --once", missing)?;
     site.drain("namesake")?;
     dst.batch_execute("select pgq.set_queue_config('from', 'disable_insert', '1')")?;
     tick(&mut src, "from")?;
