@@ -252,6 +252,9 @@ create table if not exists pgq.capture (
     -- fingerprint of all that the function was generated from
     cap_shape       text not null,
     cap_generated   timestamptz not null default now(),
+    -- by number of the column, the name under which cap_args knows it: that of the time when they were given. Null for
+    -- a column that was dropped, '' for one whose name cap_args uses for another
+    cap_columns     text[],
 
     constraint capture_pkey primary key (cap_relid, cap_trigger)
 );
@@ -313,7 +316,8 @@ begin
                        (5, 'pgq.tick', 'tick_event_seq', 'tick_event_seq bigint'),
                        (4, 'pgq.queue', 'queue_notify', 'queue_notify boolean not null default false'),
                        (6, 'pgq.retry_queue', 'ev_queue', 'ev_queue integer'),
-                       (6, 'pgq.subscription', 'sub_version', 'sub_version bigint not null default 0')
+                       (6, 'pgq.subscription', 'sub_version', 'sub_version bigint not null default 0'),
+                       (6, 'pgq.capture', 'cap_columns', 'cap_columns text[]')
                    ) c (place, relation, name, definition)
              where not exists (select from attribute a
                                 where a.attrelid = c.relation::regclass and a.name = c.name)
@@ -367,7 +371,8 @@ begin
          where p.pronamespace = 'pgq'::regnamespace
            and (t.typnamespace = 'pgq'::regnamespace and starts_with(t.typname, 'ret_')
                 or p.proname = 'next_batch' and p.proargnames[1] <> 'i_queue_name'
-                or p.proname = 'get_queue_info' and p.pronargs = 1 and p.proargnames[1] <> 'i_queue_name')
+                or p.proname = 'get_queue_info' and p.pronargs = 1 and p.proargnames[1] <> 'i_queue_name'
+                or p.proname in ('_capture_overrides', '_capture_expression') and p.pronargs = 2)
     ) c;
     if v_statements is null then
         return 0;
@@ -4225,6 +4230,89 @@ begin
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
 
+-- pgq/functions/pgq._column_name.sql
+create or replace function pgq._column_name(i_table oid, i_number integer)
+returns text as $$
+-- pgq._column_name(2): name of a column as it is now, even in a transaction with an older snapshot.
+-- Parameters:
+--      i_table      table
+--      i_number     number of the column
+-- Returns:  its name; null if there is no such column or it was dropped
+-- Reads:    the definition of the table, through the caches of the server
+-- Used by:  pgq._row_columns, pgq._known_names
+begin
+    -- The number of a column that was dropped is no column.
+    if has_column_privilege(i_table, i_number::smallint, 'select') is null then
+        return null;
+    end if;
+    return (pg_identify_object_as_address('pg_class'::regclass, i_table, i_number)).object_names[3];
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq._known_names.sql
+create or replace function pgq._known_names(i_table oid, i_format text, i_args text[], i_names text[])
+returns text[] as $$
+-- pgq._known_names(4): names by which the arguments of a capture know the columns of its table. They were those of
+-- the columns when the arguments were given, and who renames a column does not rename it there.
+-- Parameters:
+--      i_table      captured table, or a partition of it
+--      i_format     format of the capture
+--      i_args       its arguments, from 0
+--      i_names      columns as they are called now
+-- Returns:  a name for each column, '' for a new one whose name means another; null if the capture is not
+--           registered, and nobody knows whether its arguments were right
+-- Reads:    pgq.capture, names of columns
+-- Used by:  pgq._capture, pgq._known_columns
+declare
+    v_capture   record;
+    v_known     text[] := array_fill(null::text, array[cardinality(i_names)]);
+    v_place     integer;
+begin
+    if not exists (select from unnest(i_args[1:]) a (arg) where a.arg ~ '^(ignore|pkey|when|ev_[a-z0-9]+)=') then
+        return i_names;
+    end if;
+    select c.cap_relid, c.cap_columns into v_capture
+      from pgq.capture c
+     where c.cap_relid in (select i_table
+                            union all
+                           select a.relid from pg_partition_ancestors(i_table) a)
+       and c.cap_format = i_format
+       and c.cap_args = i_args[0:]
+       and c.cap_columns is not null
+     order by c.cap_relid <> i_table
+     limit 1;
+    if not found then
+        return null;
+    elsif array_remove(v_capture.cap_columns, null) = i_names then
+        return i_names;
+    end if;
+    for i in 1 .. cardinality(v_capture.cap_columns) loop
+        v_place := array_position(i_names, pgq._column_name(v_capture.cap_relid, i));
+        if v_place is not null then
+            v_known[v_place] := v_capture.cap_columns[i];
+        end if;
+    end loop;
+    return array(
+        select coalesce(k.known, case when k.name = any (v_known) then '' else k.name end)
+          from unnest(i_names, v_known) with ordinality k (name, known, place)
+         order by k.place);
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq._known_columns.sql
+create or replace function pgq._known_columns(
+    i_table oid, i_format text, i_args text[],
+    out names text[], out types oid[], out collations oid[], out key_names text[], out known text[])
+as $$
+-- pgq._known_columns(3): columns of a table, and how the arguments of a capture call them.
+-- Parameters:
+--      i_table, i_format, i_args      as for pgq._known_names
+-- Returns:  as pgq._table_columns; known, of pgq._known_names
+-- Reads:    the definition of the table, pgq.capture
+-- Used by:  pgq_gen._function, pgq_gen._write_row_type, pgq_gen._write, pgq._capture_truncate
+    select t.*, pgq._known_names(i_table, i_format, i_args, t.names) from pgq._table_columns(i_table) t;
+$$ language sql stable set search_path = pg_catalog, pgq, pg_temp;
+
 -- pgq/functions/pgq._row_columns.sql
 create or replace function pgq._row_columns(
     i_table oid, i_row anyelement, i_count integer,
@@ -4245,17 +4333,15 @@ declare
     c_self      constant text := 'pg_catalog.pg_typeof(($1).%I)::pg_catalog.oid';
     v_table     record := pgq._table_columns(i_table);
     v_identity  oid := pg_catalog.pg_get_replica_identity_index(i_table::pg_catalog.regclass);
+    v_name      pg_catalog.text;
     v_query     pg_catalog.text;
 begin
     names := '{}';
-    -- The number of a column that was dropped is no column.
     for v_number in 1 .. 1600 loop
         exit when pg_catalog.cardinality(names) operator(pg_catalog.=) i_count;
-        if pg_catalog.has_column_privilege(i_table, v_number::pg_catalog.int2, 'select') is not null then
-            select names operator(pg_catalog.||) a.object_names[3]
-              into names
-              from pg_catalog.pg_identify_object_as_address(
-                       'pg_catalog.pg_class'::pg_catalog.regclass, i_table, v_number) a;
+        v_name := pgq._column_name(i_table, v_number);
+        if v_name is not null then
+            names := names operator(pg_catalog.||) v_name;
         end if;
     end loop;
     select pg_catalog.concat(
@@ -4290,20 +4376,23 @@ create or replace function pgq._capture_columns(
 as $$
 -- pgq._capture_columns(4): what a capture trigger has to know of its table.
 -- Parameters:
---      i_columns     of pgq._table_columns or pgq._row_columns
+--      i_columns     of pgq._table_columns or pgq._row_columns, and known, of pgq._known_names
 --      i_ignored     list of columns to leave out, or null
 --      i_keys        list of key columns; null: the primary key
 --      i_kinds       instead of both lists a letter per live column: k key, i ignored, other data; a
 --                    column without a letter is ignored
 -- Returns:  arrays over the live columns in table order: names, types, collations; is_key; is_hidden, not
 --           part of the data; fields, null unless a column is to replace an event field, then the number
---           of the field for each such column. key_names in the order of the list or of the index
+--           of the field for each such column. key_names in the order of the list or of the index. The
+--           primary key is the key where the list names a column that was there and is not any more
 -- Raises:   "key column does not exist"; "Unknown magic column: ..."; a key that is no plain column
 -- Used by:  pgq._capture, pgq._capture_truncate, pgq_gen._function
 declare
     c_magic     constant text := '_pgq_ev_';
     c_fields    constant text[] := '{type,data,extra1,extra2,extra3,extra4}';
     v_name      text;
+    v_known     text[] := coalesce(i_columns.known, i_columns.names);
+    v_gone      boolean := false;
 begin
     names := i_columns.names;
     types := i_columns.types;
@@ -4314,16 +4403,20 @@ begin
         if length(i_kinds) - strpos(reverse(i_kinds), 'k') >= cardinality(names) then
             raise exception 'key column does not exist';
         end if;
-    elsif i_keys is null then
-        key_names := i_columns.key_names;
     elsif btrim(i_keys) <> '' then
         foreach v_name in array string_to_array(i_keys, ',') loop
             v_name := btrim(v_name);
-            if v_name <> all (names) then
+            if v_name = any (v_known) then
+                key_names := key_names || names[array_position(v_known, v_name)];
+            elsif i_columns.known is not null then
+                v_gone := true;
+            else
                 raise exception 'pkey= names "%", which is no column of the table', v_name;
             end if;
-            key_names := key_names || v_name;
         end loop;
+    end if;
+    if i_keys is null and i_kinds is null or v_gone then
+        key_names := i_columns.key_names;
     end if;
 
     for i in 1 .. cardinality(names) loop
@@ -4332,9 +4425,9 @@ begin
             is_key[i] := substr(i_kinds, i, 1) = 'k';
             is_hidden[i] := substr(i_kinds, i, 1) in ('', 'i');
         else
-            is_key[i] := case when i_keys is null then v_name = any (key_names)
-                              else pgq._in_column_list(v_name, i_keys) end;
-            is_hidden[i] := i_ignored is not null and pgq._in_column_list(v_name, i_ignored);
+            is_key[i] := case when i_keys is null or v_gone then v_name = any (key_names)
+                              else v_known[i] <> '' and pgq._in_column_list(v_known[i], i_keys) end;
+            is_hidden[i] := i_ignored is not null and v_known[i] <> '' and pgq._in_column_list(v_known[i], i_ignored);
         end if;
         if starts_with(v_name, c_magic) then
             is_hidden[i] := true;
@@ -4539,7 +4632,8 @@ returns text as $$
 --      i_op          INSERT, UPDATE, DELETE or TRUNCATE
 --      i_schema, i_table      table
 --      i_key_names   key columns
---      i_key_list    list of key columns as the trigger has it, or null
+--      i_key_list    list of key columns as the trigger has it, or null; with its blanks, unless the columns have
+--                    other names by now
 -- Returns:  a letter, with the key columns for urlenc; an object for json
 -- Used by:  pgq._capture, pgq._capture_truncate
 begin
@@ -4550,6 +4644,9 @@ begin
     elsif i_op = 'TRUNCATE' then
         return 'R';
     elsif i_format = 'urlenc' then
+        if array(select btrim(k) from unnest(string_to_array(i_key_list, ',')) k) is distinct from i_key_names then
+            i_key_list := null;
+        end if;
         return left(i_op, 1) || ':' || coalesce(i_key_list, array_to_string(i_key_names, ','));
     end if;
     return left(i_op, 1);
@@ -4557,12 +4654,13 @@ end;
 $$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
 
 -- pgq/functions/pgq._capture_expression.sql
-create or replace function pgq._capture_expression(i_expression text, i_names text[])
+create or replace function pgq._capture_expression(i_expression text, i_names text[], i_known text[])
 returns text as $$
--- pgq._capture_expression(2): turns an expression of a trigger argument into a query.
+-- pgq._capture_expression(3): turns an expression of a trigger argument into a query.
 -- Parameters:
 --      i_expression      SQL, in which a bare word that is a column's raw name stands for its value
 --      i_names           columns
+--      i_known           names that the expression has for them; null: the same
 -- Returns:  text of a SELECT over row $1: the value as text, and its type. Replaced by words, not by
 --           grammar: names with a dot or in quotes, strings, comments and numbers stay
 -- Raises:   "QB: syntax error" for an unfinished string, name or comment
@@ -4573,6 +4671,7 @@ declare
     v_depth integer;
     v_end   integer;
     v_sql   text := '';
+    v_known text[] := coalesce(i_known, i_names);
 begin
     while v_rest <> '' loop
         v_token := substring(v_rest from E'^(?:[eE]''(?:[^''\\\\]|\\\\.|'''')*''|''(?:[^'']|'''')*'')');
@@ -4580,8 +4679,8 @@ begin
             -- A word with what is attached to it; letters are also all characters beyond ASCII.
             v_token := substring(v_rest from
                 E'^(?:[A-Za-z_]|[^\\u0001-\\u007f])(?:[A-Za-z0-9_.]|[^\\u0001-\\u007f]|"(?:[^"]|"")*")*');
-            if v_token = any (i_names) then
-                v_sql := v_sql || format('(($1).%I)', v_token);
+            if v_token = any (v_known) then
+                v_sql := v_sql || format('(($1).%I)', i_names[array_position(v_known, v_token)]);
                 v_rest := substr(v_rest, length(v_token) + 1);
                 continue;
             end if;
@@ -4628,13 +4727,13 @@ $$ language plpgsql immutable set search_path = pg_catalog, pgq, pg_temp;
 
 -- pgq/functions/pgq._capture_overrides.sql
 create or replace function pgq._capture_overrides(
-    i_expressions text[], i_names text[],
+    i_expressions text[], i_names text[], i_known text[],
     out place integer, out query text, out literal text)
 returns setof record as $$
--- pgq._capture_overrides(2): the expressions of a trigger's arguments, ready to evaluate.
+-- pgq._capture_overrides(3): the expressions of a trigger's arguments, ready to evaluate.
 -- Parameters:
 --      i_expressions      of ev_type, ev_data, ev_extra1 to ev_extra4 and when; null where not given
---      i_names            columns
+--      i_names, i_known   as for pgq._capture_expression
 -- Returns:  a row per expression, in order: its place from 1; its query, or the value of one that is
 --           merely a string
 -- Raises:   "QB: syntax error"
@@ -4651,7 +4750,7 @@ begin
         if v_expression ~ E'^''(?:[^''\\\\]|'''')*''$' then
             literal := replace(substr(v_expression, 2, length(v_expression) - 2), '''''', '''');
         else
-            query := pgq._capture_expression(v_expression, i_names);
+            query := pgq._capture_expression(v_expression, i_names, i_known);
         end if;
         return next;
     end loop;
@@ -4701,6 +4800,7 @@ returns boolean as $$
 declare
     v_options   pg_catalog.record;
     v_table     pg_catalog.record;
+    v_known     pg_catalog.text[];
     v_columns   pg_catalog.record;
     v_new       pg_catalog.text[];
     v_old       pg_catalog.text[];
@@ -4728,6 +4828,12 @@ begin
     else
         v_table := pgq._row_columns(i_table, i_row, pg_catalog.cardinality(v_new));
     end if;
+    v_known := pgq._known_names(i_table, i_format, i_args, v_table.names);
+    if v_known is null and i_generated then
+        -- Arguments were right when the trigger was generated.
+        v_known := v_table.names;
+    end if;
+    select v_table.names, v_table.types, v_table.collations, v_table.key_names, v_known as known into v_table;
     v_columns := pgq._capture_columns(v_table, v_options.ignored, v_options.keys, v_options.kinds);
     if i_op operator(pg_catalog.<>) 'INSERT' and (true operator(pg_catalog.=) any (v_columns.is_key)) is not true then
         raise exception 'Update/Delete on table without pkey';
@@ -4785,7 +4891,7 @@ begin
     if v_options.has_expressions then
         for v_override in
             select o.place, o.query, o.literal
-              from pgq._capture_overrides(v_options.expressions, v_columns.names) o
+              from pgq._capture_overrides(v_options.expressions, v_columns.names, v_known) o
         loop
             v_value := v_override.literal;
             v_type := 25;
@@ -4848,7 +4954,8 @@ begin
         raise exception 'Custom expressions do not make sense for truncater trigger';
     end if;
 
-    select c.key_names into v_keys from pgq._capture_columns(pgq._table_columns(i_table), null, null, null) c;
+    select c.key_names into v_keys
+      from pgq._capture_columns(pgq._known_columns(i_table, i_format, i_args), null, null, null) c;
     perform pgq.insert_event(
         v_options.queue_name,
         pgq._capture_type(v_options.format, i_op, i_schema, i_name, v_keys, null),
@@ -5568,7 +5675,8 @@ begin
     v_options := pgq._capture_options(
         i_format, i_level <> 'generic', case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end,
         pgq_gen._argv(i_args));
-    v_columns := pgq._capture_columns(pgq._table_columns(i_table), v_options.ignored, v_options.keys, v_options.kinds);
+    v_columns := pgq._capture_columns(pgq._known_columns(i_table, i_format, pgq_gen._argv(i_args)),
+                                      v_options.ignored, v_options.keys, v_options.kinds);
     v_fields := pgq_gen._json_fields(v_columns.names, v_columns.types, v_columns.is_hidden);
     for v_old in
         select t.type
@@ -6371,7 +6479,7 @@ begin
     end if;
 
     for v_override in
-        select o.place, o.query, o.literal from pgq._capture_overrides(i_options.expressions, i_columns.names) o
+        select o.place, o.query, o.literal from pgq._capture_overrides(i_options.expressions, i_columns.names, i_columns.known) o
     loop
         if v_override.query is null and v_override.place <= 6 then
             v_code := v_code || format(E'    %s := %L;\n', c_fields[v_override.place], v_override.literal);
@@ -6385,7 +6493,7 @@ begin
             '    end if;\n',
             c_fields[v_override.place],
             coalesce(v_override.query,
-                     pgq._capture_expression(quote_literal(v_override.literal), i_columns.names)));
+                     pgq._capture_expression(quote_literal(v_override.literal), i_columns.names, null)));
         if v_override.place = 7 then
             v_code := v_code || format(
                 E'    if v_kind operator(pg_catalog.<>) 16::pg_catalog.oid then\n'
@@ -6439,6 +6547,48 @@ begin
                      pgq.quote_fqname(i_queue.queue_event_seq), v_values, i_source) end);
     end loop;
     return v_code || E'    end if;\n';
+end;
+$$ language plpgsql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._guard_code.sql
+create or replace function pgq_gen._guard_code(i_table oid, i_format text, i_args text[])
+returns text as $$
+-- pgq_gen._guard_code(3): writes the statements that log rows one by one, once a partitioned table has become a
+-- partition itself: statements on its root call no trigger for statements of it, only those for rows.
+-- Parameters:
+--      i_table       captured table
+--      i_format      sql, urlenc or json
+--      i_args        arguments of the trigger
+-- Returns:  PL/pgSQL, which returns if the table is a partition by now; null for a table that is not partitioned
+-- Used by:  pgq_gen._function
+begin
+    if (select c.relkind <> 'p' from pg_class c where c.oid = i_table) then
+        return null;
+    end if;
+    return format(
+        E'    if TG_LEVEL operator(pg_catalog.=) ''ROW'' then\n'
+        '        if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
+        '            return null;\n'
+        '        end if;\n'
+        '        select n.nspname, c.relname into v_type, v_data\n'
+        '          from pg_catalog.pg_partition_ancestors(TG_RELID) a\n'
+        '          join pg_catalog.pg_class c on c.oid operator(pg_catalog.=) a.relid\n'
+        '          join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace\n'
+        '         where c.oid operator(pg_catalog.=) %1$s;\n'
+        '        if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
+        '            v_skip := %2$s NEW, NEW);\n'
+        '        elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
+        '            v_skip := %2$s NEW, OLD);\n'
+        '        else\n'
+        '            v_skip := %2$s OLD, OLD);\n'
+        '        end if;\n'
+        '        return null;\n'
+        '    elsif pg_catalog.pg_partition_root(TG_RELID) operator(pg_catalog.<>) TG_RELID then\n'
+        '        return null;\n'
+        '    end if;\n',
+        i_table,
+        format('pgq._capture(%L, true, TG_OP, TG_WHEN, TG_RELID, coalesce(v_type, TG_TABLE_SCHEMA),'
+               ' coalesce(v_data, TG_TABLE_NAME), %L,', i_format, pgq_gen._argv(i_args)));
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
@@ -6499,7 +6649,7 @@ returns text as $$
 declare
     -- The only expression that captures of statements may have is a literal here.
     v_extra1    text := coalesce((select quote_literal(o.literal)
-                                    from pgq._capture_overrides(i_options.expressions, i_columns.names) o
+                                    from pgq._capture_overrides(i_options.expressions, i_columns.names, i_columns.known) o
                                    where o.place = 3),
                                  quote_literal(concat(i_schema, '.', i_name)));
     v_keyless   boolean := (true = any (i_columns.is_key)) is not true;
@@ -6675,7 +6825,9 @@ begin
       from pgq._capture_options(
                i_format, not v_is_builder, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end,
                pgq_gen._argv(i_args)) o;
-    v_columns := pgq._capture_columns(pgq._table_columns(i_table), v_options.ignored, v_options.keys, v_options.kinds);
+    select c.*, t.known into v_columns
+      from pgq._known_columns(i_table, i_format, pgq_gen._argv(i_args)) t,
+           pgq._capture_columns(t, v_options.ignored, v_options.keys, v_options.kinds) c;
     select * into v_queue from pgq.queue where queue_name = v_options.queue_name;
     if not found then
         raise exception 'No such queue' using detail = 'queue: ' || v_options.queue_name;
@@ -6686,7 +6838,7 @@ begin
       join pg_namespace n on n.oid = c.relnamespace
      where c.oid = i_table
        and (c.relkind <> 'p' or i_kind <> 'row');
-    v_invoker := exists (select from pgq._capture_overrides(v_options.expressions, v_columns.names) o
+    v_invoker := exists (select from pgq._capture_overrides(v_options.expressions, v_columns.names, v_columns.known) o
                           where o.query is not null);
     v_skip := case when v_is_builder then format('return %s;', v_options.skip::text) else 'return null;' end;
 
@@ -6773,6 +6925,7 @@ begin
 
     v_code := concat(
         E'begin\n',
+        case when i_kind = 'statement' then pgq_gen._guard_code(i_table, i_format, i_args) end,
         case when v_invoker then E'    perform pgq_gen.check_writer();\n' end,
         -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
         format(E'    select q.queue_cur_table into v_table\n'
@@ -7111,6 +7264,7 @@ returns text as $$
 -- Used by:  pgq.create_capture, pgq.refresh_captures
 declare
     v_function  text;
+    v_known     text[];
 begin
     lock table pgq.capture in share row exclusive mode;
     select c.cap_function into v_function
@@ -7131,17 +7285,27 @@ begin
     execute pgq_gen._function(v_function, case i_level when 'generic' then 'builder' else i_level end,
                               i_table, i_format, i_args);
     perform pgq_gen._grant(v_function, i_level);
+    select coalesce(c.known, c.names) into v_known
+      from pgq._known_columns(i_table, i_format, pgq_gen._argv(i_args)) c;
     insert into pgq.capture (cap_relid, cap_trigger, cap_function, cap_format, cap_level, cap_queue, cap_args,
-                             cap_shape)
+                             cap_shape, cap_columns)
     values (i_table, i_trigger, v_function, i_format, i_level, i_args[1], i_args,
-            pgq_gen._state(i_table, i_args[1]))
+            pgq_gen._state(i_table, i_args[1]),
+            array(select case when not a.attisdropped then v_known[a.place] end
+                    from (select attnum, attisdropped,
+                                 count(*) filter (where not attisdropped) over (order by attnum) as place
+                            from pg_attribute
+                           where attrelid = i_table
+                             and attnum > 0) a
+                   order by a.attnum))
         on conflict (cap_relid, cap_trigger) do update
        set cap_format = excluded.cap_format,
            cap_level = excluded.cap_level,
            cap_queue = excluded.cap_queue,
            cap_args = excluded.cap_args,
            cap_shape = excluded.cap_shape,
-           cap_generated = excluded.cap_generated;
+           cap_generated = excluded.cap_generated,
+           cap_columns = excluded.cap_columns;
     if i_level = 'generic' then
         perform pgq_gen._write_dispatch();
     end if;
@@ -7211,7 +7375,7 @@ begin
         when v_options.skip then
             'SKIP needs a trigger for rows'
         when v_options.deny
-             or exists (select from pgq._capture_overrides(v_options.expressions, '{}') o
+             or exists (select from pgq._capture_overrides(v_options.expressions, '{}', null) o
                          where o.query is not null or o.place <> 3) then
             'deny, when= and ev_...= need a trigger for rows, unless it is ev_extra1= with a literal'
         when exists (select from pg_attribute a
@@ -7262,6 +7426,32 @@ begin
     end if;
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq_gen/sweep.sql
+-- Removes what an older version wrote code with. What generated code calls stays, for functions that are not
+-- generated anew yet.
+do $$
+declare
+    v_function  regprocedure;
+begin
+    for v_function in
+        select p.oid
+          from pg_proc p
+         where p.pronamespace = 'pgq_gen'::regnamespace
+           and p.proname like E'\\_%'
+           -- Not replaced since the first function of install.sql was.
+           and age(p.xmin) > (select age(f.xmin) from pg_proc f where f.oid = 'pgq_gen.shape(oid)'::regprocedure)
+           and pg_has_role(p.proowner, 'usage')
+           -- Members of an extension; and what others made depend on it.
+           and not exists (select from pg_depend d
+                            where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e')
+           and not exists (select from pg_depend d
+                            where d.refclassid = 'pg_proc'::regclass and d.refobjid = p.oid)
+    loop
+        execute format('drop function %s', v_function);
+    end loop;
+end
+$$;
 
 -- pgq_gen/grants.sql
 -- Captures run as the owner, who generates them; whoever attaches them calls what checks and registers.
@@ -7342,7 +7532,9 @@ returns integer as $$
 -- Parameters:
 --      i_table             table
 --      i_trigger_name      name of the trigger; triggers for statements get it with _insert, _update and
---                          _delete behind it
+--                          _delete behind it, and one with _guard keeps them from missing what comes through
+--                          a parent: it refuses one to an ordinary table, and captures the rows of a
+--                          partitioned one
 --      i_format            sql: parts of SQL statements, as of pgq.sqltriga; urlenc: rows of key=value pairs,
 --                          as of pgq.logutriga; json: rows as JSON objects, as of pgq.jsontriga
 --      i_level             row: a trigger for rows, always right and fast; statement: triggers for
@@ -7367,6 +7559,7 @@ declare
                            - case v_level when 'statement' then length('_insert') else 0 end;
     v_call      text;
     v_trigger   name;
+    v_kind      "char" := (select c.relkind from pg_class c where c.oid = i_table);
 begin
     if i_table is null or i_trigger_name is null or i_format is null or i_level is null or i_args[1] is null
        or array_position(i_args, null) is not null then
@@ -7397,7 +7590,8 @@ begin
            and not t.tgisinternal
            and p.pronamespace not in ('pgq'::regnamespace, 'pgq_gen'::regnamespace)
            and (t.tgname = i_trigger_name
-                or v_level = 'statement' and t.tgname in (select i_trigger_name || '_' || e from unnest(c_events) e))
+                or v_level = 'statement'
+                   and t.tgname in (select i_trigger_name || '_' || e from unnest(c_events || 'guard'::text) e))
     loop
         raise exception 'trigger "%" of % is no capture', v_trigger, i_table using errcode = 'duplicate_object';
     end loop;
@@ -7421,7 +7615,9 @@ begin
                and t.tgattr = ''
                -- INSERT, DELETE and UPDATE, or one of them
                and (v_level = 'statement' or t.tgtype & 28 = 28))
-           = (case v_level when 'statement' then 3 else 1 end) then
+           = (case v_level when 'statement' then 3 else 1 end)
+       and (v_level <> 'statement'
+            or exists (select from pg_trigger t where t.tgrelid = i_table and t.tgname = i_trigger_name || '_guard')) then
         perform pgq.refresh_captures(i_table);
         return 0;
     end if;
@@ -7443,6 +7639,15 @@ begin
                                   'old table as pgq_old'])[i],
                            v_call);
         end loop;
+        -- The server lets no table with such a trigger become a partition or an heir. Partitioned tables cannot have
+        -- it; their condition is a constant to each statement.
+        execute format(
+            case v_kind when 'p'
+                then 'create trigger %I after insert or update or delete on %s for each row'
+                     ' when (pg_catalog.pg_partition_root(%2$L::pg_catalog.regclass)'
+                     ' operator(pg_catalog.<>) %2$L::pg_catalog.regclass) %3$s'
+                else 'create trigger %I after delete on %s referencing old table as pgq_old for each row when (false) %s'
+            end, i_trigger_name || '_guard', i_table, v_call);
     else
         execute format('create trigger %I %s insert or update or delete on %s for each row %s',
                        i_trigger_name, case when 'SKIP' = any (i_args[2:]) then 'before' else 'after' end,
@@ -7543,10 +7748,15 @@ begin
            and c.cap_relid <> r.relation
      returning r.relation, c.*
     )
+    -- A dump leaves out dropped columns, and the others are counted anew.
     insert into pgq.capture
     select m.relation, m.cap_trigger, m.cap_function, m.cap_format, m.cap_level, m.cap_queue, m.cap_args,
-           m.cap_shape, m.cap_generated
+           m.cap_shape, m.cap_generated,
+           case when cardinality(array_remove(m.cap_columns, null)) = cardinality(t.names)
+                then array_remove(m.cap_columns, null)
+                else t.names end
       from moved m
+      cross join pgq._table_columns(m.relation) t
      order by m.relation;
     for v_capture in
         select c.*, pgq_gen._relation_of(c) as relation
@@ -7586,6 +7796,25 @@ begin
                 raise warning 'capture % of %: %', v_capture.cap_trigger, v_capture.cap_relid::regclass, sqlerrm
                     using hint = 'The table has changed; capture rows instead.';
         end;
+    end loop;
+
+    for v_capture in
+        select c.cap_relid, c.cap_trigger, btrim(k.name) as name
+          from pgq.capture c
+          cross join lateral (select substr(a.arg, length('pkey=') + 1) as keys
+                                from unnest(c.cap_args[2:]) with ordinality a (arg, place)
+                               where starts_with(a.arg, 'pkey=')
+                               order by a.place desc
+                               limit 1) o
+          cross join lateral pgq._known_columns(c.cap_relid, c.cap_format, pgq_gen._argv(c.cap_args)) t
+          cross join lateral unnest(string_to_array(o.keys, ',')) k (name)
+         where (i_table is null or c.cap_relid = i_table)
+           and btrim(k.name) <> all (t.known)
+           and btrim(o.keys) <> ''
+    loop
+        raise warning 'capture % of %: pkey= names "%", which was dropped', v_capture.cap_trigger,
+            v_capture.cap_relid::regclass, v_capture.name
+            using hint = 'The primary key is used; create the capture again with the right key.';
     end loop;
 
     for v_capture in
@@ -8015,6 +8244,9 @@ grant execute on function
     pgq._capture_options(text, boolean, text, text[]),
     pgq._table_columns(oid),
     pgq._row_columns(oid, anyelement, integer),
+    pgq._column_name(oid, integer),
+    pgq._known_names(oid, text, text[], text[]),
+    pgq._known_columns(oid, text, text[]),
     pgq._capture_columns(record, text, text, text),
     pgq._capture_changes(text[], oid[], oid[], text[], text[], boolean, boolean[]),
     pgq._capture_wanted(text, boolean, boolean, boolean[], boolean[], boolean[]),
@@ -8022,8 +8254,8 @@ grant execute on function
     pgq._json_query(text[], oid[]),
     pgq._capture_row(text, text[], oid[], boolean[], text[], text[]),
     pgq._capture_type(text, text, text, text, text[], text),
-    pgq._capture_expression(text, text[]),
-    pgq._capture_overrides(text[], text[]),
+    pgq._capture_expression(text, text[], text[]),
+    pgq._capture_overrides(text[], text[], text[]),
     pgq._capture_evaluate(text, anyelement),
     pgq._capture(text, boolean, text, text, oid, text, text, text[], anyelement, anyelement),
     pgq._capture_truncate(text, text, text, oid, text, text, text[])

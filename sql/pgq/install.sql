@@ -103,6 +103,9 @@
 \ir functions/pgq._row_values.sql
 \ir functions/pgq._capture_options.sql
 \ir functions/pgq._table_columns.sql
+\ir functions/pgq._column_name.sql
+\ir functions/pgq._known_names.sql
+\ir functions/pgq._known_columns.sql
 \ir functions/pgq._row_columns.sql
 \ir functions/pgq._capture_columns.sql
 \ir functions/pgq._capture_changes.sql

@@ -54,6 +54,7 @@
 \ir functions/pgq_gen._row_code.sql
 \ir functions/pgq_gen._override_code.sql
 \ir functions/pgq_gen._insert_code.sql
+\ir functions/pgq_gen._guard_code.sql
 \ir functions/pgq_gen._statement_slow_code.sql
 \ir functions/pgq_gen._statement_code.sql
 \ir functions/pgq_gen._function.sql
@@ -70,4 +71,5 @@
 \ir functions/pgq_gen._remove.sql
 \ir functions/pgq_gen._check_statement.sql
 
+\ir sweep.sql
 \ir grants.sql

@@ -6,7 +6,7 @@ returns table (name text) as $$
 -- Returns:  their names, as the server cuts them
 -- Used by:  londiste.provider_check, londiste.stale_trigger
 select i_table.trigger_name::name || e.ending
-  from unnest(case i_table.capture_level when 'statement' then '{_insert,_update,_delete}'::text[]
+  from unnest(case i_table.capture_level when 'statement' then '{_insert,_update,_delete,_guard}'::text[]
                                          else '{""}' end) e (ending)
 union all
 select londiste.truncate_trigger_name(i_table.trigger_name)

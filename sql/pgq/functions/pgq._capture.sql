@@ -18,6 +18,7 @@ returns boolean as $$
 declare
     v_options   pg_catalog.record;
     v_table     pg_catalog.record;
+    v_known     pg_catalog.text[];
     v_columns   pg_catalog.record;
     v_new       pg_catalog.text[];
     v_old       pg_catalog.text[];
@@ -45,6 +46,12 @@ begin
     else
         v_table := pgq._row_columns(i_table, i_row, pg_catalog.cardinality(v_new));
     end if;
+    v_known := pgq._known_names(i_table, i_format, i_args, v_table.names);
+    if v_known is null and i_generated then
+        -- Arguments were right when the trigger was generated.
+        v_known := v_table.names;
+    end if;
+    select v_table.names, v_table.types, v_table.collations, v_table.key_names, v_known as known into v_table;
     v_columns := pgq._capture_columns(v_table, v_options.ignored, v_options.keys, v_options.kinds);
     if i_op operator(pg_catalog.<>) 'INSERT' and (true operator(pg_catalog.=) any (v_columns.is_key)) is not true then
         raise exception 'Update/Delete on table without pkey';
@@ -102,7 +109,7 @@ begin
     if v_options.has_expressions then
         for v_override in
             select o.place, o.query, o.literal
-              from pgq._capture_overrides(v_options.expressions, v_columns.names) o
+              from pgq._capture_overrides(v_options.expressions, v_columns.names, v_known) o
         loop
             v_value := v_override.literal;
             v_type := 25;

@@ -1,9 +1,10 @@
-create or replace function pgq._capture_expression(i_expression text, i_names text[])
+create or replace function pgq._capture_expression(i_expression text, i_names text[], i_known text[])
 returns text as $$
--- pgq._capture_expression(2): turns an expression of a trigger argument into a query.
+-- pgq._capture_expression(3): turns an expression of a trigger argument into a query.
 -- Parameters:
 --      i_expression      SQL, in which a bare word that is a column's raw name stands for its value
 --      i_names           columns
+--      i_known           names that the expression has for them; null: the same
 -- Returns:  text of a SELECT over row $1: the value as text, and its type. Replaced by words, not by
 --           grammar: names with a dot or in quotes, strings, comments and numbers stay
 -- Raises:   "QB: syntax error" for an unfinished string, name or comment
@@ -14,6 +15,7 @@ declare
     v_depth integer;
     v_end   integer;
     v_sql   text := '';
+    v_known text[] := coalesce(i_known, i_names);
 begin
     while v_rest <> '' loop
         v_token := substring(v_rest from E'^(?:[eE]''(?:[^''\\\\]|\\\\.|'''')*''|''(?:[^'']|'''')*'')');
@@ -21,8 +23,8 @@ begin
             -- A word with what is attached to it; letters are also all characters beyond ASCII.
             v_token := substring(v_rest from
                 E'^(?:[A-Za-z_]|[^\\u0001-\\u007f])(?:[A-Za-z0-9_.]|[^\\u0001-\\u007f]|"(?:[^"]|"")*")*');
-            if v_token = any (i_names) then
-                v_sql := v_sql || format('(($1).%I)', v_token);
+            if v_token = any (v_known) then
+                v_sql := v_sql || format('(($1).%I)', i_names[array_position(v_known, v_token)]);
                 v_rest := substr(v_rest, length(v_token) + 1);
                 continue;
             end if;

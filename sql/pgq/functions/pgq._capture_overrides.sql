@@ -1,11 +1,11 @@
 create or replace function pgq._capture_overrides(
-    i_expressions text[], i_names text[],
+    i_expressions text[], i_names text[], i_known text[],
     out place integer, out query text, out literal text)
 returns setof record as $$
--- pgq._capture_overrides(2): the expressions of a trigger's arguments, ready to evaluate.
+-- pgq._capture_overrides(3): the expressions of a trigger's arguments, ready to evaluate.
 -- Parameters:
 --      i_expressions      of ev_type, ev_data, ev_extra1 to ev_extra4 and when; null where not given
---      i_names            columns
+--      i_names, i_known   as for pgq._capture_expression
 -- Returns:  a row per expression, in order: its place from 1; its query, or the value of one that is
 --           merely a string
 -- Raises:   "QB: syntax error"
@@ -22,7 +22,7 @@ begin
         if v_expression ~ E'^''(?:[^''\\\\]|'''')*''$' then
             literal := replace(substr(v_expression, 2, length(v_expression) - 2), '''''', '''');
         else
-            query := pgq._capture_expression(v_expression, i_names);
+            query := pgq._capture_expression(v_expression, i_names, i_known);
         end if;
         return next;
     end loop;

@@ -31,7 +31,8 @@ begin
         raise exception 'Custom expressions do not make sense for truncater trigger';
     end if;
 
-    select c.key_names into v_keys from pgq._capture_columns(pgq._table_columns(i_table), null, null, null) c;
+    select c.key_names into v_keys
+      from pgq._capture_columns(pgq._known_columns(i_table, i_format, i_args), null, null, null) c;
     perform pgq.insert_event(
         v_options.queue_name,
         pgq._capture_type(v_options.format, i_op, i_schema, i_name, v_keys, null),

@@ -17,17 +17,15 @@ declare
     c_self      constant text := 'pg_catalog.pg_typeof(($1).%I)::pg_catalog.oid';
     v_table     record := pgq._table_columns(i_table);
     v_identity  oid := pg_catalog.pg_get_replica_identity_index(i_table::pg_catalog.regclass);
+    v_name      pg_catalog.text;
     v_query     pg_catalog.text;
 begin
     names := '{}';
-    -- The number of a column that was dropped is no column.
     for v_number in 1 .. 1600 loop
         exit when pg_catalog.cardinality(names) operator(pg_catalog.=) i_count;
-        if pg_catalog.has_column_privilege(i_table, v_number::pg_catalog.int2, 'select') is not null then
-            select names operator(pg_catalog.||) a.object_names[3]
-              into names
-              from pg_catalog.pg_identify_object_as_address(
-                       'pg_catalog.pg_class'::pg_catalog.regclass, i_table, v_number) a;
+        v_name := pgq._column_name(i_table, v_number);
+        if v_name is not null then
+            names := names operator(pg_catalog.||) v_name;
         end if;
     end loop;
     select pg_catalog.concat(

@@ -5,7 +5,9 @@ returns integer as $$
 -- Parameters:
 --      i_table             table
 --      i_trigger_name      name of the trigger; triggers for statements get it with _insert, _update and
---                          _delete behind it
+--                          _delete behind it, and one with _guard keeps them from missing what comes through
+--                          a parent: it refuses one to an ordinary table, and captures the rows of a
+--                          partitioned one
 --      i_format            sql: parts of SQL statements, as of pgq.sqltriga; urlenc: rows of key=value pairs,
 --                          as of pgq.logutriga; json: rows as JSON objects, as of pgq.jsontriga
 --      i_level             row: a trigger for rows, always right and fast; statement: triggers for
@@ -30,6 +32,7 @@ declare
                            - case v_level when 'statement' then length('_insert') else 0 end;
     v_call      text;
     v_trigger   name;
+    v_kind      "char" := (select c.relkind from pg_class c where c.oid = i_table);
 begin
     if i_table is null or i_trigger_name is null or i_format is null or i_level is null or i_args[1] is null
        or array_position(i_args, null) is not null then
@@ -60,7 +63,8 @@ begin
            and not t.tgisinternal
            and p.pronamespace not in ('pgq'::regnamespace, 'pgq_gen'::regnamespace)
            and (t.tgname = i_trigger_name
-                or v_level = 'statement' and t.tgname in (select i_trigger_name || '_' || e from unnest(c_events) e))
+                or v_level = 'statement'
+                   and t.tgname in (select i_trigger_name || '_' || e from unnest(c_events || 'guard'::text) e))
     loop
         raise exception 'trigger "%" of % is no capture', v_trigger, i_table using errcode = 'duplicate_object';
     end loop;
@@ -84,7 +88,9 @@ begin
                and t.tgattr = ''
                -- INSERT, DELETE and UPDATE, or one of them
                and (v_level = 'statement' or t.tgtype & 28 = 28))
-           = (case v_level when 'statement' then 3 else 1 end) then
+           = (case v_level when 'statement' then 3 else 1 end)
+       and (v_level <> 'statement'
+            or exists (select from pg_trigger t where t.tgrelid = i_table and t.tgname = i_trigger_name || '_guard')) then
         perform pgq.refresh_captures(i_table);
         return 0;
     end if;
@@ -106,6 +112,15 @@ begin
                                   'old table as pgq_old'])[i],
                            v_call);
         end loop;
+        -- The server lets no table with such a trigger become a partition or an heir. Partitioned tables cannot have
+        -- it; their condition is a constant to each statement.
+        execute format(
+            case v_kind when 'p'
+                then 'create trigger %I after insert or update or delete on %s for each row'
+                     ' when (pg_catalog.pg_partition_root(%2$L::pg_catalog.regclass)'
+                     ' operator(pg_catalog.<>) %2$L::pg_catalog.regclass) %3$s'
+                else 'create trigger %I after delete on %s referencing old table as pgq_old for each row when (false) %s'
+            end, i_trigger_name || '_guard', i_table, v_call);
     else
         execute format('create trigger %I %s insert or update or delete on %s for each row %s',
                        i_trigger_name, case when 'SKIP' = any (i_args[2:]) then 'before' else 'after' end,

@@ -47,10 +47,15 @@ begin
            and c.cap_relid <> r.relation
      returning r.relation, c.*
     )
+    -- A dump leaves out dropped columns, and the others are counted anew.
     insert into pgq.capture
     select m.relation, m.cap_trigger, m.cap_function, m.cap_format, m.cap_level, m.cap_queue, m.cap_args,
-           m.cap_shape, m.cap_generated
+           m.cap_shape, m.cap_generated,
+           case when cardinality(array_remove(m.cap_columns, null)) = cardinality(t.names)
+                then array_remove(m.cap_columns, null)
+                else t.names end
       from moved m
+      cross join pgq._table_columns(m.relation) t
      order by m.relation;
     for v_capture in
         select c.*, pgq_gen._relation_of(c) as relation
@@ -90,6 +95,25 @@ begin
                 raise warning 'capture % of %: %', v_capture.cap_trigger, v_capture.cap_relid::regclass, sqlerrm
                     using hint = 'The table has changed; capture rows instead.';
         end;
+    end loop;
+
+    for v_capture in
+        select c.cap_relid, c.cap_trigger, btrim(k.name) as name
+          from pgq.capture c
+          cross join lateral (select substr(a.arg, length('pkey=') + 1) as keys
+                                from unnest(c.cap_args[2:]) with ordinality a (arg, place)
+                               where starts_with(a.arg, 'pkey=')
+                               order by a.place desc
+                               limit 1) o
+          cross join lateral pgq._known_columns(c.cap_relid, c.cap_format, pgq_gen._argv(c.cap_args)) t
+          cross join lateral unnest(string_to_array(o.keys, ',')) k (name)
+         where (i_table is null or c.cap_relid = i_table)
+           and btrim(k.name) <> all (t.known)
+           and btrim(o.keys) <> ''
+    loop
+        raise warning 'capture % of %: pkey= names "%", which was dropped', v_capture.cap_trigger,
+            v_capture.cap_relid::regclass, v_capture.name
+            using hint = 'The primary key is used; create the capture again with the right key.';
     end loop;
 
     for v_capture in

@@ -35,7 +35,8 @@ begin
                        (5, 'pgq.tick', 'tick_event_seq', 'tick_event_seq bigint'),
                        (4, 'pgq.queue', 'queue_notify', 'queue_notify boolean not null default false'),
                        (6, 'pgq.retry_queue', 'ev_queue', 'ev_queue integer'),
-                       (6, 'pgq.subscription', 'sub_version', 'sub_version bigint not null default 0')
+                       (6, 'pgq.subscription', 'sub_version', 'sub_version bigint not null default 0'),
+                       (6, 'pgq.capture', 'cap_columns', 'cap_columns text[]')
                    ) c (place, relation, name, definition)
              where not exists (select from attribute a
                                 where a.attrelid = c.relation::regclass and a.name = c.name)
@@ -89,7 +90,8 @@ begin
          where p.pronamespace = 'pgq'::regnamespace
            and (t.typnamespace = 'pgq'::regnamespace and starts_with(t.typname, 'ret_')
                 or p.proname = 'next_batch' and p.proargnames[1] <> 'i_queue_name'
-                or p.proname = 'get_queue_info' and p.pronargs = 1 and p.proargnames[1] <> 'i_queue_name')
+                or p.proname = 'get_queue_info' and p.pronargs = 1 and p.proargnames[1] <> 'i_queue_name'
+                or p.proname in ('_capture_overrides', '_capture_expression') and p.pronargs = 2)
     ) c;
     if v_statements is null then
         return 0;

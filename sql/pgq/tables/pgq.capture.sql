@@ -12,6 +12,9 @@ create table if not exists pgq.capture (
     -- fingerprint of all that the function was generated from
     cap_shape       text not null,
     cap_generated   timestamptz not null default now(),
+    -- by number of the column, the name under which cap_args knows it: that of the time when they were given. Null for
+    -- a column that was dropped, '' for one whose name cap_args uses for another
+    cap_columns     text[],
 
     constraint capture_pkey primary key (cap_relid, cap_trigger)
 );

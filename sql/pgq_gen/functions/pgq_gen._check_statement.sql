@@ -21,7 +21,7 @@ begin
         when v_options.skip then
             'SKIP needs a trigger for rows'
         when v_options.deny
-             or exists (select from pgq._capture_overrides(v_options.expressions, '{}') o
+             or exists (select from pgq._capture_overrides(v_options.expressions, '{}', null) o
                          where o.query is not null or o.place <> 3) then
             'deny, when= and ev_...= need a trigger for rows, unless it is ev_extra1= with a literal'
         when exists (select from pg_attribute a

@@ -36,7 +36,9 @@ begin
       from pgq._capture_options(
                i_format, not v_is_builder, case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end,
                pgq_gen._argv(i_args)) o;
-    v_columns := pgq._capture_columns(pgq._table_columns(i_table), v_options.ignored, v_options.keys, v_options.kinds);
+    select c.*, t.known into v_columns
+      from pgq._known_columns(i_table, i_format, pgq_gen._argv(i_args)) t,
+           pgq._capture_columns(t, v_options.ignored, v_options.keys, v_options.kinds) c;
     select * into v_queue from pgq.queue where queue_name = v_options.queue_name;
     if not found then
         raise exception 'No such queue' using detail = 'queue: ' || v_options.queue_name;
@@ -47,7 +49,7 @@ begin
       join pg_namespace n on n.oid = c.relnamespace
      where c.oid = i_table
        and (c.relkind <> 'p' or i_kind <> 'row');
-    v_invoker := exists (select from pgq._capture_overrides(v_options.expressions, v_columns.names) o
+    v_invoker := exists (select from pgq._capture_overrides(v_options.expressions, v_columns.names, v_columns.known) o
                           where o.query is not null);
     v_skip := case when v_is_builder then format('return %s;', v_options.skip::text) else 'return null;' end;
 
@@ -134,6 +136,7 @@ begin
 
     v_code := concat(
         E'begin\n',
+        case when i_kind = 'statement' then pgq_gen._guard_code(i_table, i_format, i_args) end,
         case when v_invoker then E'    perform pgq_gen.check_writer();\n' end,
         -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
         format(E'    select q.queue_cur_table into v_table\n'

@@ -28,7 +28,7 @@ begin
     end if;
 
     for v_override in
-        select o.place, o.query, o.literal from pgq._capture_overrides(i_options.expressions, i_columns.names) o
+        select o.place, o.query, o.literal from pgq._capture_overrides(i_options.expressions, i_columns.names, i_columns.known) o
     loop
         if v_override.query is null and v_override.place <= 6 then
             v_code := v_code || format(E'    %s := %L;\n', c_fields[v_override.place], v_override.literal);
@@ -42,7 +42,7 @@ begin
             '    end if;\n',
             c_fields[v_override.place],
             coalesce(v_override.query,
-                     pgq._capture_expression(quote_literal(v_override.literal), i_columns.names)));
+                     pgq._capture_expression(quote_literal(v_override.literal), i_columns.names, null)));
         if v_override.place = 7 then
             v_code := v_code || format(
                 E'    if v_kind operator(pg_catalog.<>) 16::pg_catalog.oid then\n'

@@ -15,7 +15,7 @@ returns text as $$
 declare
     -- The only expression that captures of statements may have is a literal here.
     v_extra1    text := coalesce((select quote_literal(o.literal)
-                                    from pgq._capture_overrides(i_options.expressions, i_columns.names) o
+                                    from pgq._capture_overrides(i_options.expressions, i_columns.names, i_columns.known) o
                                    where o.place = 3),
                                  quote_literal(concat(i_schema, '.', i_name)));
     v_keyless   boolean := (true = any (i_columns.is_key)) is not true;

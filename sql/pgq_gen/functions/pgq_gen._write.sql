@@ -17,6 +17,7 @@ returns text as $$
 -- Used by:  pgq.create_capture, pgq.refresh_captures
 declare
     v_function  text;
+    v_known     text[];
 begin
     lock table pgq.capture in share row exclusive mode;
     select c.cap_function into v_function
@@ -37,17 +38,27 @@ begin
     execute pgq_gen._function(v_function, case i_level when 'generic' then 'builder' else i_level end,
                               i_table, i_format, i_args);
     perform pgq_gen._grant(v_function, i_level);
+    select coalesce(c.known, c.names) into v_known
+      from pgq._known_columns(i_table, i_format, pgq_gen._argv(i_args)) c;
     insert into pgq.capture (cap_relid, cap_trigger, cap_function, cap_format, cap_level, cap_queue, cap_args,
-                             cap_shape)
+                             cap_shape, cap_columns)
     values (i_table, i_trigger, v_function, i_format, i_level, i_args[1], i_args,
-            pgq_gen._state(i_table, i_args[1]))
+            pgq_gen._state(i_table, i_args[1]),
+            array(select case when not a.attisdropped then v_known[a.place] end
+                    from (select attnum, attisdropped,
+                                 count(*) filter (where not attisdropped) over (order by attnum) as place
+                            from pg_attribute
+                           where attrelid = i_table
+                             and attnum > 0) a
+                   order by a.attnum))
         on conflict (cap_relid, cap_trigger) do update
        set cap_format = excluded.cap_format,
            cap_level = excluded.cap_level,
            cap_queue = excluded.cap_queue,
            cap_args = excluded.cap_args,
            cap_shape = excluded.cap_shape,
-           cap_generated = excluded.cap_generated;
+           cap_generated = excluded.cap_generated,
+           cap_columns = excluded.cap_columns;
     if i_level = 'generic' then
         perform pgq_gen._write_dispatch();
     end if;

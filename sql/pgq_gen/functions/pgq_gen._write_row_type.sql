@@ -22,7 +22,8 @@ begin
     v_options := pgq._capture_options(
         i_format, i_level <> 'generic', case when 'SKIP' = any (i_args[2:]) then 'BEFORE' else 'AFTER' end,
         pgq_gen._argv(i_args));
-    v_columns := pgq._capture_columns(pgq._table_columns(i_table), v_options.ignored, v_options.keys, v_options.kinds);
+    v_columns := pgq._capture_columns(pgq._known_columns(i_table, i_format, pgq_gen._argv(i_args)),
+                                      v_options.ignored, v_options.keys, v_options.kinds);
     v_fields := pgq_gen._json_fields(v_columns.names, v_columns.types, v_columns.is_hidden);
     for v_old in
         select t.type

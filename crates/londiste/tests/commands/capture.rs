@@ -39,6 +39,7 @@ fn a_table_gets_a_capture_of_the_kind_that_was_asked_for() -> TestResult {
             " --capture statement",
             &[
                 "_londiste_replic_delete|pgq_gen",
+                "_londiste_replic_guard|pgq_gen",
                 "_londiste_replic_insert|pgq_gen",
                 "_londiste_replic_update|pgq_gen",
             ],

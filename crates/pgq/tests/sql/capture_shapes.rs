@@ -256,3 +256,126 @@ fn maintenance_does_not_touch_what_is_up_to_date() -> TestResult {
     assert!(!row(&mut db, callers)?.contains("app"));
     Ok(())
 }
+
+#[test]
+fn a_table_captured_by_statements_becomes_no_heir_until_its_rows_are_captured() -> TestResult {
+    let (cluster, mut db) = queue_and_table()?;
+    db.batch_execute(
+        "create table parent (id int not null, a text);
+         create table root (id int primary key, a text) partition by range (id);
+         select pgq.create_capture('t', 'c', 'sql', 'statement', array['q'])",
+    )?;
+    let dml = |table: &str| {
+        format!("insert into t values (1, 'x'); update {table} set a = 'y'; delete from {table}")
+    };
+    let expected = [
+        "I|(id,a) values ('1','x')|public.t",
+        "U|a='y' where id='1'|public.t",
+        "D|id='1'|public.t",
+    ];
+    let mut dba = cluster.connect("postgres")?;
+    for (become_heir, what, leave) in [
+        (
+            "alter table t inherit parent",
+            "becoming an inheritance child",
+            "alter table t no inherit parent",
+        ),
+        (
+            "alter table root attach partition t for values from (0) to (10)",
+            "becoming a partition",
+            "alter table root detach partition t",
+        ),
+    ] {
+        assert_eq!(
+            refusal(&mut dba, become_heir)?,
+            format!("trigger \"c_guard\" prevents table \"t\" from {what}")
+        );
+        // Who switches triggers off for a while switches all on.
+        db.batch_execute("alter table t disable trigger user; alter table t enable trigger user")?;
+        db.batch_execute(&dml("t"))?;
+        assert_eq!(events(&mut db)?, expected);
+        // One that was made without it is completed.
+        db.batch_execute("drop trigger c_guard on t")?;
+        let create =
+            |level| format!("select pgq.create_capture('t', 'c', 'sql', '{level}', array['q'])");
+        assert_eq!(row(&mut db, &create("statement"))?, "1");
+        assert!(refusal(&mut dba, become_heir)?.starts_with("trigger \"c_guard\""));
+
+        row(&mut db, &create("row"))?;
+        dba.batch_execute(become_heir)?;
+        let parent = if what.ends_with("partition") {
+            "root"
+        } else {
+            "parent"
+        };
+        db.batch_execute(&dml(parent))?;
+        assert_eq!(events(&mut db)?, expected, "through {parent}");
+        assert!(refusal(&mut db, &create("statement"))?.contains("cannot capture statements"));
+        dba.batch_execute(leave)?;
+        row(&mut db, &create("statement"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_partitioned_table_captured_by_statements_misses_nothing_as_a_partition() -> TestResult {
+    let (cluster, mut db) = queue_and_table()?;
+    for (format, options) in [("sql", ", 'key_updates=log'"), ("json", ""), ("urlenc", "")] {
+        db.batch_execute(&format!(
+            "drop table if exists root, mid;
+             create table root (id int primary key, a text) partition by range (id);
+             create table mid (a text, id int primary key) partition by range (id);
+             create table leaf partition of mid for values from (0) to (10);
+             create table other partition of mid for values from (10) to (20);
+             select pgq.create_capture('mid', 'c', '{format}', 'statement', array['q'{options}])"
+        ))?;
+        let dml = |table: &str| {
+            format!(
+                "insert into {table} (id, a) values (1, 'x'), (12, 'y');
+                 update {table} set a = 'z' where id = 1; update {table} set id = 13 where id = 1;
+                 delete from {table}"
+            )
+        };
+        let mut warm = cluster.connect("postgres")?;
+        warm.batch_execute(&dml("mid"))?;
+        let expected = events(&mut db)?;
+        assert_eq!(expected.len(), 7, "{expected:?}");
+        let mut old = cluster.connect("postgres")?;
+        old.batch_execute("begin isolation level repeatable read; select count(*) from pgq.queue")?;
+        db.batch_execute("alter table root attach partition mid for values from (0) to (20)")?;
+        for refreshed in [false, true] {
+            for (table, session) in [("mid", &mut warm), ("root", &mut db), ("root", &mut old)] {
+                session.batch_execute(&format!("{}; commit", dml(table)))?;
+                let mut look = cluster.connect("postgres")?;
+                assert_eq!(
+                    events(&mut look)?,
+                    expected,
+                    "{format}, {table}, {refreshed}"
+                );
+            }
+            db.batch_execute(
+                "begin; set local session_replication_role = local; insert into root values (1);                  delete from root; commit",
+            )?;
+            assert_eq!(events(&mut db)?, [""; 0]);
+            db.batch_execute("select pgq.refresh_captures()")?;
+        }
+        db.batch_execute("alter table mid rename to renamed; insert into root values (1, 'x')")?;
+        let logged = events(&mut db)?;
+        assert!(
+            logged.len() == 1 && logged[0].ends_with("|public.renamed"),
+            "{logged:?}"
+        );
+        db.batch_execute(
+            "alter table root detach partition renamed; alter table renamed rename to mid;
+             delete from mid; truncate pgq.event_1_0",
+        )?;
+        warm.batch_execute(&dml("mid"))?;
+        assert_eq!(events(&mut db)?, expected, "{format}, alone again");
+        row(&mut db, "select pgq.drop_capture('mid', 'c')")?;
+        let left =
+            "select count(*) from pg_trigger where tgrelid in ('mid'::regclass, 'leaf'::regclass)
+                                                      and not tgisinternal";
+        assert_eq!(row(&mut db, left)?, "0");
+    }
+    Ok(())
+}

@@ -12,7 +12,7 @@ use testkit::{Cluster, TestResult};
 use crate::catalogue;
 use crate::support::{
     cluster, cluster_with_consumer, consume, has_program, insert, open, refusal, row, rows, run,
-    run_scripts, tick,
+    run_scripts, succeed, tick,
 };
 
 /// Everything about the schemas that installing decides.
@@ -82,6 +82,47 @@ fn psql(cluster: &Cluster, database: &str, files: &[&str]) -> TestResult {
         "{files:?}: {}",
         String::from_utf8_lossy(&output.stderr)
     );
+    Ok(())
+}
+
+#[test]
+fn what_older_versions_wrote_code_with_goes_and_what_that_code_calls_stays() -> TestResult {
+    let (cluster, mut db) = cluster()?;
+    db.batch_execute(
+        "select pgq.create_queue('q'); create table t (id int primary key, a text);
+         select pgq.create_capture('t', 'c', 'sql', 'row', array['q'])",
+    )?;
+    let functions =
+        "select oid::regprocedure from pg_proc where pronamespace = 'pgq_gen'::regnamespace
+                      order by proname, oid";
+    let ours = rows(&mut db, functions)?;
+    let older = "create function pgq_gen._joined(integer) returns text language sql as 'select null::text';
+                 create function pgq_gen._gone() returns text language sql as 'select null::text';
+                 create function pgq_gen.called() returns text language sql as 'select null::text';
+                 create function pgq_gen._needed(text) returns boolean language sql immutable as 'select true';
+                 create table if not exists needs (a text check (pgq_gen._needed(a)))";
+    for one_by_one in [false, true] {
+        db.batch_execute(older)?;
+        match one_by_one {
+            false => run_scripts(&mut db)?,
+            true if !has_program(&cluster, "psql") => break,
+            true => succeed(
+                Command::new(cluster.bindir().join("psql"))
+                    .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
+                    .arg(sql_dir().join("dist/pgq.upgrade.sql"))
+                    .arg(cluster.conninfo("postgres")),
+            )
+            .map(drop)?,
+        }
+        let mut left = rows(&mut db, functions)?;
+        left.retain(|function| !ours.contains(function));
+        assert_eq!(left, ["pgq_gen._needed(text)", "pgq_gen.called()"]);
+        db.batch_execute(
+            "drop table needs; drop function pgq_gen._needed(text), pgq_gen.called();
+             insert into t values (1); delete from t",
+        )?;
+    }
+    assert_eq!(rows(&mut db, functions)?, ours);
     Ok(())
 }
 

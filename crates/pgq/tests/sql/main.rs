@@ -4,6 +4,7 @@ mod administration;
 mod backlog;
 mod bulk;
 mod capture_guards;
+mod capture_names;
 mod capture_safety;
 mod capture_shapes;
 mod capture_text;
