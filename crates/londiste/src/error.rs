@@ -8,7 +8,7 @@ use postgres::error::SqlState;
 use skytools::app::UsageError;
 use skytools::conninfo::ConnInfoError;
 use skytools::daemon::JobError;
-use skytools::db::DbError;
+use skytools::db::{DbError, out_of_locks_on, sql_state_of};
 use skytools::dbstruct::StructError;
 use skytools::full_copy::CopyError;
 use skytools::install::InstallError;
@@ -336,6 +336,18 @@ pub enum Error {
         /// What the server says.
         source: Box<DbError>,
     },
+    /// A server's table of locks is full.
+    #[error(
+        "the server of {database} has no room for more locks: until a transaction ends, each table that it \
+         changes or copies stays locked, with its indexes. Set max_locks_per_transaction there to twice what it \
+         is, or more, and restart that server"
+    )]
+    OutOfLocks {
+        /// Configuration key of the database.
+        database: String,
+        /// What failed.
+        source: Box<Error>,
+    },
     /// A table that the provider has emptied cannot be emptied alone.
     #[error(
         "cannot apply event {event}, a TRUNCATE: table {by} refers to {table} and holds rows, and no \
@@ -433,6 +445,22 @@ impl Error {
         }
     }
 
+    /// Whether the server lacked memory, room for locks among it.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        sql_state_of(self) == Some(&SqlState::OUT_OF_MEMORY)
+    }
+
+    /// Says what to do if a server has no room for more locks.
+    pub(crate) fn or_out_of_locks(self) -> Error {
+        match out_of_locks_on(&self).map(str::to_owned) {
+            Some(database) => Error::OutOfLocks {
+                database,
+                source: Box::new(self),
+            },
+            None => self,
+        }
+    }
+
     /// Whether a connection broke, so that the command cannot go on with its next part.
     pub(crate) fn is_connection_lost(&self) -> bool {
         match self {
@@ -452,6 +480,7 @@ impl Error {
                 source,
                 ..
             } if !source.is_connection_lost()
+                && out_of_locks_on(source.as_ref()).is_none()
                 && (first != last || source.sql_state().is_some_and(is_constraint)) =>
             {
                 Some(*first)

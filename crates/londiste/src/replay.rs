@@ -6,6 +6,7 @@
 //! * [`supervisor`]: the copy processes
 //! * [`ahead`], [`stream`], [`chunk`], [`apply`], [`control`]: from events to statements; [`careful`]: once more, when that
 //!   fails
+//! * [`merging`]: whether a batch may be made of several ticks
 //! * [`fkeys`], [`sequences`]: what comes beside events
 //!
 //! `copy` is built from the same parts.
@@ -20,6 +21,7 @@ pub(crate) mod fkeys;
 pub(crate) mod handshake;
 pub(crate) mod job;
 pub(crate) mod join;
+mod merging;
 pub(crate) mod mirror;
 pub(crate) mod order;
 pub(crate) mod pace;

@@ -24,7 +24,7 @@ pub use self::cancel::Canceller;
 pub use self::database::Database;
 pub use self::driver::{CopyInWriter, CopyOutReader};
 pub(crate) use self::error::Reason;
-pub use self::error::{DbError, During, denied_on, sql_state_of};
+pub use self::error::{DbError, During, denied_on, out_of_locks_on, sql_state_of};
 use self::kept::Kept;
 pub(crate) use self::listen::Heard;
 pub use self::session::{Failed, GenericClient, Session, Sql, Typed, Untyped};

@@ -383,10 +383,10 @@ impl Copier {
 }
 
 impl Copier {
-    /// Adds to an error what the role lacks, if that is why it came.
+    /// Adds to an error what the role or the server lacks, if that is why it came.
     fn explain(&mut self, error: Error) -> Error {
         let (Some(connection), Some(claim)) = (denied_on(&error), &self.claim) else {
-            return error;
+            return error.or_out_of_locks();
         };
         let tables = [claim.table.clone()];
         let (side, db) = match connection {

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use pgq::batch::{self, Batch, BatchWish};
-use pgq::{BatchId, TickId};
+use pgq::{BatchId, TickId, admin};
 use skytools::app::chain;
 use skytools::db::{Canceller, Connection};
 use tracing::debug;
@@ -153,7 +153,8 @@ impl Provider {
             None => None,
         };
         self.fresh = false;
-        self.open_batch(reader, left.and_then(Left::first_wish))
+        let wish = left.and_then(Left::first_wish);
+        self.open_batch(reader, wish.filter(|_| reader.merges))
     }
 
     /// Whether [`Provider::first_batch`] is what to ask for.
@@ -283,6 +284,23 @@ impl Provider {
         if let Some(batch) = self.applied.take() {
             batch::finish_batch(&mut **self.idle_session().open()?, batch)?;
         }
+        Ok(())
+    }
+
+    /// Gives the open batch back: its ticks come again, one by one if the reader does not merge.
+    ///
+    /// # Errors
+    /// The provider is not reached, or the statement failed.
+    pub(super) fn give_back(&mut self, reader: &Reader, batch: &Batch) -> Result<(), Error> {
+        let Reader {
+            queue, consumer, ..
+        } = reader;
+        self.open()?;
+        self.discard();
+        self.opened = None;
+        self.merged = false;
+        let provider = self.idle_session().open()?;
+        admin::register_consumer_at(&mut **provider, queue, consumer, batch.prev_tick)?;
         Ok(())
     }
 

@@ -76,12 +76,13 @@ impl Settings {
         self.manner = config.manner();
     }
 
-    /// Whose batches replay reads.
-    pub(crate) fn reader(&self) -> Reader {
+    /// Whose batches replay reads; with `merges` several ticks at once, if that is worth it.
+    pub(crate) fn reader(&self, merges: bool) -> Reader {
         Reader {
             queue: self.queue.clone(),
             consumer: self.consumer.clone(),
             chunk: self.manner.chunk,
+            merges,
         }
     }
 

@@ -11,10 +11,11 @@ use pgq::admin;
 use pgq::batch::Batch;
 use pgq::position::{self, Verdict};
 use postgres::types::Type;
+use skytools::app::chain;
 use skytools::config::CommonConfig;
 use skytools::daemon::{Context, Stop, Work, Worker};
 use skytools::db::{Database, During};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::ahead::Provider;
 use super::attach;
@@ -23,6 +24,7 @@ use super::control::Reported;
 use super::fkeys::ForeignKeys;
 use super::job::Settings;
 use super::join;
+use super::merging::Merging;
 use super::mirror::{self, Mirror};
 use super::order::Choice;
 use super::pace::Pace;
@@ -63,6 +65,7 @@ pub(crate) struct Replay {
     in_progress: usize,
     pace: Pace,
     order: Choice,
+    merging: Merging,
     /// A batch failed to apply in the unit that starts here.
     careful: Careful,
     trouble: Trouble,
@@ -111,6 +114,7 @@ impl Replay {
             in_progress: 0,
             pace: Pace::new(),
             order: Choice::default(),
+            merging: Merging::default(),
             careful: Careful::default(),
             trouble: Trouble::default(),
             script_waits: None,
@@ -263,13 +267,29 @@ impl Replay {
         let Settings {
             queue, consumer, ..
         } = &self.settings;
-        let tables = state::tables(&mut **self.subscriber.open()?, queue)?;
+        let subscriber = self.subscriber.open()?;
+        let tables = state::tables(&mut **subscriber, queue)?;
+        self.merging.look(subscriber, &tables, true)?;
         let alone = self.mirror.is_none() && !tables.iter().any(|table| table.state.in_progress());
         let tick = match alone {
             true => attach::registered_at(&mut **self.provider.open()?, queue, consumer)?,
             false => None,
         };
-        self.provider.first_batch(&self.settings.reader(), tick)
+        let reader = self.settings.reader(self.merging.is_safe());
+        self.provider.first_batch(&reader, tick)
+    }
+
+    /// Gives a batch of several ticks back that the server had no room for: they are taken one by one for a while.
+    fn take_apart(&mut self, batch: &Batch, error: Error) -> Result<(), Error> {
+        warn!(
+            "the ticks {} to {} take more memory together than the subscriber's server has, taking ticks one by one \
+             for a while: {}",
+            batch.prev_tick,
+            batch.tick,
+            chain(&error.or_out_of_locks())
+        );
+        self.merging.failed();
+        self.provider.give_back(&self.settings.reader(false), batch)
     }
 
     /// Whether the batch is made of several ticks.
@@ -309,7 +329,10 @@ impl Replay {
         self.subscriber.open()?;
         let next = match self.provider.is_fresh() {
             true => self.first_batch()?,
-            false => self.provider.next_batch(&self.settings.reader())?,
+            false => {
+                let reader = self.settings.reader(self.merging.is_safe());
+                self.provider.next_batch(&reader)?
+            }
         };
         let Some(batch) = next else {
             return self.idle(&context.stop);
@@ -331,6 +354,10 @@ impl Replay {
                 Err(error @ Error::ScriptWaits { .. }) => {
                     self.wait_for_copies(&error, &tables)?;
                     context.stop.sleep(self.settings.sync_poll);
+                    return Ok(Work::More);
+                }
+                Err(error) if error.is_out_of_memory() && self.is_merged(&batch)? => {
+                    self.take_apart(&batch, error)?;
                     return Ok(Work::More);
                 }
                 result => result?,

@@ -11,6 +11,7 @@ mod disk;
 mod failpoints;
 mod jobs;
 mod large;
+mod locks;
 mod moments;
 mod order;
 mod position;

@@ -197,6 +197,15 @@ impl Reason {
         self.connection.as_deref()
     }
 
+    /// Whether the server had no room for another lock.
+    fn is_out_of_locks(&self) -> bool {
+        // Its code is that of any lack of memory, and its text is translated; the place in the server is not.
+        self.error.as_db_error().is_some_and(|server| {
+            *server.code() == SqlState::OUT_OF_MEMORY
+                && server.file().is_some_and(|file| file.ends_with("lock.c"))
+        })
+    }
+
     /// The statement that failed, if it is known: on one line, short, without the values in it.
     pub(crate) fn query(&self) -> Option<String> {
         self.query.as_ref().map(Query::shown)
@@ -255,11 +264,26 @@ pub fn sql_state_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e SqlState
 /// The connection on which the server refused a statement because the role lacks a privilege, by its
 /// configuration key such as `provider_db`; `None` if `error` comes of something else.
 pub fn denied_on<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e str> {
+    let denied = |reason: &&Reason| reason.sql_state() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+    reason_of(error).filter(denied)?.connection()
+}
+
+/// The connection to a server that had no room for another lock, by its configuration key such as
+/// `subscriber_db`; `None` if `error` comes of something else.
+///
+/// How much room there is, `max_locks_per_transaction` of that server says.
+pub fn out_of_locks_on<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e str> {
+    reason_of(error)
+        .filter(|reason| reason.is_out_of_locks())?
+        .connection()
+}
+
+/// What the server or the driver said; `error` is some cause of what is to be told.
+fn reason_of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Reason> {
     let mut next = Some(error);
     while let Some(here) = next {
         if let Some(reason) = here.downcast_ref::<Reason>() {
-            let denied = reason.sql_state() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
-            return reason.connection().filter(|_| denied);
+            return Some(reason);
         }
         next = here.source();
     }

@@ -57,6 +57,8 @@ pub(crate) struct Reader {
     pub(crate) consumer: ConsumerName,
     /// Events in a chunk, at most.
     pub(crate) chunk: usize,
+    /// Whether batches may be made of several ticks.
+    pub(crate) merges: bool,
 }
 
 /// About how many events there are.
@@ -112,7 +114,7 @@ pub(super) fn read(
     if left.next > EVENTS {
         return Ok(Found::Nothing);
     }
-    let wish = left.wish(merged);
+    let wish = left.wish(merged).filter(|_| reader.merges);
     let canceller = provider.canceller();
     let mut tx = provider.begin()?;
     // It locks the consumer's place, and nothing holds up the reading.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-use skytools::db::{DbError, Tx};
+use skytools::db::{DbError, Tx, out_of_locks_on};
 use tracing::debug;
 
 use super::setwise::{Failure, Statements};
@@ -74,7 +74,7 @@ impl<'scope, 'env, 'tx> Line<'scope, 'env, 'tx> {
     /// applied in another way.
     ///
     /// # Errors
-    /// The connection is gone.
+    /// The connection is gone, or the server has no room for more locks.
     pub(super) fn wait(&mut self) -> Result<Option<RunEvents>, DbError> {
         if !matches!(self.state, State::Busy(..)) {
             return Ok(None);
@@ -87,6 +87,8 @@ impl<'scope, 'env, 'tx> Line<'scope, 'env, 'tx> {
         match done {
             Ok(()) => Ok(None),
             Err(Failure::Db(error)) if error.is_connection_lost() => Err(error),
+            // One by one, they take the same locks.
+            Err(Failure::Db(error)) if out_of_locks_on(&error).is_some() => Err(error),
             Err(failure) => {
                 debug!(?failure, "events are applied one by one");
                 Ok(Some(run))

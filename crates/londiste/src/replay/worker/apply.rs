@@ -44,7 +44,9 @@ impl Replay {
             changed: false,
             reported: &mut self.reported,
         };
-        let mut tx = self.subscriber.open()?.begin()?;
+        let subscriber = self.subscriber.open()?;
+        self.merging.look(subscriber, tables, false)?;
+        let mut tx = subscriber.begin()?;
         if careful.is_some() {
             stream::defer_constraints(&mut tx)?;
         }
@@ -54,7 +56,7 @@ impl Replay {
         };
         // While copies run, everything is done in turns; a relay reads each batch twice.
         let may_read_ahead = self.in_progress == 0 && self.mirror.is_none();
-        let reader = self.settings.reader();
+        let reader = self.settings.reader(self.merging.is_safe());
         let counts = match self.provider.take().filter(|_| may_read_ahead) {
             Some(chunks) => {
                 self.provider.read_ahead(reader, batch)?;
@@ -137,7 +139,11 @@ impl Replay {
             let events = ahead::events(&mut **self.provider.open()?, &self.settings.queue, batch)?;
             let order = self.order.order(events);
             match self.apply(batch, tables, order) {
-                Err(error) if order == Order::AsStored && !error.is_connection_lost() => {
+                Err(error)
+                    if order == Order::AsStored
+                        && !error.is_connection_lost()
+                        && !error.is_out_of_memory() =>
+                {
                     debug!("the batch is read again, sorted: {}", chain(&error));
                     self.order.failed();
                 }

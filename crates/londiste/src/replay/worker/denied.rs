@@ -1,4 +1,4 @@
-//! Refusals for the lack of a privilege.
+//! What a refusal of a server means.
 
 use skytools::db::denied_on;
 
@@ -7,10 +7,10 @@ use crate::schema::Side;
 use crate::{Error, grants, registry};
 
 impl Replay {
-    /// Adds to an error what the role lacks, if that is why it came.
+    /// Adds to an error what the role or the server lacks, if that is why it came.
     pub(super) fn explain(&mut self, error: Error) -> Error {
         let Some(connection) = denied_on(&error) else {
-            return error;
+            return error.or_out_of_locks();
         };
         let side = match connection {
             "provider_db" => Side::Provider,
