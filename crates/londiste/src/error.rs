@@ -199,7 +199,7 @@ pub enum Error {
         source: Box<Error>,
     },
     /// A table that has to be subscribed is not.
-    #[error("Table {0} is not subscribed")]
+    #[error("Table {0} is not subscribed; run: londiste INI subscriber add {0}")]
     NotSubscribed(String),
     /// Tables did not become `ok` in time.
     #[error("the time is over, and these tables are not in sync: {0}; see: londiste INI status")]

@@ -24,7 +24,7 @@ use crate::replay::careful::Careful;
 use crate::replay::control::Ignore;
 use crate::replay::fkeys;
 use crate::replay::handshake::{CopyMove, copy_move};
-use crate::replay::job::Settings;
+use crate::replay::job::{Settings, is_started_by_replay};
 use crate::replay::join;
 use crate::replay::pace::Pace;
 use crate::replay::session::{SCHEMA, Session};
@@ -118,16 +118,34 @@ impl Copier {
     fn claim(&mut self, stop: &Stop) -> Result<Option<Claim>, Error> {
         join::redirect(&self.settings, &mut self.home, &mut self.subscriber)?;
         let tables = state::tables(&mut **self.subscriber.open()?, &self.settings.queue)?;
-        let table = tables.into_iter().find(|table| {
-            table.state.in_progress()
-                && self
-                    .requested
-                    .as_ref()
-                    .is_none_or(|requested| *requested == table.name)
-        });
-        let Some(table) = table else {
-            info!("no table to copy");
-            return Ok(None);
+        let requested = |table: &&Table| {
+            let name = self.requested.as_ref();
+            name.is_none_or(|name| *name == table.name)
+        };
+        let chosen = (tables.iter().filter(requested)).find(|table| table.state.in_progress());
+        let Some(table) = chosen.cloned() else {
+            return match (&self.requested, tables.iter().find(requested)) {
+                // It may have been removed since replay started this process.
+                (Some(table), None) if !is_started_by_replay() => {
+                    Err(Error::NotSubscribed(table.clone()))
+                }
+                (Some(_), Some(table)) if table.state == MergeState::New => {
+                    info!("no table to copy: replay will begin with {}", table.name);
+                    Ok(None)
+                }
+                (Some(_), Some(table)) => {
+                    info!(
+                        "no table to copy: {0} is in sync; to have it copied again, run: londiste INI subscriber \
+                         resync {0}",
+                        table.name
+                    );
+                    Ok(None)
+                }
+                _ => {
+                    info!("no table to copy");
+                    Ok(None)
+                }
+            };
         };
         self.turn_to(&table)?;
         let consumer = self.consumer_of(&table)?;
@@ -519,6 +537,8 @@ impl Worker for Copier {
 
     fn is_fatal(&self, error: &Error) -> bool {
         // Nobody needs it to try again when replay is gone: the next one starts a copy of its own.
-        matches!(error, Error::Busy { .. }) && self.claim.is_none() || parent_id() != self.parent
+        matches!(error, Error::Busy { .. }) && self.claim.is_none()
+            || matches!(error, Error::NotSubscribed(_))
+            || parent_id() != self.parent
     }
 }

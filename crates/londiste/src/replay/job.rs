@@ -114,7 +114,7 @@ impl Settings {
     /// The command that starts the copy of a table; of the only copy, without one.
     pub(crate) fn copy_command(&self, table: Option<&str>) -> Command {
         let mut command = self.relaunch.command();
-        command.arg("copy").args(table);
+        command.arg("copy").args(table).env(STARTED_BY_REPLAY, "1");
         command
     }
 
@@ -124,6 +124,14 @@ impl Settings {
         path.push(copy_pidfile_suffix(table));
         Some(path.into())
     }
+}
+
+/// In the environment of copies that replay starts.
+const STARTED_BY_REPLAY: &str = "LONDISTE_STARTED_BY_REPLAY";
+
+/// Whether this process is a copy that replay has started, not a person.
+pub(crate) fn is_started_by_replay() -> bool {
+    std::env::var_os(STARTED_BY_REPLAY).is_some()
 }
 
 /// Consumer by which a relay tells its provider what may go.

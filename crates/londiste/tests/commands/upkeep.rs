@@ -218,11 +218,12 @@ fn triggers_are_listed_and_restored_by_name_or_all() -> TestResult {
     assert_eq!(pair.ok("subscriber triggers active")?.stdout, "");
 
     pair.ok("subscriber restore-triggers users g")?;
-    let run = pair.ok("subscriber restore-triggers users g x")?;
+    let run = pair.run("subscriber restore-triggers users x g")?;
+    assert_eq!(run.code, Some(1), "there is no x");
     assert_eq!(
         run.log,
-        "INFO Trigger g on public.users is already active.\n\
-         INFO Trigger x not found on public.users\n"
+        "INFO Trigger x not found on public.users\n\
+         INFO Trigger g on public.users is already active.\n"
     );
     pair.ok("subscriber restore-triggers users")?;
     let run = pair.ok("subscriber restore-triggers users")?;
@@ -262,7 +263,10 @@ fn wait_sync_ends_when_the_tables_are_in_sync() -> TestResult {
     );
     let run = pair.run("subscriber wait-sync absent")?;
     assert_eq!(run.code, Some(1));
-    assert_eq!(run.log, "ERROR Table public.absent is not subscribed\n");
+    assert_eq!(
+        run.log,
+        "ERROR Table public.absent is not subscribed; run: londiste INI subscriber add public.absent\n"
+    );
 
     let _ticker = pair.ticker()?;
     let _replay = pair.start("replay")?;

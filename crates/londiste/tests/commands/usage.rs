@@ -230,6 +230,90 @@ fn a_queue_that_does_not_exist_is_named() -> TestResult {
 }
 
 #[test]
+fn names_that_do_not_exist_are_told_by_every_command_that_takes_names() -> TestResult {
+    let mut pair = Pair::installed()?;
+    pair.both("create table t (id int primary key); create sequence s")?;
+    pair.provider.batch_execute("select pgq.ticker('replic')")?;
+    pair.ok("provider add t")?;
+    pair.ok("provider add-seq s")?;
+    pair.ok("subscriber add t --expect-sync")?;
+    pair.ok("subscriber register")?;
+    for command in [
+        "provider add nosuch",
+        "provider remove nosuch",
+        "provider refresh nosuch",
+        "provider add-seq nosuch",
+        "provider remove-seq nosuch",
+        "subscriber add nosuch",
+        "subscriber add nosuch --create",
+        "subscriber remove nosuch",
+        "subscriber resync nosuch",
+        "subscriber resync nosuch*",
+        "subscriber restore-triggers nosuch",
+        "subscriber restore-triggers t nosuch",
+        "subscriber wait-sync nosuch --timeout 1",
+        "subscriber add-seq nosuch",
+        "subscriber remove-seq nosuch",
+        "compare nosuch",
+        "compare nosuch*",
+        "repair nosuch",
+        "copy nosuch",
+        "copy nosuch --set parallel_copies=2",
+    ] {
+        let run = pair.run(command)?;
+        assert_eq!(run.code, Some(1), "{command}: {}", run.log);
+        assert!(run.log.contains("nosuch"), "{command}: {}", run.log);
+    }
+    let run = pair.run("copy nosuch")?;
+    assert!(
+        run.log.contains(
+            "Table public.nosuch is not subscribed; run: londiste INI subscriber add public.nosuch\n"
+        ),
+        "{}",
+        run.log
+    );
+    for command in [
+        "provider add nosuch*",
+        "provider remove nosuch*",
+        "provider refresh nosuch*",
+        "subscriber add nosuch*",
+        "subscriber remove nosuch*",
+    ] {
+        let run = pair.ok(command)?;
+        assert_eq!(
+            run.log, "INFO No tables found that match public.nosuch*\n",
+            "{command}"
+        );
+    }
+    assert_eq!(pair.ok("provider tables")?.stdout, "public.t\n");
+    Ok(())
+}
+
+#[test]
+fn a_copy_started_by_hand_says_why_there_is_nothing_to_copy() -> TestResult {
+    let mut pair = Pair::installed()?;
+    pair.both("create table new (id int primary key); create table synced (id int primary key)")?;
+    pair.ok("provider add new synced")?;
+    pair.ok("subscriber add new")?;
+    pair.ok("subscriber add synced --expect-sync")?;
+    for (line, message) in [
+        ("copy", "INFO no table to copy\n"),
+        (
+            "copy new",
+            "INFO no table to copy: replay will begin with public.new\n",
+        ),
+        (
+            "copy synced",
+            "INFO no table to copy: public.synced is in sync; to have it copied again, run: londiste INI \
+             subscriber resync public.synced\n",
+        ),
+    ] {
+        assert_eq!(pair.ok(line)?.log, message, "{line}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_server_that_is_down_is_one_line() -> TestResult {
     let mut pair = Pair::installed()?;
     pair.cluster.stop(Shutdown::Fast)?;

@@ -36,25 +36,27 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
         if args.triggers.is_empty() {
             if pending.is_empty() {
                 info!("No pending triggers found for {table}.");
-                return Ok(());
+                return Ok(Outcome::Done);
             }
             tx.query_typed_one(
                 "select londiste.subscriber_restore_all_table_triggers($1)",
                 &[(&table, Type::TEXT)],
             )
             .during(format!("restore the triggers of {table}"))?;
-            return Ok(());
+            return Ok(Outcome::Done);
         }
         let active = names(
             tx,
             "select trigger_name from londiste.find_table_triggers($1)",
             &table,
         )?;
+        let mut outcome = Outcome::Done;
         for trigger in &args.triggers {
             if active.contains(trigger) {
                 info!("Trigger {trigger} on {table} is already active.");
             } else if !pending.contains(trigger) {
                 info!("Trigger {trigger} not found on {table}");
+                outcome = Outcome::Failed;
             } else {
                 tx.query_typed_one(
                     "select londiste.subscriber_restore_table_trigger($1, $2)",
@@ -63,9 +65,8 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
                 .during(format!("restore the trigger {trigger}"))?;
             }
         }
-        Ok(())
-    })?;
-    Ok(Outcome::Done)
+        Ok(outcome)
+    })
 }
 
 fn names(tx: &mut Tx<'_>, sql: &str, table: &str) -> Result<Vec<String>, Error> {
