@@ -1,3 +1,5 @@
+mod elsewhere;
+
 use clap::Parser;
 use skytools::app::{CommonArgs, Program, Service};
 
@@ -102,6 +104,9 @@ impl Program for Args {
     }
 
     fn unknown_command(name: &str) -> String {
-        format!("Unknown command '{name}', use --help for help")
+        match elsewhere::instead_of(name) {
+            Some(instead) => format!("Unknown command '{name}', {instead}"),
+            None => format!("Unknown command '{name}', use --help for help"),
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! `compare`, beside a running replay.
 
-use testkit::TestResult;
+use std::time::Duration;
+
+use testkit::{TestResult, wait_until};
 
 use crate::replicating::{replicate, replicating};
 use crate::support::{Pair, value};
@@ -203,12 +205,14 @@ fn a_dead_replay_and_a_dead_ticker_are_told_apart() -> TestResult {
     assert_eq!(run.code, Some(1));
     let dead = "ERROR public.t: Ticker seems dead; is pgqadm ticker running on provider_db?\n";
     assert!(run.log.contains(dead), "{}", run.log);
-    let locks: i64 = value(
-        &mut pair.provider,
-        "select count(*) from pg_locks where relation = 't'::regclass",
-    )?;
-    assert_eq!(locks, 0);
-    Ok(())
+    // The server may not have noticed yet that the command has ended.
+    wait_until("the table to be free", Duration::from_secs(30), || {
+        let locks: i64 = value(
+            &mut pair.provider,
+            "select count(*) from pg_locks where relation = 't'::regclass",
+        )?;
+        Ok(locks == 0)
+    })
 }
 
 #[test]

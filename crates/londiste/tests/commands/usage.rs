@@ -134,6 +134,62 @@ fn missing_and_unknown_commands_exit_with_1() -> TestResult {
 }
 
 #[test]
+fn commands_of_other_versions_are_answered_with_those_of_this_one() -> TestResult {
+    let pair = Pair::empty()?;
+    let moving = "; docs/moving.md tells how to take over from Londiste 3";
+    for (line, instead) in [
+        (
+            "add-table t",
+            format!(
+                "use \"londiste INI provider add\" or \"londiste INI subscriber add\" instead{moving}"
+            ),
+        ),
+        (
+            "create-leaf leaf dbname=leaf",
+            format!("use \"londiste INI subscriber install\" instead{moving}"),
+        ),
+        (
+            "worker -d",
+            format!("use \"londiste INI replay -d\" instead{moving}"),
+        ),
+        (
+            "members",
+            format!("use \"londiste INI node status\" instead{moving}"),
+        ),
+        (
+            "rename-node a b",
+            format!("for which there is nothing here{moving}"),
+        ),
+        (
+            "tables",
+            "use \"londiste INI provider tables\" or \"londiste INI subscriber tables\" instead"
+                .to_owned(),
+        ),
+        (
+            "wait-sync",
+            "use \"londiste INI subscriber wait-sync\" instead".to_owned(),
+        ),
+        (
+            "execute x.sql",
+            "use \"londiste INI provider execute\" instead".to_owned(),
+        ),
+        (
+            "resync t",
+            "use \"londiste INI subscriber resync\" instead".to_owned(),
+        ),
+    ] {
+        let run = pair.run(line)?;
+        let name = line.split(' ').next().unwrap();
+        assert_eq!(
+            (run.code, run.log),
+            (Some(1), format!("Unknown command '{name}', {instead}\n")),
+            "{line}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn mistakes_in_the_configuration_name_the_key() -> TestResult {
     let pair = Pair::empty()?;
     for (line, message) in [

@@ -1,6 +1,7 @@
 //! Rows with much in them, and many tables, through everything that they go through.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use testkit::{Program, TestResult, wait_for};
 
@@ -29,13 +30,13 @@ fn text(start: &str, bytes: u32) -> String {
 }
 
 /// Runs a program to its end; its exit code, and the most memory that was seen in its hands.
-fn run(pair: &Pair, arguments: &[&str]) -> TestResult<(Option<i32>, u32)> {
+fn run(pair: &Pair, arguments: &[&str], patience: Duration) -> TestResult<(Option<i32>, u32)> {
     let mut program = Program::new("londiste", pair.dir())
         .args(["replay.ini"])
         .args(arguments)
         .spawn()?;
     let mut peak = 0;
-    let status = wait_for("the program to end", PATIENCE * 4, || {
+    let status = wait_for("the program to end", patience, || {
         // It may just have ended.
         peak = program.peak_memory_kb().unwrap_or_default().max(peak);
         program.ended()
@@ -99,19 +100,19 @@ fn values_of_many_megabytes_and_rows_of_many_columns_go_through_everything() -> 
     assert_eq!(pair.assert_equal("select * from wide order by id")?, 360);
     let of_replay = replay.peak_memory_kb()?;
 
-    let (code, of_compare) = run(&pair, &["compare"])?;
+    let (code, of_compare) = run(&pair, &["compare"], PATIENCE * 4)?;
     assert_eq!(code, Some(0), "{}", pair.log()?);
     subscriber.batch_execute(
         "update long set t = t || '!' where id = 4; update long set b = b || '\\x00' where id = 2;
          delete from wide where id = 7; update wide set c1 = 0 where id = 8; insert into wide (id) values (1000)",
     )?;
-    let (code, of_difference) = run(&pair, &["compare"])?;
+    let (code, of_difference) = run(&pair, &["compare"], PATIENCE * 4)?;
     assert_eq!(code, Some(3), "{}", pair.log()?);
-    let (code, of_file) = run(&pair, &["repair"])?;
+    let (code, of_file) = run(&pair, &["repair"], PATIENCE * 4)?;
     assert_eq!(code, Some(0), "{}", pair.log()?);
     let file = std::fs::read_to_string(pair.path("fix.public.long.sql"))?;
     assert_eq!(file.matches("\nupdate ").count(), 2);
-    let (code, of_repair) = run(&pair, &["repair", "--apply"])?;
+    let (code, of_repair) = run(&pair, &["repair", "--apply"], PATIENCE * 4)?;
     assert_eq!(code, Some(0), "{}", pair.log()?);
     pair.assert_equal(long)?;
     pair.assert_equal("select * from wide order by id")?;
@@ -127,7 +128,7 @@ fn values_of_many_megabytes_and_rows_of_many_columns_go_through_everything() -> 
     subscriber.batch_execute(
         "update long set t = left(t, -1) || '!' where id = 4; delete from long where id = 2",
     )?;
-    let (code, _) = run(&pair, &["repair"])?;
+    let (code, _) = run(&pair, &["repair"], PATIENCE * 4)?;
     assert_eq!(code, Some(0), "{}", pair.log()?);
     subscriber.batch_execute(&std::fs::read_to_string(pair.path("fix.public.long.sql"))?)?;
     pair.assert_equal(long)?;
@@ -205,6 +206,8 @@ const EVERYTHING: &str = "
 #[test]
 fn many_tables_are_added_looked_at_and_replicated() -> TestResult {
     let count = tables();
+    // Registering takes longest: 30 ms a table were seen.
+    let patience = PATIENCE * 4 + Duration::from_millis(100 * count);
     let pair = Pair::start(EVERYTHING)?;
     let each = |side: &mut postgres::Client, statement: &str| -> TestResult {
         // In several transactions, for the locks.
@@ -219,7 +222,7 @@ fn many_tables_are_added_looked_at_and_replicated() -> TestResult {
     }
     let mut peaks = Vec::new();
     let mut succeed = |arguments: &[&str]| -> TestResult {
-        let (code, peak) = run(&pair, arguments)?;
+        let (code, peak) = run(&pair, arguments, patience)?;
         assert_eq!(code, Some(0), "{arguments:?}: {}", pair.log()?);
         peaks.push((arguments.join(" "), peak));
         Ok(())
@@ -230,7 +233,7 @@ fn many_tables_are_added_looked_at_and_replicated() -> TestResult {
     succeed(&["status"])?;
     each(&mut provider, "insert into many%1$s values (%1$s, ''new'')")?;
     each(&mut provider, "update many%s set v = v || ''!''")?;
-    pair.catch_up()?;
+    pair.catch_up_within(patience)?;
     let rows = pair.assert_equal("select * from everything()")?;
     assert_eq!(rows, count);
     succeed(&["status"])?;

@@ -258,6 +258,11 @@ impl Pair {
 
     /// Waits until replay has applied everything committed on the provider so far.
     pub(crate) fn catch_up(&self) -> TestResult {
+        self.catch_up_within(PATIENCE)
+    }
+
+    /// As [`Pair::catch_up`], for what may take longer.
+    pub(crate) fn catch_up_within(&self, patience: Duration) -> TestResult {
         let mut provider = self.provider()?;
         let mut subscriber = self.subscriber()?;
         let xmax: i64 = provider
@@ -266,7 +271,7 @@ impl Pair {
                 &[],
             )?
             .get(0);
-        wait_until("replay to catch up", PATIENCE, || {
+        wait_until("replay to catch up", patience, || {
             provider.execute("select pgq.force_tick('q')", &[])?;
             let applied: Option<i64> = subscriber
                 .query_one("select londiste.get_last_tick('replay')", &[])?

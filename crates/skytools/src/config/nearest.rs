@@ -1,8 +1,13 @@
 //! The known key that a misspelt one most likely means.
 
-/// The name with the fewest edits, the first of equals.
+/// The name with the fewest edits, the first of equals; `None` if more than a third of its characters differ, for then it
+/// is another name.
 pub(crate) fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
-    known.iter().copied().min_by_key(|name| edits(key, name))
+    let (edits, name) = (known.iter())
+        .map(|name| (edits(key, name), *name))
+        .min_by_key(|(edits, _)| *edits)?;
+    let length = key.chars().count().max(name.chars().count());
+    (3 * edits <= length).then_some(name)
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
@@ -51,5 +56,23 @@ mod tests {
         let known = ["job_name", "loop_delay", "logfile"];
         assert_eq!(nearest("log_file", &known), Some("logfile"));
         assert_eq!(nearest("anything", &[]), None);
+    }
+
+    #[test]
+    fn a_name_that_has_little_in_common_is_not_the_nearest() {
+        let known = ["fake", "pidfile", "provider_db", "loop_delay"];
+        for other in ["db", "x", "cake_tin", "logfile", "delay"] {
+            assert_eq!(nearest(other, &known), None, "{other}");
+        }
+        for (key, name) in [
+            ("fakes", "fake"),
+            ("pdfile", "pidfile"),
+            ("pid_file", "pidfile"),
+            ("provider", "provider_db"),
+            ("loop_dely", "loop_delay"),
+            ("loopdealy", "loop_delay"),
+        ] {
+            assert_eq!(nearest(key, &known), Some(name), "{key}");
+        }
     }
 }

@@ -233,7 +233,7 @@ fn unknown_keys_are_warned_about_with_the_nearest_known_one() -> TestResult {
         [
             "unknown key 'greting' in section [job], nearest is 'greeting'",
             "unknown key 'loop_dealy' in section [job], nearest is 'loop_delay'",
-            "unknown key 'other' in section [job], nearest is 'counter'",
+            "unknown key 'other' in section [job]",
             "unknown key 'pidfil' in section [job], nearest is 'pidfile'",
         ]
     );
