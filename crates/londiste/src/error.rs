@@ -275,6 +275,25 @@ pub enum Error {
         /// The queue.
         queue: QueueName,
     },
+    /// The subscriber has the position of a consumer that is not registered any more, and another one is to begin.
+    #[error(
+        "subscriber_db holds the position of consumer {other}, tick {tick} of queue {queue}, where that is not \
+         registered any more: the tables have what came up to there, and consumer {consumer} would begin at \
+         another tick, so that changes between would be missing, or come twice. {}",
+        former_advice(other, *kept)
+    )]
+    FormerJob {
+        /// The consumer of this job.
+        consumer: ConsumerName,
+        /// The other one.
+        other: ConsumerName,
+        /// The queue.
+        queue: QueueName,
+        /// Up to where the other one has applied.
+        tick: TickId,
+        /// The queue has that tick, and with it what came later.
+        kept: bool,
+    },
     /// The consumer was registered just now, and is gone.
     #[error("consumer {consumer} was removed from queue {queue} as soon as it was registered")]
     NotThere {
@@ -500,6 +519,20 @@ fn is_constraint(code: &SqlState) -> bool {
         SqlState::EXCLUSION_VIOLATION,
     ]
     .contains(code)
+}
+
+fn former_advice(other: &ConsumerName, kept: bool) -> String {
+    let go_on = match kept {
+        true => format!(
+            "If the job was renamed, set pgq_consumer_id = {other}, and replay goes on at that tick. Otherwise"
+        ),
+        false => "That tick is gone from the queue, and what came after it may be, too:".to_owned(),
+    };
+    format!(
+        "{go_on} run \"londiste INI subscriber resync --all\", and start replay again. If the tables are the \
+         provider's, known from elsewhere, forget that position: \"londiste INI --reset --set \
+         pgq_consumer_id={other}\""
+    )
 }
 
 fn apply_error(first: EventId, last: EventId, table: &str, source: &DbError) -> String {

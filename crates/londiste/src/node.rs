@@ -59,6 +59,23 @@ pub(crate) fn find(db: &mut Session<'_>, queue: &QueueName) -> Result<Option<Nod
     }))
 }
 
+/// The queue that a consumer was the first to read into this database: that gave the node its name.
+pub(crate) fn began_with(
+    db: &mut Session<'_>,
+    consumer: &ConsumerName,
+) -> Result<Option<QueueName>, Error> {
+    if !knows_nodes(db)? {
+        return Ok(None);
+    }
+    let row = db
+        .query_typed_opt(
+            "select queue_name from londiste.node_info where node_name = $1 order by 1 limit 1",
+            &[(consumer, Type::TEXT)],
+        )
+        .during("look for the queue of a consumer")?;
+    Ok(row.map(|row| row.get(0)))
+}
+
 /// The promotions that a node knows of, oldest first.
 pub(crate) fn promotions(db: &mut Session<'_>, queue: &QueueName) -> Result<Vec<Promotion>, Error> {
     let rows = db

@@ -69,10 +69,11 @@ pub(crate) fn attach(
 }
 
 /// Makes sure that a consumer without a position is not the second one that applies the queue to the tables of the
-/// subscriber. It would be if the job was renamed, or the database is a copy of another subscriber.
+/// subscriber, and takes up where the first one ended. It would be the second if the job was renamed, or the database is
+/// a copy of another subscriber.
 ///
 /// # Errors
-/// Tables are in step already, and another consumer of the queue has its position there.
+/// Tables are in step already, and another consumer of the queue has its position there, or had it.
 fn insist_alone(
     settings: &Settings,
     provider: &mut Session,
@@ -88,23 +89,57 @@ fn insist_alone(
     }
     let rows = db
         .query_typed(
-            "select consumer_id from londiste.completed where consumer_id <> $1 order by 1",
+            "select consumer_id, last_tick_id from londiste.completed where consumer_id <> $1 order by 1",
             &[(consumer, Type::TEXT)],
         )
         .during("list the positions of other consumers")?;
     for row in rows {
-        let other: ConsumerName = row.get(0);
-        if !is_copy_name(other.as_str())
-            && registered_at(&mut **provider.open()?, queue, &other)?.is_some()
-        {
+        let (other, tick): (ConsumerName, TickId) = (row.get(0), row.get(1));
+        if is_copy_name(other.as_str()) {
+            continue;
+        }
+        if registered_at(&mut **provider.open()?, queue, &other)?.is_some() {
             return Err(Error::AnotherJob {
                 consumer: consumer.clone(),
                 other,
                 queue: queue.clone(),
             });
         }
+        // Who registered this one at that tick has seen to it that nothing is lost.
+        if is_of_queue(subscriber.open()?, queue, &other)?
+            && registered_at(&mut **provider.open()?, queue, consumer)? != Some(tick)
+        {
+            return Err(Error::FormerJob {
+                consumer: consumer.clone(),
+                other,
+                queue: queue.clone(),
+                tick,
+                kept: tick_snapshot(&mut **provider.open()?, queue, tick)?.is_some(),
+            });
+        }
     }
     Ok(())
+}
+
+/// Whether a position that the subscriber holds is, or was, one of the queue; if there are several queues, that is known
+/// of the consumers that began to read them.
+fn is_of_queue(
+    subscriber: &mut Connection,
+    queue: &QueueName,
+    consumer: &ConsumerName,
+) -> Result<bool, Error> {
+    if let Some(known) = node::began_with(subscriber, consumer)? {
+        return Ok(known == *queue);
+    }
+    let row = subscriber
+        .query_typed_one(
+            "select not exists ( \
+                 select from londiste.subscriber_table where queue_name <> $1 \
+                 union all select from londiste.subscriber_seq where queue_name <> $1)",
+            &[(queue, Type::TEXT)],
+        )
+        .during("look for other queues")?;
+    Ok(row.get(0))
 }
 
 /// Registers a consumer at the newest tick and stores that as its position. Killed in between, it

@@ -268,7 +268,7 @@ impl Replay {
             queue, consumer, ..
         } = &self.settings;
         let subscriber = self.subscriber.open()?;
-        let tables = state::tables(&mut **subscriber, queue)?;
+        let tables = state::tables(subscriber, queue)?;
         self.merging.look(subscriber, &tables, true)?;
         let alone = self.mirror.is_none() && !tables.iter().any(|table| table.state.in_progress());
         let tick = match alone {

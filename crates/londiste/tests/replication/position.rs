@@ -201,6 +201,153 @@ fn a_job_under_another_name_does_not_begin_at_the_newest_tick() -> TestResult {
     Ok(())
 }
 
+/// Another name of the job, whose old consumer was unregistered by hand with a change to come.
+fn renamed() -> TestResult<(Pair, postgres::Client)> {
+    let (pair, mut replay) = Pair::simple()?;
+    let mut provider = pair.provider()?;
+    provider.batch_execute("insert into t values (1, 'x')")?;
+    pair.catch_up()?;
+    replay.kill()?;
+    provider.batch_execute(
+        "insert into t values (2, 'x'); select pgq.unregister_consumer('q', 'replay')",
+    )?;
+    pair.write_ini("renamed", "")?;
+    Ok((pair, provider))
+}
+
+fn run_renamed(pair: &Pair, line: &str) -> TestResult<testkit::Output> {
+    Program::new("londiste", pair.dir())
+        .args(["renamed.ini"])
+        .args(line.split(' '))
+        .output()
+}
+
+/// What the job says that refuses to start.
+fn refusal(pair: &Pair) -> TestResult<String> {
+    let log = pair.path("renamed.log");
+    if log.exists() {
+        std::fs::remove_file(&log)?;
+    }
+    let refused = run_renamed(pair, "replay --once")?;
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
+    let log = std::fs::read_to_string(log)?;
+    assert!(
+        log.contains("subscriber_db holds the position of consumer replay, tick "),
+        "{log}"
+    );
+    let positions: i64 = (pair.subscriber()?)
+        .query_one("select count(*) from londiste.completed", &[])?
+        .get(0);
+    assert_eq!(positions, 1);
+    Ok(log)
+}
+
+/// Has replay run under the new name until all rows are there.
+fn goes_on(pair: &Pair, rows: i64) -> TestResult {
+    let _replay = Program::new("londiste", pair.dir())
+        .args(["renamed.ini", "replay"])
+        .spawn()?;
+    let mut subscriber = pair.subscriber()?;
+    wait_until(&format!("{rows} rows"), PATIENCE, || {
+        let row = subscriber.query_one("select count(*) from t", &[])?;
+        Ok(row.get::<_, i64>(0) == rows)
+    })?;
+    assert_eq!(pair.assert_equal(ALL)?, u64::try_from(rows)?);
+    Ok(())
+}
+
+#[test]
+fn a_job_does_not_begin_where_another_that_was_unregistered_did_not_end() -> TestResult {
+    let (pair, _provider) = renamed()?;
+    // Whether or not somebody registered it already.
+    for prepare in ["provider tables", "subscriber register"] {
+        run_renamed(&pair, prepare)?;
+        let log = refusal(&pair)?;
+        assert!(
+            log.contains("If the job was renamed, set pgq_consumer_id = replay, and replay goes on at that tick."),
+            "{log}"
+        );
+    }
+    pair.write_ini("renamed", "pgq_consumer_id = replay")?;
+    goes_on(&pair, 2)
+}
+
+#[test]
+fn a_job_begins_where_one_that_was_unregistered_has_ended() -> TestResult {
+    let (pair, mut provider) = renamed()?;
+    let (_, applied) = pair.force_tick()?;
+    provider.execute(
+        "select pgq.register_consumer_at('q', 'renamed', $1)",
+        &[&applied],
+    )?;
+    goes_on(&pair, 2)
+}
+
+#[test]
+fn tables_of_an_unregistered_job_whose_tick_is_gone_are_copied_again() -> TestResult {
+    let (mut pair, mut provider) = renamed()?;
+    let (newest, applied) = pair.force_tick()?;
+    assert!(applied <= newest);
+    wait_until("another tick", PATIENCE, || {
+        Ok(pair.force_tick()?.0 > newest)
+    })?;
+    pair.ticker = None;
+    provider.execute("delete from pgq.tick where tick_id <= $1", &[&applied])?;
+    let log = refusal(&pair)?;
+    assert!(
+        log.contains("That tick is gone from the queue, and what came after it may be, too: run \"londiste INI subscriber resync --all\""),
+        "{log}"
+    );
+    pair.start_ticker()?;
+    assert!(
+        run_renamed(&pair, "subscriber resync --all")?
+            .status
+            .success()
+    );
+    goes_on(&pair, 2)
+}
+
+#[test]
+fn a_position_that_is_said_to_mean_nothing_is_forgotten() -> TestResult {
+    let (pair, mut provider) = renamed()?;
+    refusal(&pair)?;
+    // Somebody has brought the tables up to date by other means.
+    (pair.subscriber()?).batch_execute("insert into t values (2, 'x')")?;
+    let (newest, _) = pair.force_tick()?;
+    wait_until("another tick", PATIENCE, || {
+        Ok(pair.force_tick()?.0 > newest)
+    })?;
+    let reset = run_renamed(&pair, "--reset --set pgq_consumer_id=replay")?;
+    assert!(reset.status.success(), "{}", reset.stderr);
+    assert!(run_renamed(&pair, "subscriber register")?.status.success());
+    provider.batch_execute("insert into t values (3, 'x')")?;
+    goes_on(&pair, 3)
+}
+
+#[test]
+fn a_job_of_another_queue_begins_beside_a_position_of_the_first() -> TestResult {
+    let (pair, mut provider) = renamed()?;
+    let table = "create table other (id int primary key)";
+    provider.batch_execute(table)?;
+    (pair.subscriber()?).batch_execute(table)?;
+    for line in [
+        "provider install",
+        "provider add other",
+        "subscriber add other --expect-sync",
+    ] {
+        let done = run_renamed(&pair, &format!("{line} --set pgq_queue_name=second"))?;
+        assert!(done.status.success(), "{line}: {}", done.stderr);
+    }
+    provider.batch_execute("select pgq.ticker('second')")?;
+    let done = run_renamed(&pair, "replay --once --set pgq_queue_name=second")?;
+    assert!(done.status.success(), "{}", done.stderr);
+    let ours: i64 = (pair.subscriber()?)
+        .query_one("select londiste.get_last_tick('renamed')", &[])?
+        .get(0);
+    assert!(ours > 0);
+    Ok(())
+}
+
 #[test]
 fn rewinding_makes_tables_in_copy_start_over() -> TestResult {
     let (pair, mut replay) = Pair::simple()?;
