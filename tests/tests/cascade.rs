@@ -59,13 +59,14 @@ impl Cascade {
             "londiste relay.ini provider install",
             "pgqadm root_ticker.ini config replic ticker_max_lag=0.2 ticker_idle_period=1",
             "londiste relay.ini provider add --all",
+            "londiste relay.ini provider add-seq --all",
         ])?;
         it.db(ROOT)?.batch_execute(Load::ROWS)?;
         let relays = it.commands("londiste relay.ini subscriber install")?;
-        assert_eq!(relays.len(), 7);
-        it.type_all(&relays[..4])?;
+        assert_eq!(relays.len(), 8);
+        it.type_all(&relays[..5])?;
         it.type_all(&["pgqadm relay_ticker.ini ticker -d"])?;
-        for line in &relays[..4] {
+        for line in &relays[..5] {
             it.typed(&line.replace("relay.ini", "sibling.ini"))?;
         }
         it.type_all(&[
@@ -78,7 +79,7 @@ impl Cascade {
                 Ok(it.db(node)?.query_one(sql, &[])?.get(0))
             })?;
         }
-        it.type_all(&relays[4..])?;
+        it.type_all(&relays[5..])?;
         it.type_all(&["londiste leaf.ini subscriber wait-sync"])?;
         Ok(it)
     }

@@ -189,7 +189,7 @@ fn londiste_takes_over_from_built_in_replication_without_a_copy() -> TestResult 
     let install = commands(
         "pgqadm provider_ticker.ini install\npgqadm provider_ticker.ini ticker -d\nlondiste replic.ini provider install\nlondiste replic.ini subscriber install\nlondiste replic.ini provider",
     )?;
-    assert_eq!(install.len(), 5);
+    assert_eq!(install.len(), 6);
     type_all(&it, &install)?;
     assert!(application.stop()? > 10, "the application was held up");
     it.wait("the subscription to have everything", || {
@@ -200,7 +200,7 @@ fn londiste_takes_over_from_built_in_replication_without_a_copy() -> TestResult 
         Ok(row.get(0))
     })?;
     let over = commands("psql -X -d \"$NEW\" -c 'drop subscription SUBSCRIPTION'")?;
-    assert_eq!(over.len(), 4);
+    assert_eq!(over.len(), 5);
     new.batch_execute("drop subscription s")?;
     type_all(&it, &over[1..])?;
 
@@ -322,7 +322,8 @@ const LONDISTE3: &str = "
     select pgq_node.register_location('shop.replic', 'root', 'dbname=root', false);
     select pgq_node.create_node('shop.replic', 'root', 'root', 'l3_root', null, null, null);
     select londiste.local_add_table('shop.replic', 'public.users');
-    select pgq.register_consumer('shop.replic', '.leaf.watermark');";
+    select pgq.register_consumer('shop.replic', '.leaf.watermark');
+    select pgq.register_consumer('shop.replic', 'leaf_worker');";
 
 #[test]
 fn londiste_takes_over_from_londiste_3() -> TestResult {
@@ -356,7 +357,7 @@ fn londiste_takes_over_from_londiste_3() -> TestResult {
     type_all(&it, &over)?;
     let application = Application::start(&it)?;
     let end = commands("pgqadm provider_ticker.ini unregister")?;
-    assert_eq!(end.len(), 3);
+    assert_eq!(end.len(), 4);
     type_all(&it, &end)?;
     assert!(application.stop()? > 0);
     type_all(&it, &["pgqadm provider_ticker.ini tick shop.replic"])?;

@@ -41,9 +41,9 @@ pub(crate) struct Options {
     /// With `subscriber add`: create missing tables with indexes, defaults, triggers, grants and owner
     #[arg(long, global = true)]
     pub(crate) create_full: bool,
-    /// With `provider add`: what captures changes
-    #[arg(long, global = true, value_name = "KIND", default_value = "row")]
-    pub(crate) capture: Capture,
+    /// With `provider add`: what captures changes; row unless said otherwise
+    #[arg(long, global = true, value_name = "KIND")]
+    pub(crate) capture: Option<Capture>,
     /// With `provider add`: capture TRUNCATE too; every subscriber has to know events of type R
     #[arg(long, global = true)]
     pub(crate) truncate: bool,
@@ -67,6 +67,29 @@ pub(crate) struct Options {
     /// No command: forget the position stored on the subscriber
     #[arg(long, global = true)]
     pub(crate) reset: bool,
+}
+
+impl Options {
+    /// The options that only a command which subscribes to tables understands, with whether they are given.
+    /// Elsewhere they would be believed to do something.
+    pub(crate) fn of_subscribing(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--expect-sync", self.expect_sync),
+            ("--skip-truncate", self.skip_truncate),
+            ("--create", self.create),
+            ("--create-full", self.create_full),
+        ]
+    }
+
+    /// The options that only a command which publishes tables understands, with whether they are given.
+    pub(crate) fn of_publishing(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--capture", self.capture.is_some()),
+            ("--truncate", self.truncate),
+            ("--key-index", self.key_index.is_some()),
+            ("--insert-only", self.insert_only),
+        ]
+    }
 }
 
 /// What captures the changes of a table.

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use skytools::app::UsageError;
 use skytools::daemon::Job;
 
-use crate::args::Args;
+use crate::args::{Args, Options};
 use crate::grants::{self, Work};
 use crate::{Config, Error, copy, replay};
 
@@ -71,7 +71,19 @@ impl From<Outcome> for ExitCode {
 /// Runs the command of the command line.
 pub(crate) fn dispatch(mut job: Job<Config>, args: Args) -> Result<ExitCode, Error> {
     let options = args.options;
+    need_fitting(&options, args.command.as_ref())?;
     job.config.check()?;
+    if job.config.fake {
+        let name = match args.command {
+            _ if options.rewind => Some("--rewind"),
+            _ if options.reset => Some("--reset"),
+            Some(Command::Repair(ref args)) if args.applies() => Some("repair --apply"),
+            _ => None,
+        };
+        if let Some(name) = name {
+            return Err(Error::CannotFake(name));
+        }
+    }
     if options.rewind {
         return done(replay::rewind(job));
     }
@@ -98,6 +110,37 @@ pub(crate) fn dispatch(mut job: Job<Config>, args: Args) -> Result<ExitCode, Err
             follow_stored_provider(&mut job)?;
             repair::run(job, options, args)
         }
+    }
+}
+
+/// Refuses options that the command would pass over.
+fn need_fitting(options: &Options, command: Option<&Command>) -> Result<(), Error> {
+    let given = |options: &[(&'static str, bool)]| {
+        let found = options.iter().find(|(_, given)| *given);
+        found.map(|&(name, _)| name)
+    };
+    let (adds_seq, subscribes, publishes) = match command {
+        Some(Command::Subscriber(args)) => (args.adds_seq(), args.adds(), false),
+        Some(Command::Provider(args)) => (false, false, args.adds()),
+        _ => (false, false, false),
+    };
+    let subscribing = options.of_subscribing();
+    let subscribing = match (subscribes, adds_seq) {
+        (true, _) => &[],
+        // Sequences can be created, too.
+        (false, true) => &subscribing[..2],
+        (false, false) => &subscribing[..],
+    };
+    if let Some(option) = given(subscribing) {
+        return Err(Error::OptionOf(option, "subscriber add"));
+    }
+    if !publishes && let Some(option) = given(&options.of_publishing()) {
+        return Err(Error::OptionOf(option, "provider add"));
+    }
+    let alone = matches!(command, None | Some(Command::Replay));
+    match given(&[("--rewind", options.rewind), ("--reset", options.reset)]) {
+        Some(option) if !alone => Err(Error::OptionAlone(option)),
+        _ => Ok(()),
     }
 }
 

@@ -153,6 +153,9 @@ impl Config {
             "file_write" | "file_read" => return Err(Error::FileMethod(self.method.clone())),
             _ => return Err(Error::UnknownMethod),
         }
+        if self.pgq_queue_name.as_str().is_empty() {
+            return Err(Error::NotSet("pgq_queue_name"));
+        }
         if self.is_relay() && self.mirror_queue != self.pgq_queue_name.as_str() {
             return Err(CascadeError::MirrorQueue {
                 mirror: self.mirror_queue.clone(),

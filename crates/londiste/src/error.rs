@@ -80,6 +80,17 @@ pub enum Error {
     /// Two options of `subscriber add` that exclude each other.
     #[error("Too many options: --expect-sync and --skip-truncate")]
     TooManyOptions,
+    /// An option that the command does not know.
+    #[error("{0} belongs to \"{1}\": this command would pass over it")]
+    OptionOf(&'static str, &'static str),
+    /// `--rewind` or `--reset` beside a command.
+    #[error("{0} is a command of its own: give it without another one")]
+    OptionAlone(&'static str),
+    /// `fake` is set, and the command cannot be rolled back.
+    #[error(
+        "fake = 1: what \"{0}\" does cannot be rolled back, so it does nothing; remove fake to have it done"
+    )]
+    CannotFake(&'static str),
     /// `--expect-sync` and `--copy-from` together.
     #[error("--expect-sync copies nothing, so --copy-from says nothing")]
     NothingToCopy,
@@ -247,6 +258,18 @@ pub enum Error {
         queue: QueueName,
         /// The position stored on the subscriber.
         tick: TickId,
+    },
+    /// The consumer cannot be moved to the position of the subscriber.
+    #[error(
+        "cannot reposition, tick not found: {tick}: queue {queue} does not hold what comes after it any more, so \
+         changes are lost. Run \"londiste INI --reset\", then \"londiste INI subscriber resync --all\", and start \
+         replay again"
+    )]
+    TickGone {
+        /// The position stored on the subscriber.
+        tick: TickId,
+        /// The queue.
+        queue: QueueName,
     },
     /// The provider's past is not the one that was applied.
     #[error(

@@ -15,7 +15,8 @@ declare
     v_captured  boolean;
 begin
     if londiste.link_source(i_queue_name) is not null then
-        raise exception 'Linked queue, manipulation not allowed';
+        raise exception 'Linked queue, manipulation not allowed'
+            using hint = 'It is a relay''s: run the command with the root of the cascade as provider_db.';
     end if;
     execute format('select exists (select from %s where ev_txid = $1)', pgq.current_event_table(i_queue_name))
        into v_captured

@@ -9,7 +9,8 @@ returns integer as $$
 -- Changes:  londiste.provider_seq
 begin
     if londiste.link_source(i_queue_name) is not null then
-        raise exception 'Linked queue, cannot modify';
+        raise exception 'Linked queue, cannot modify'
+            using hint = 'It is a relay''s: run the command with the root of the cascade as provider_db.';
     end if;
     perform londiste.find_seq_oid(i_seq_name);
     insert into londiste.provider_seq (queue_name, seq_name)

@@ -12,7 +12,8 @@ returns void as $$
 -- Used by:  londiste.provider_add_table
 begin
     if londiste.link_source(i_queue_name) is not null then
-        raise exception 'Linked queue, manipulation not allowed';
+        raise exception 'Linked queue, manipulation not allowed'
+            using hint = 'It is a relay''s: run the command with the root of the cascade as provider_db.';
     end if;
     if position('k' in i_col_types) = 0 and i_insert_only is not true then
         raise exception 'need key column'

@@ -40,7 +40,8 @@ begin
             using errcode = 'undefined_object';
     end if;
     if v_table.trigger_name is null then
-        raise exception 'Linked queue, manipulation not allowed';
+        raise exception 'Linked queue, manipulation not allowed'
+            using hint = 'It is a relay''s: run the command with the root of the cascade as provider_db.';
     end if;
     if position('k' in i_col_types) = 0 and not v_table.insert_only then
         raise exception 'need key column'

@@ -9,7 +9,8 @@ returns integer as $$
 -- Changes:  londiste.provider_seq; an event of type T
 begin
     if londiste.link_source(i_queue_name) is not null then
-        raise exception 'Linked queue, cannot modify';
+        raise exception 'Linked queue, cannot modify'
+            using hint = 'It is a relay''s: run the command with the root of the cascade as provider_db.';
     end if;
     delete from londiste.provider_seq
      where queue_name = i_queue_name and seq_name = i_seq_name;

@@ -12,7 +12,8 @@ declare
     v_trigger   text;
 begin
     if londiste.link_source(i_queue_name) is not null then
-        raise exception 'Linked queue, manipulation not allowed';
+        raise exception 'Linked queue, manipulation not allowed'
+            using hint = 'It is a relay''s: run the command with the root of the cascade as provider_db.';
     end if;
     delete from londiste.provider_table
      where queue_name = i_queue_name and table_name = i_table_name

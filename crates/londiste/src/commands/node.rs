@@ -30,6 +30,7 @@ pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<Exit
         Command::Unknown(words) => return Err(Error::BadSubcommand(words.join(" "))),
     };
     let job = job.without_pidfile();
-    let outcome = job.run_command(|job, _| status::run(&mut Setup::new(job, &options), &args))?;
+    let outcome =
+        job.run_command(|job, _| status::run(&mut Setup::new(job, &options).lenient(), &args))?;
     Ok(outcome.into())
 }

@@ -66,11 +66,29 @@ enum Command {
     Unknown(Vec<String>),
 }
 
+impl Args {
+    /// Whether tables are added, and the options of that have a meaning.
+    pub(super) fn adds(&self) -> bool {
+        matches!(self.command, Some(Command::Add(_)))
+    }
+}
+
 pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<ExitCode, Error> {
     let command = match args.command.ok_or(Error::NeedSubcommand)? {
         Command::Unknown(words) => return Err(Error::BadSubcommand(words.join(" "))),
         known => known,
     };
+    if job.config.fake {
+        let name = match command {
+            Command::Promote => Some("provider promote"),
+            Command::Demote(_) => Some("provider demote"),
+            Command::Resurrect(_) => Some("provider resurrect"),
+            _ => None,
+        };
+        if let Some(name) = name {
+            return Err(Error::CannotFake(name));
+        }
+    }
     let job = match command {
         Command::Tables | Command::Seqs | Command::Check => job.without_pidfile(),
         _ => job.with_pidfile_suffix(".setup"),

@@ -41,6 +41,13 @@ pub(crate) struct Args {
     tmpdir: Option<PathBuf>,
 }
 
+impl Args {
+    /// Whether rows are changed.
+    pub(super) fn applies(&self) -> bool {
+        self.apply
+    }
+}
+
 pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<ExitCode, Error> {
     let job = job.with_pidfile_suffix(".repair");
     let outcome = job.run_command(|job, context| {

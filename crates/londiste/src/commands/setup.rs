@@ -168,15 +168,13 @@ pub(super) fn step<T>(
     Ok(value)
 }
 
-/// As [`step`], on the provider: ended by the server after `lock_timeout`, rolled back with `fake`.
-pub(super) fn provider_step<T>(
+/// As [`step`], rolled back with `fake`.
+pub(super) fn fakeable_step<T>(
     config: &Config,
     db: &mut Connection,
     body: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let mut tx = db.begin()?;
-    let limit = config.lock_timeout.as_millis().to_string();
-    set_local(&mut tx, "statement_timeout", &limit)?;
     let value = body(&mut tx)?;
     if config.fake {
         tx.rollback()?;
@@ -184,6 +182,19 @@ pub(super) fn provider_step<T>(
         tx.commit()?;
     }
     Ok(value)
+}
+
+/// As [`step`], on the provider: ended by the server after `lock_timeout`, rolled back with `fake`.
+pub(super) fn provider_step<T>(
+    config: &Config,
+    db: &mut Connection,
+    body: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let limit = config.lock_timeout.as_millis().to_string();
+    fakeable_step(config, db, |tx| {
+        set_local(tx, "statement_timeout", &limit)?;
+        body(tx)
+    })
 }
 
 /// Sets a parameter until the end of the transaction.

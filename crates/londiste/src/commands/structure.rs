@@ -85,13 +85,21 @@ pub(super) enum Finding {
 }
 
 impl Finding {
-    /// Logs it; false for an error.
-    pub(super) fn log(&self) -> bool {
+    pub(super) fn log(&self) {
         match self {
             Finding::Error(text) => error!("{text}"),
             Finding::Warning(text) => warn!("{text}"),
         }
+    }
+
+    pub(super) fn is_warning(&self) -> bool {
         matches!(self, Finding::Warning(_))
+    }
+
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Finding::Error(text) | Finding::Warning(text) => text,
+        }
     }
 }
 

@@ -80,12 +80,36 @@ enum Command {
     Unknown(Vec<String>),
 }
 
+impl Args {
+    /// Whether tables are added, and the options of that have a meaning.
+    pub(super) fn adds(&self) -> bool {
+        matches!(self.command, Some(Command::Add(_)))
+    }
+
+    /// Whether sequences are added.
+    pub(super) fn adds_seq(&self) -> bool {
+        matches!(self.command, Some(Command::AddSeq(_)))
+    }
+}
+
 pub(super) fn run(job: Job<Config>, options: Options, args: Args) -> Result<ExitCode, Error> {
     let command = match args.command.ok_or(Error::NeedSubcommand)? {
         Command::Unknown(words) => return Err(Error::BadSubcommand(words.join(" "))),
         Command::Status(args) => return status::run(job, options, &args),
         known => known,
     };
+    if job.config.fake {
+        let name = match command {
+            Command::Register => Some("subscriber register"),
+            Command::RelayInit => Some("subscriber relay-init"),
+            Command::ChangeProvider(_) => Some("subscriber change-provider"),
+            Command::Unregister => Some("subscriber unregister"),
+            _ => None,
+        };
+        if let Some(name) = name {
+            return Err(Error::CannotFake(name));
+        }
+    }
     let job = match command {
         Command::Tables
         | Command::Seqs

@@ -32,6 +32,12 @@ pub enum CascadeError {
          mirror_queue = {0}"
     )]
     MirrorMissing(QueueName),
+    /// The database that is to be the provider does not have the queue.
+    #[error(
+        "the database of DSN has no queue {0}: it is no node of this cascade; correct the DSN, see: londiste INI \
+         node status"
+    )]
+    NoNode(QueueName),
     /// The queue of a relay does not end where it should.
     #[error("mirror top tick {top}, expected {expected}")]
     MirrorTick {

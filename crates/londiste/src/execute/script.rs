@@ -38,6 +38,20 @@ pub enum ScriptError {
         /// The beginning of the statement.
         statement: String,
     },
+    /// A registered table has another name at its end.
+    #[error(
+        "the script {name} renames the registered table {table} to {now}, under which subscribers get no changes; \
+         end its registration first, with \"provider remove {table}\", and add {now} when the script has run \
+         everywhere"
+    )]
+    Renames {
+        /// Its name.
+        name: String,
+        /// The table as it is registered.
+        table: String,
+        /// What the script makes of that.
+        now: String,
+    },
     /// A header line has a key that does not exist.
     #[error("the script {name} has an unknown header: {header}")]
     Header {

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::job::{Settings, is_copy_name};
 use super::join;
+use super::mirror;
 use super::session::{SCHEMA, Session};
 use super::state::{self, Actor, MergeState};
 use crate::{Error, node, schema};
@@ -354,6 +355,12 @@ pub(crate) fn rewind(
     };
     if let other @ Applied::Other(_) = Applied::find(provider, subscriber, queue, consumer)? {
         other.insist()?;
+    }
+    if !mirror::has_tick(provider.open()?, queue, tick)? {
+        return Err(Error::TickGone {
+            tick,
+            queue: queue.clone(),
+        });
     }
     // The ticks in their states are void when replay goes elsewhere.
     restart_copies(settings, subscriber, None, moved)?;

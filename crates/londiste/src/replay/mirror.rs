@@ -292,7 +292,7 @@ pub(crate) fn is_relay(db: &mut DbSession<'_>, queue: &QueueName) -> Result<bool
 }
 
 /// Whether the database makes the ticks of the queue itself.
-fn is_root(db: &mut DbSession<'_>, queue: &QueueName) -> Result<bool, Error> {
+pub(crate) fn is_root(db: &mut DbSession<'_>, queue: &QueueName) -> Result<bool, Error> {
     if !table::exists_schema(db, "pgq")? {
         return Ok(false);
     }

@@ -76,6 +76,10 @@ fn what_is_wrong_is_named_with_what_to_type() -> TestResult {
     pair.both("create table more (id int primary key)")?;
     pair.ok("provider add more")?;
     pair.provider
+        .batch_execute("create table dropped (id int primary key)")?;
+    pair.ok("provider add dropped")?;
+    pair.provider.batch_execute("drop table dropped")?;
+    pair.provider
         .batch_execute("alter table users disable trigger _londiste_replic")?;
     let run = pair.run("status --check")?;
     assert_eq!(run.code, Some(3));
@@ -95,7 +99,11 @@ fn what_is_wrong_is_named_with_what_to_type() -> TestResult {
             "/replic.ini provider refresh public.users",
         ),
         (
-            "note: 1 published tables are not subscribed -> ",
+            "warning: public.dropped is not captured as it should be: the table does not exist -> ",
+            "/replic.ini provider remove public.dropped",
+        ),
+        (
+            "note: 2 published tables are not subscribed -> ",
             "/replic.ini subscriber missing",
         ),
         (

@@ -47,6 +47,44 @@ fn added_tables_wait_for_their_copy() -> TestResult {
 }
 
 #[test]
+fn fake_changes_no_subscription() -> TestResult {
+    let mut pair = published()?;
+    pair.both("create sequence s")?;
+    pair.ok("provider add-seq s")?;
+    pair.subscriber.batch_execute(
+        "create function f() returns trigger as 'begin return null; end' language plpgsql;
+         create trigger g after insert on users for each row execute function f();",
+    )?;
+    let nothing = "select (select count(*) from londiste.subscriber_table) + (select count(*) from londiste.subscriber_seq) \
+                   + (select count(*) from londiste.subscriber_pending_triggers)";
+    pair.ok("subscriber add users --set fake=1")?;
+    pair.ok("subscriber add-seq s --set fake=1")?;
+    assert_eq!(value::<i64>(&mut pair.subscriber, nothing)?, 0);
+
+    pair.ok("subscriber add users --expect-sync")?;
+    pair.ok("subscriber add orders")?;
+    pair.ok("subscriber add-seq s")?;
+    let before = states(&pair)?;
+    for line in [
+        "subscriber resync users",
+        "subscriber remove users",
+        "subscriber remove orders",
+        "subscriber remove-seq s",
+    ] {
+        pair.ok(&format!("{line} --set fake=1"))?;
+        assert_eq!(states(&pair)?, before, "{line}");
+    }
+    assert_eq!(pair.ok("subscriber seqs")?.stdout, "public.s\n");
+    for line in ["subscriber unregister", "subscriber register", "--reset"] {
+        let run = pair.run(&format!("{line} --set fake=1"))?;
+        assert_eq!(run.code, Some(1), "{run:?}");
+        assert!(run.log.contains("cannot be rolled back"), "{run:?}");
+    }
+    assert_eq!(states(&pair)?, before);
+    Ok(())
+}
+
+#[test]
 fn expected_sync_needs_no_copy_and_keeps_triggers() -> TestResult {
     let mut pair = published()?;
     pair.subscriber.batch_execute(

@@ -66,6 +66,9 @@ fn check_names_what_is_not_captured_and_refresh_mends_it() -> TestResult {
         run.stdout
     );
 
+    let run = pair.run("provider check --set pgq_queue_name=nosuch")?;
+    assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""), "{run:?}");
+
     let run = pair.run("provider refresh --all")?;
     assert_eq!(run.code, Some(1));
     assert!(
@@ -139,6 +142,14 @@ fn subscriber_check_compares_all_that_is_published() -> TestResult {
          INFO Checking public.orders\n\
          ERROR Table public.orders missing from subscriber side\n"
     );
+    let run = pair.run("subscriber check --json")?;
+    assert_eq!(run.code, Some(3));
+    let found: serde_json::Value = serde_json::from_str(&run.stdout)?;
+    let errors: Vec<&str> = (found.as_array().ok_or("no list")?.iter())
+        .filter(|finding| finding["severity"] == "error")
+        .filter_map(|finding| finding["table"].as_str())
+        .collect();
+    assert_eq!(errors, ["public.users", "public.orders"], "{found}");
     Ok(())
 }
 

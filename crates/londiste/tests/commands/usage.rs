@@ -119,6 +119,26 @@ fn missing_and_unknown_commands_exit_with_1() -> TestResult {
             "subscriber add t --expect-sync --skip-truncate",
             "ERROR Too many options: --expect-sync and --skip-truncate\n",
         ),
+        (
+            "subscriber resync t --skip-truncate",
+            "ERROR --skip-truncate belongs to \"subscriber add\": this command would pass over it\n",
+        ),
+        (
+            "provider add t --expect-sync",
+            "ERROR --expect-sync belongs to \"subscriber add\": this command would pass over it\n",
+        ),
+        (
+            "subscriber add t --capture row",
+            "ERROR --capture belongs to \"provider add\": this command would pass over it\n",
+        ),
+        (
+            "provider install --set pgq_queue_name=",
+            "ERROR Config value not set: pgq_queue_name\n",
+        ),
+        (
+            "subscriber resync t --reset",
+            "ERROR --reset is a command of its own: give it without another one\n",
+        ),
     ] {
         let run = pair.run(arguments)?;
         assert_eq!(

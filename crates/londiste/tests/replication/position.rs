@@ -356,6 +356,28 @@ fn rewinding_makes_tables_in_copy_start_over() -> TestResult {
     pair.subscriber()?.batch_execute(
         "update londiste.subscriber_table set merge_state = 'wanna-sync:1', snapshot = '3:3:'",
     )?;
+    let stored: i64 = pair
+        .subscriber()?
+        .query_one("select londiste.get_last_tick('replay')", &[])?
+        .get(0);
+    // Where the queue does not hold the tick any more nothing has changed, and it says what to do.
+    pair.subscriber()?
+        .batch_execute("select londiste.set_last_tick('replay', 0)")?;
+    let refused = Program::new("londiste", pair.dir())
+        .args(["replay.ini", "--rewind"])
+        .output()?;
+    assert_eq!(refused.status.code(), Some(1), "{}", refused.stderr);
+    assert!(
+        refused
+            .stderr
+            .contains("tick not found: 0: queue q does not hold")
+            && refused.stderr.contains("subscriber resync --all"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(pair.state("public.t")?, "wanna-sync:1");
+    pair.subscriber()?
+        .execute("select londiste.set_last_tick('replay', $1)", &[&stored])?;
     pair.londiste(&["--rewind"])?;
     assert_eq!(pair.state("public.t")?, "-");
     pair.provider()?

@@ -94,7 +94,12 @@ fn a_script_runs_once() -> TestResult {
 #[test]
 fn what_cannot_run_in_the_stream_is_refused() -> TestResult {
     let pair = Pair::start(SCHEMA)?;
+    pair.add_on_provider(&["t"])?;
     for (text, message) in [
+        (
+            "alter table u rename to w; alter table t rename to \"T\"",
+            "ERROR 1.sql: the script 1.sql renames the registered table public.t to public.T, under which",
+        ),
         (
             "create index concurrently i on t (v)",
             "ERROR the script 1.sql cannot run in a transaction: create index concurrently i on t (v); \

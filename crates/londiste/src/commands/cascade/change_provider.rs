@@ -73,9 +73,13 @@ fn turn_to(
         return Err(CascadeError::NoPosition(consumer).into());
     };
     let provider = new.connection()?;
-    schema::require(provider, Side::Provider)?;
-    if admin::queue_info(&mut **provider, Some(queue))?.is_empty() {
-        return Err(Error::NoQueue(queue.clone()));
+    let is_node = match schema::require(provider, Side::Provider) {
+        Ok(()) => !admin::queue_info(&mut **provider, Some(queue))?.is_empty(),
+        Err(Error::NotInstalled { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    if !is_node {
+        return Err(CascadeError::NoNode(queue.clone()).into());
     }
     // What is wrong is said before replay is disturbed.
     meet(queue, &consumer, provider, subscriber)?;

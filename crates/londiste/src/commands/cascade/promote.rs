@@ -3,6 +3,7 @@ use postgres::types::Type;
 use skytools::app::chain;
 use skytools::daemon::Stop;
 use skytools::db::{Connection, During, Tx};
+use skytools::table::TableName;
 use tracing::{error, info, warn};
 
 use super::super::Outcome;
@@ -26,6 +27,7 @@ pub(in super::super) fn run(setup: &mut Setup<'_>, stop: &Stop) -> Result<Outcom
     let before = node::find(db, queue)?;
     super::need_whole(db, queue, force)?;
     report_triggers(db, queue)?;
+    report_sequences(db, queue)?;
     restore_fkeys(db, queue)?;
 
     let mut outcome = Outcome::Done;
@@ -116,6 +118,45 @@ fn report_triggers(db: &mut Connection, queue: &QueueName) -> Result<(), Error> 
         warn!(
             "{pending} triggers were put aside when tables were added; bring back those that a root \
              needs: londiste.subscriber_restore_all_table_triggers(TABLE)"
+        );
+    }
+    Ok(())
+}
+
+/// Names the sequences of the published tables that were not replicated: they stand where they were when the node
+/// was made, and give numbers that rows have.
+fn report_sequences(db: &mut Connection, queue: &QueueName) -> Result<(), Error> {
+    let rows = db
+        .query_typed(
+            "select distinct sn.nspname, s.relname
+               from londiste.provider_table t
+              cross join lateral londiste.split_fqname(t.table_name) f
+               join pg_catalog.pg_namespace n on n.nspname = f.o_schema
+               join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = f.o_name
+               left join pg_catalog.pg_attrdef a on a.adrelid = c.oid
+               join pg_catalog.pg_depend d
+                 on d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass and d.objid = a.oid
+                    and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                 or d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.deptype in ('a', 'i')
+                    and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.refobjid = c.oid
+               join pg_catalog.pg_class s on s.relkind = 'S' and s.oid in (d.refobjid, d.objid)
+               join pg_catalog.pg_namespace sn on sn.oid = s.relnamespace
+              where t.queue_name = $1
+              order by 1, 2",
+            &[(queue, Type::TEXT)],
+        )
+        .during("look for the sequences of the tables")?;
+    let replicated = registry::subscriber_seqs(db, queue)?;
+    let missing: Vec<String> = rows
+        .iter()
+        .map(|row| TableName::new(row.get::<_, String>(0), row.get::<_, String>(1)).to_string())
+        .filter(|name| !replicated.contains(name))
+        .collect();
+    if !missing.is_empty() {
+        warn!(
+            "not replicated, so behind the rows of their tables: sequences {}; set them before an application \
+             writes, see pg_catalog.setval",
+            missing.join(", ")
         );
     }
     Ok(())

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use tracing::{info, warn};
 
 use super::super::Outcome;
 use super::super::setup::{Setup, step};
+use crate::node::Promotion;
 use crate::replay::job::watermark_consumer;
 use crate::replay::mirror::{GLOBAL_WATERMARK, has_tick};
 use crate::{CascadeError, Error, node, schema};
@@ -52,11 +54,11 @@ pub(in super::super) fn run(
         }
         .into());
     }
-    let last = node::promotions(provider, queue)?
+    let missed: Vec<Promotion> = node::promotions(provider, queue)?
         .into_iter()
         .filter(|promotion| promotion.generation > ours.generation)
-        .map(|promotion| promotion.last_tick)
-        .min();
+        .collect();
+    let last = missed.iter().map(|promotion| promotion.last_tick).min();
     let Some(last) = last else {
         return Err(CascadeError::NothingToResurrect(queue.clone()).into());
     };
@@ -77,6 +79,7 @@ pub(in super::super) fn run(
         }
         let lost = dump(tx, queue, last, args)?;
         turn(tx, queue, &consumer, last, lost > 0)?;
+        leave_roots(tx, queue, &missed)?;
         Ok(lost)
     })?;
     if lost > 0 {
@@ -89,7 +92,50 @@ pub(in super::super) fn run(
     crate::failpoint::step("resurrect.half");
     node::join(queue, &consumer, provider, db)?;
     info!("subscriber_db is a relay of queue {queue}, from tick {last} on; start replay");
+    report_consumers(provider, db, queue)?;
     Ok(Outcome::Done)
+}
+
+/// Removes the consumers of nodes that became the root: they read from here no more, and would keep the events
+/// here, and by the watermarks everywhere, for ever.
+fn leave_roots(tx: &mut Tx<'_>, queue: &QueueName, promotions: &[Promotion]) -> Result<(), Error> {
+    for info in admin::consumer_info(&mut **tx, Some(queue), None)? {
+        let is_root = |promotion: &Promotion| {
+            let root = ConsumerName::from(promotion.node.as_str());
+            super::belongs_to(&info.consumer, &root)
+        };
+        if promotions.iter().any(is_root) {
+            info!(
+                "consumer {} is that of a root; it is unregistered here",
+                info.consumer
+            );
+            admin::unregister_consumer(&mut **tx, queue, &info.consumer)?;
+        }
+    }
+    Ok(())
+}
+
+/// Names the consumers that are registered here and at the new root: they moved there while this node was away,
+/// unless two nodes have one name.
+fn report_consumers(
+    provider: &mut Connection,
+    db: &mut Connection,
+    queue: &QueueName,
+) -> Result<(), Error> {
+    let there: HashSet<ConsumerName> = admin::consumer_info(&mut **provider, Some(queue), None)?
+        .into_iter()
+        .map(|info| info.consumer)
+        .collect();
+    for info in admin::consumer_info(&mut **db, Some(queue), None)? {
+        let name = info.consumer;
+        if name.as_str() != GLOBAL_WATERMARK && there.contains(&name) {
+            warn!(
+                "consumer {name} is registered here and at the new root; if it reads from there now, this queue \
+                 grows until it is unregistered here: pgqadm INI unregister {queue} {name}"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Has no tick made any more: one that comes while ticks are taken away would stay. `wait` waits for those under way.

@@ -61,7 +61,7 @@ fn add(tx: &mut Tx<'_>, queue: &str, name: &str, options: &Options) -> Result<()
         &[
             (&queue, Type::TEXT),
             (&name, Type::TEXT),
-            (&options.capture.level(), Type::TEXT),
+            (&options.capture.unwrap_or_default().level(), Type::TEXT),
             (&options.truncate, Type::BOOL),
             (&options.key_index, Type::TEXT),
             (&options.insert_only, Type::BOOL),
@@ -69,7 +69,7 @@ fn add(tx: &mut Tx<'_>, queue: &str, name: &str, options: &Options) -> Result<()
     )
     .during("add the table")?;
     // Generated captures write as the owner of PgQ, generic ones as whoever changes the table.
-    if options.capture != Capture::Generic || options.force {
+    if options.capture != Some(Capture::Generic) || options.force {
         return Ok(());
     }
     let roles = shut_out(tx, name)?;

@@ -18,8 +18,11 @@ struct Finding {
 /// Prints what is wrong with registered tables; something is a difference.
 pub(super) fn run(setup: &mut Setup<'_>) -> Result<Outcome, Error> {
     let (queue, options) = (setup.queue, setup.options);
-    let rows = setup
-        .provider()?
+    let db = setup.provider()?;
+    if pgq::admin::queue_info(&mut **db, Some(queue))?.is_empty() {
+        return Err(Error::NoQueue(queue.clone()));
+    }
+    let rows = db
         .query_typed(
             "select table_name, problem, detail from londiste.provider_check($1)",
             &[(queue, Type::TEXT)],

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::super::Outcome;
 use super::super::setup::{Setup, part_failed, set_local};
-use crate::execute::{self, Local, Script};
+use crate::execute::{self, Local, Script, ScriptError};
 use crate::{Error, registry};
 
 /// Run scripts on the provider and, at the same place of the stream of changes, on its subscribers
@@ -102,7 +102,9 @@ fn one(setup: &mut Setup<'_>, script: &Script) -> Result<(), Error> {
         tables: &tables,
         seqs: &seqs,
     };
+    let known = identities(&mut tx, queue)?;
     execute::run(&mut tx, script, &local)?;
+    refuse_renamed(&mut tx, queue, script, &known)?;
     send(&mut tx, queue, script)?;
     if config.fake {
         tx.rollback()?;
@@ -115,6 +117,59 @@ fn one(setup: &mut Setup<'_>, script: &Script) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The registered tables, with what stays when their names change.
+fn identities(tx: &mut Tx<'_>, queue: &pgq::QueueName) -> Result<Vec<(String, u32)>, Error> {
+    let rows = tx
+        .query_typed(
+            "select t.table_name, c.oid
+               from londiste.provider_table t
+              cross join lateral londiste.split_fqname(t.table_name) f
+               join pg_catalog.pg_namespace n on n.nspname = f.o_schema
+               join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = f.o_name
+              where t.queue_name = $1",
+            &[(queue, Type::TEXT)],
+        )
+        .during("look at the registered tables")?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Their changes go on under the registered name, and the subscribers' tables have the new one.
+fn refuse_renamed(
+    tx: &mut Tx<'_>,
+    queue: &pgq::QueueName,
+    script: &Script,
+    known: &[(String, u32)],
+) -> Result<(), Error> {
+    let (names, ids): (Vec<&str>, Vec<u32>) =
+        known.iter().map(|(name, id)| (name.as_str(), *id)).unzip();
+    let renamed = tx
+        .query_typed_opt(
+            "select t.table_name, londiste.make_fqname(n.nspname, c.relname)
+               from unnest($2::text[], $3::oid[]) k (name, id)
+               join londiste.provider_table t on t.queue_name = $1 and t.table_name = k.name
+               join pg_catalog.pg_class c on c.oid = k.id
+               join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+              where londiste.make_fqname(n.nspname, c.relname) <> k.name
+              order by t.nr
+              limit 1",
+            &[
+                (queue, Type::TEXT),
+                (&names, Type::TEXT_ARRAY),
+                (&ids, Type::OID_ARRAY),
+            ],
+        )
+        .during("look at the registered tables")?;
+    match renamed {
+        None => Ok(()),
+        Some(row) => Err(ScriptError::Renames {
+            name: script.name.clone(),
+            table: row.get(0),
+            now: row.get(1),
+        }
+        .into()),
+    }
 }
 
 fn names_a_table(db: &mut skytools::db::Session<'_>, name: &str) -> Result<bool, Error> {

@@ -106,6 +106,11 @@ pub(super) fn find(
                 format!("schema {schema} is missing in {side}_db"),
                 &format!("{side} install"),
             ),
+            Error::ForeignSchema { .. } => finder.add(
+                Severity::Error,
+                error.to_string(),
+                format!("take over, or correct {side}_db"),
+            ),
             _ => finder.add(
                 Severity::Error,
                 format!("the {side} cannot be looked at: {}", chain(error)),
@@ -113,8 +118,19 @@ pub(super) fn find(
             ),
         }
     }
+    let is_root = subscriber
+        .as_ref()
+        .is_ok_and(|subscriber| subscriber.is_root);
     if let Ok(provider) = &provider {
         of_provider(&mut finder, consumer, provider);
+    }
+    if is_root {
+        finder.command(
+            Severity::Error,
+            "subscriber_db is the root of the queue itself: there is nothing to replay",
+            "provider resurrect, if it is a former root that shall follow provider_db",
+        );
+        return finder.found;
     }
     if let Ok(subscriber) = &subscriber {
         of_subscriber(&mut finder, subscriber);
@@ -154,7 +170,10 @@ fn of_provider(finder: &mut Finder<'_>, consumer: &ConsumerName, provider: &Prov
         finder.command(
             Severity::Warning,
             format!("{table} is not captured as it should be: {detail}"),
-            &format!("provider refresh {table}"),
+            &match provider.absent_tables.contains(table) {
+                true => format!("provider remove {table}"),
+                false => format!("provider refresh {table}"),
+            },
         );
     }
 }

@@ -1,5 +1,7 @@
 //! Looks at both sides.
 
+use std::collections::HashSet;
+
 use pgq::admin::{ConsumerInfo, QueueInfo};
 use pgq::{ConsumerName, QueueName, TickId, lock, position};
 use postgres::types::Type;
@@ -12,6 +14,7 @@ use skytools::table::{self, TableName};
 use super::Status;
 use super::problems::{self, Advice};
 use crate::grants::{Work, explain_at};
+use crate::replay::mirror;
 use crate::replay::session::SCHEMA;
 use crate::schema::{self, Side, may_call};
 use crate::{Config, Error, registry};
@@ -32,6 +35,9 @@ pub(super) struct Provider {
     pub(super) published_seqs: usize,
     /// Tables that are not captured as they should be: table, what is wrong.
     pub(super) bad_captures: Vec<(String, String)>,
+    /// Of these, those that do not exist.
+    #[serde(skip)]
+    pub(super) absent_tables: HashSet<String>,
     #[serde(skip)]
     pub(super) queue_problems: Vec<pgq::health::Problem>,
 }
@@ -43,6 +49,8 @@ pub(super) struct Subscriber {
     pub(super) londiste_version: Option<String>,
     /// The tick whose events are committed.
     pub(super) position: Option<TickId>,
+    /// By its configuration a relay, and by its queue the root: it was promoted, or is a former root.
+    pub(super) is_root: bool,
     /// A process serves the consumer.
     pub(super) replay_runs: bool,
     /// On this host.
@@ -206,18 +214,25 @@ impl<'a> Source<'a> {
             true => pgq::health::problems(&mut **db, Some(self.queue))?,
             false => Vec::new(),
         };
-        let bad_captures = match may_call(db, "londiste.provider_check(text)")? {
-            true => db
-                .query_typed(
-                    "select table_name, detail from londiste.provider_check($1)",
-                    &[(self.queue, Type::TEXT)],
-                )
-                .during("look at the captures of the tables")?
-                .iter()
-                .map(|row| (row.get(0), row.get(1)))
-                .collect(),
-            false => Vec::new(),
-        };
+        let bad_captures: Vec<(String, String)> =
+            match may_call(db, "londiste.provider_check(text)")? {
+                true => db
+                    .query_typed(
+                        "select table_name, detail from londiste.provider_check($1)",
+                        &[(self.queue, Type::TEXT)],
+                    )
+                    .during("look at the captures of the tables")?
+                    .iter()
+                    .map(|row| (row.get(0), row.get(1)))
+                    .collect(),
+                false => Vec::new(),
+            };
+        let mut absent_tables = HashSet::new();
+        for (name, _) in &bad_captures {
+            if !table::exists_table(&mut **db, &TableName::parse(name))? {
+                absent_tables.insert(name.clone());
+            }
+        }
         Ok(Provider {
             postgres_version,
             londiste_version,
@@ -227,6 +242,7 @@ impl<'a> Source<'a> {
             published_tables: registry::provider_tables(db, self.queue)?,
             published_seqs: registry::provider_seqs(db, self.queue)?.len(),
             bad_captures,
+            absent_tables,
             queue_problems,
         })
     }
@@ -247,9 +263,13 @@ impl<'a> Source<'a> {
         let db = self.subscriber.connection()?;
         schema::require(db, Side::Subscriber)?;
         let (postgres_version, londiste_version) = versions(db)?;
+        let is_root = self.job.config.is_relay()
+            && !mirror::is_relay(db, self.queue)?
+            && mirror::is_root(db, self.queue)?;
         Ok(Subscriber {
             postgres_version,
             londiste_version,
+            is_root,
             position: position::last_tick(&mut **db, SCHEMA, &self.consumer)?,
             replay_runs: lock::is_consumer_locked(&mut **db, SCHEMA, &self.consumer)?,
             replay_pid,

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use super::super::Outcome;
 use super::super::capturing_triggers;
-use super::super::setup::{Selection, Setup, part_failed, select, step};
+use super::super::setup::{Selection, Setup, fakeable_step, part_failed, select};
 use super::create::{self, Extent};
 use super::structures;
 use crate::args::Options;
@@ -17,7 +17,7 @@ use crate::copy::source;
 use crate::grants::{self, Work};
 use crate::names::{self, Pattern, Relation};
 use crate::schema::Side;
-use crate::{Error, node, registry};
+use crate::{Config, Error, node, registry};
 
 /// Subscribe to tables
 ///
@@ -34,7 +34,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> {
-    let (queue, options) = (setup.queue, setup.options);
+    let (config, queue, options) = (setup.config, setup.queue, setup.options);
     if options.expect_sync && options.skip_truncate {
         return Err(Error::TooManyOptions);
     }
@@ -83,7 +83,7 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
     let db = setup.subscriber()?;
     let from = args.copy_from.as_deref();
     for name in &fresh {
-        if let Err(failure) = one(db, queue, name, numbers.get(name), options, from) {
+        if let Err(failure) = one(db, config, queue, name, numbers.get(name), options, from) {
             let tables = std::slice::from_ref(name);
             let failure =
                 grants::explain_on(failure, db, Side::Subscriber, Work::Subscribe, tables);
@@ -175,13 +175,14 @@ fn named(arguments: &[String], name: &str) -> Result<bool, Error> {
 /// Adds one table, in one transaction.
 fn one(
     db: &mut Connection,
+    config: &Config,
     queue: &QueueName,
     name: &str,
     number: Option<&i32>,
     options: &Options,
     from: Option<&str>,
 ) -> Result<(), Error> {
-    step(db, |tx| {
+    fakeable_step(config, db, |tx| {
         if !options.expect_sync && !options.force {
             let mut capturing = capturing_triggers(tx, name)?;
             if let Some(trigger) = capturing.pop() {

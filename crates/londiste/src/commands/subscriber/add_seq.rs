@@ -4,7 +4,7 @@ use skytools::table::{self, TableName};
 use tracing::{info, warn};
 
 use super::super::Outcome;
-use super::super::setup::{Setup, literal, part_failed, step};
+use super::super::setup::{Setup, fakeable_step, literal, part_failed};
 use super::create;
 use crate::{Error, registry};
 
@@ -18,7 +18,7 @@ pub(super) struct Args {
 
 pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> {
     setup.need_names(&args.seqs)?;
-    let (queue, options) = (setup.queue, setup.options);
+    let (config, queue, options) = (setup.config, setup.queue, setup.options);
     let published = registry::provider_seqs(setup.provider()?, queue)?;
     let seqs = if args.seqs.is_empty() {
         published.clone()
@@ -49,7 +49,7 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
             info!("Seq {name} already subscribed");
         } else {
             info!("Adding sequence: {name}");
-            let added = step(db, |tx| {
+            let added = fakeable_step(config, db, |tx| {
                 tx.query_typed_one(
                     "select londiste.subscriber_add_seq($1, $2)",
                     &[(queue, Type::TEXT), (name, Type::TEXT)],

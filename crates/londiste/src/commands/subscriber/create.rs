@@ -25,6 +25,7 @@ pub(super) enum Extent {
 /// Makes the tables of the list that do not exist on the subscriber, each in a transaction.
 pub(super) fn tables(setup: &mut Setup<'_>, names: &[String], extent: Extent) -> Result<(), Error> {
     let queue = setup.queue;
+    refuse_fake(setup)?;
     let keys = registry::provider_keys(setup.provider()?, queue)?;
     for name in names {
         let table = TableName::parse(name);
@@ -58,6 +59,7 @@ pub(super) fn tables(setup: &mut Setup<'_>, names: &[String], extent: Extent) ->
 /// Makes a sequence; it goes on where that of the provider is.
 pub(super) fn sequence(setup: &mut Setup<'_>, name: &str) -> Result<(), Error> {
     let seq = TableName::parse(name);
+    refuse_fake(setup)?;
     let definition = step(setup.provider()?, |tx| Ok(SeqStruct::read(tx, &seq)?))?;
     info!("Creating sequence {name}");
     step(setup.subscriber()?, |tx| {
@@ -65,6 +67,14 @@ pub(super) fn sequence(setup: &mut Setup<'_>, name: &str) -> Result<(), Error> {
         Ok(definition.create(&mut **tx, None)?)
     })
     .map_err(|error| explain(error, &seq))
+}
+
+/// What comes after needs the tables to be there.
+fn refuse_fake(setup: &Setup<'_>) -> Result<(), Error> {
+    match setup.config.fake {
+        true => Err(Error::CannotFake("--create")),
+        false => Ok(()),
+    }
 }
 
 type Definition = (TableStruct, Vec<(TableName, SeqStruct)>);

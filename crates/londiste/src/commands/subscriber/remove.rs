@@ -5,9 +5,11 @@ use skytools::db::{Connection, During, Tx};
 use tracing::info;
 
 use super::super::Outcome;
-use super::super::setup::{Setup, part_failed, restore_pending, select, step, warn_unknown};
+use super::super::setup::{
+    Setup, fakeable_step, part_failed, restore_pending, select, warn_unknown,
+};
 use crate::names::Relation;
-use crate::{Error, registry};
+use crate::{Config, Error, registry};
 
 /// End the subscription of tables
 ///
@@ -21,7 +23,7 @@ pub(super) struct Args {
 
 pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> {
     setup.need_names(&args.tables)?;
-    let queue = setup.queue;
+    let (config, queue) = (setup.config, setup.queue);
     let db = setup.subscriber()?;
     let subscribed = registry::subscriber_tables(db, queue)?;
     let states: HashMap<&str, bool> = subscribed
@@ -39,15 +41,21 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
     for name in &selection.names {
         info!("Removing: {name}");
         let settled = states.get(name.as_str()).copied().unwrap_or_default();
-        let removed = one(db, queue.as_str(), name, settled);
-        if let Err(failure) = removed.and_then(|()| restore_fkeys(db, name)) {
+        let removed = one(db, config, queue.as_str(), name, settled);
+        if let Err(failure) = removed.and_then(|()| restore_fkeys(db, config, name)) {
             outcome = outcome.max(part_failed(name, failure)?);
         }
     }
     Ok(outcome)
 }
 
-fn one(db: &mut Connection, queue: &str, name: &str, settled: bool) -> Result<(), Error> {
+fn one(
+    db: &mut Connection,
+    config: &Config,
+    queue: &str,
+    name: &str,
+    settled: bool,
+) -> Result<(), Error> {
     let remove = |tx: &mut Tx<'_>| {
         tx.query_typed_one(
             "select londiste.subscriber_remove_table($1, $2)",
@@ -65,21 +73,24 @@ fn one(db: &mut Connection, queue: &str, name: &str, settled: bool) -> Result<()
         Ok(())
     };
     if settled {
-        step(db, |tx| {
+        fakeable_step(config, db, |tx| {
             remove(tx)?;
             restore(tx)
         })
     } else {
         // A copy at work holds the table, and gives up when it sees the row gone: first that, then
         // the triggers.
-        step(db, remove)?;
-        step(db, restore)
+        fakeable_step(config, db, remove)?;
+        fakeable_step(config, db, restore)
     }
 }
 
 /// Brings back the table's foreign keys whose other end is not being copied, each in a transaction
 /// of its own. One that does not hold stays pending.
-fn restore_fkeys(db: &mut Connection, name: &str) -> Result<(), Error> {
+fn restore_fkeys(db: &mut Connection, config: &Config, name: &str) -> Result<(), Error> {
+    if config.fake {
+        return Ok(());
+    }
     let pending = db
         .query_typed(
             "select f.from_table, f.fkey_name

@@ -3,7 +3,7 @@ use skytools::db::During;
 use tracing::{info, warn};
 
 use super::super::Outcome;
-use super::super::setup::{Setup, literal, part_failed, step};
+use super::super::setup::{Setup, fakeable_step, literal, part_failed};
 use crate::{Error, registry};
 
 /// End the subscription of sequences
@@ -16,7 +16,7 @@ pub(super) struct Args {
 
 pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> {
     setup.need_names(&args.seqs)?;
-    let queue = setup.queue;
+    let (config, queue) = (setup.config, setup.queue);
     let db = setup.subscriber()?;
     let subscribed = registry::subscriber_seqs(db, queue)?;
     let seqs = if args.seqs.is_empty() {
@@ -32,7 +32,7 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
             continue;
         }
         info!("Removing sequence: {name}");
-        let removed = step(db, |tx| {
+        let removed = fakeable_step(config, db, |tx| {
             tx.query_typed_one(
                 "select londiste.subscriber_remove_seq($1, $2)",
                 &[(queue, Type::TEXT), (name, Type::TEXT)],

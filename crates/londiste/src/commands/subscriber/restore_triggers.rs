@@ -4,7 +4,7 @@ use skytools::table::TableName;
 use tracing::{error, info};
 
 use super::super::Outcome;
-use super::super::setup::{Setup, step};
+use super::super::setup::{Setup, fakeable_step};
 use crate::{Error, registry};
 
 /// Bring triggers back that were put aside
@@ -19,7 +19,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> {
-    let queue = setup.queue;
+    let (config, queue) = (setup.config, setup.queue);
     let table = TableName::parse_argument(&args.table)?.to_string();
     let db = setup.subscriber()?;
     let subscribed = registry::subscriber_tables(db, queue)?;
@@ -27,7 +27,7 @@ pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> 
         error!("Table {table} is not in the subscriber queue.");
         return Ok(Outcome::Failed);
     }
-    step(db, |tx| {
+    fakeable_step(config, db, |tx| {
         let pending = names(
             tx,
             "select trigger_name from londiste.subscriber_get_table_pending_triggers($1)",

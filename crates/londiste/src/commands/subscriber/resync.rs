@@ -3,7 +3,7 @@ use skytools::db::During;
 use tracing::{info, warn};
 
 use super::super::Outcome;
-use super::super::setup::{Setup, literal, step};
+use super::super::setup::{Setup, fakeable_step, literal};
 use crate::{Error, registry};
 
 /// Copy tables again
@@ -18,9 +18,9 @@ pub(super) struct Args {
 
 pub(super) fn run(setup: &mut Setup<'_>, args: &Args) -> Result<Outcome, Error> {
     setup.need_names(&args.tables)?;
-    let queue = setup.queue;
+    let (config, queue) = (setup.config, setup.queue);
     let names = literal(&args.tables)?;
-    step(setup.subscriber()?, |tx| {
+    fakeable_step(config, setup.subscriber()?, |tx| {
         let subscribed = registry::subscriber_tables(tx, queue)?;
         let names = if names.is_empty() {
             subscribed.iter().map(|table| table.name.clone()).collect()

@@ -403,6 +403,36 @@ fn a_relay_without_mirror_queue_does_not_run() -> TestResult {
 }
 
 #[test]
+fn commands_at_the_wrong_node_say_what_is_wrong() -> TestResult {
+    let (mut stage, _ticker) = Stage::with_root(3)?;
+    let _relay = stage.relay("relay", 0, 1)?;
+    let _leaf = stage.subscribe("leaf", 1, 2)?;
+    stage.refused(
+        "leaf",
+        "provider remove t",
+        "with the root of the cascade as provider_db",
+    )?;
+    let server = stage.nodes[0].conninfo("postgres");
+    let output = testkit::Program::new("londiste", stage.path("").as_path())
+        .args(["leaf.ini", "subscriber", "change-provider", &server])
+        .output()?;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        output.stderr.contains("the database of DSN has no queue q"),
+        "{output:?}"
+    );
+    // A subscriber that is gone hides no provider.
+    stage.nodes[2].stop(testkit::Shutdown::Kill)?;
+    let output = stage.output("leaf", "node status")?;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        output.stdout.contains("relay (provider_db): relay"),
+        "{output:?}"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_relay_is_not_turned_to_itself() -> TestResult {
     let (stage, _ticker) = Stage::with_root(2)?;
     let _relay = stage.relay("relay", 0, 1)?;
