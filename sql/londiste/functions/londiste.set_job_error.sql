@@ -4,12 +4,18 @@ returns integer as $$
 -- Parameters:
 --      i_consumer      consumer of replay or of a copy
 --      i_table         table that it copies, or null
---      i_error         what went wrong; null: it works again
+--      i_error         what went wrong; null: it works
 -- Returns:  1
--- Changes:  londiste.job_error
+-- Changes:  londiste.job_error: replay that works has a row without a text, if it has none, so that an error
+--           takes no new page where the disk is full
 -- Used by:  replay, copy
 begin
     if i_error is null then
+        if i_table is null then
+            insert into londiste.job_error (consumer_id, error, solved_at)
+            values (i_consumer, '', now())
+                on conflict do nothing;
+        end if;
         update londiste.job_error
            set solved_at = now()
          where consumer_id = i_consumer and solved_at is null;

@@ -100,25 +100,32 @@ impl Progress {
         done as f64 / self.start.elapsed().as_secs_f64().max(0.001)
     }
 
+    /// Nobody knows when there are more rows than were expected.
     fn left(&self) -> Option<Duration> {
         let rate = self.rate();
-        (rate > 0.0).then(|| {
-            Duration::from_secs_f64(self.total.saturating_sub(self.rows) as f64 / rate.max(1.0))
-        })
+        let rows = self.total.checked_sub(self.rows)?;
+        (rate > 0.0).then(|| Duration::from_secs_f64(rows as f64 / rate.max(1.0)))
     }
 
     fn log(&self) {
+        info!("{}", self.text());
+    }
+
+    fn text(&self) -> String {
         let left = match self.left() {
             Some(left) => format!(", {} s left", left.as_secs()),
             None => String::new(),
         };
-        info!(
-            "{}: {} of about {} rows compared, {:.0} rows/s{left}",
+        let of = match self.rows <= self.total {
+            true => format!(" of about {}", self.total),
+            false => String::new(),
+        };
+        format!(
+            "{}: {}{of} rows compared, {:.0} rows/s{left}",
             self.table,
             self.rows,
-            self.total.max(self.rows),
             self.rate()
-        );
+        )
     }
 
     fn json(&self, differences: u64) {
@@ -166,4 +173,33 @@ fn bar(table: &TableName, total: u64) -> ProgressBar {
     }
     bar.set_prefix(table.to_string());
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_that_is_exceeded_says_nothing_any_more() {
+        let progress = |total, rows| Progress {
+            table: "public.t".to_owned(),
+            total,
+            rows,
+            skipped: 0,
+            start: Instant::now(),
+            shown: Instant::now(),
+            shape: Shape::Log,
+        };
+        let text = progress(100, 50).text();
+        assert!(
+            text.starts_with("public.t: 50 of about 100 rows compared, "),
+            "{text}"
+        );
+        assert!(text.ends_with(" s left"), "{text}");
+        for total in [0, 100] {
+            let text = progress(total, 150).text();
+            assert!(text.starts_with("public.t: 150 rows compared, "), "{text}");
+            assert!(text.ends_with(" rows/s"), "{text}");
+        }
+    }
 }

@@ -40,10 +40,15 @@ fn replay_waits_for_room_on_the_disk_of_the_subscriber() -> TestResult {
     let pair = Pair::start(SIMPLE)?;
     let (mut provider, mut subscriber) = (pair.provider()?, pair.subscriber()?);
     pair.subscriber.create_tablespace("small", disk.path())?;
-    subscriber.batch_execute("alter table t set tablespace small")?;
+    subscriber.batch_execute(
+        "alter table t set tablespace small;
+         alter table londiste.job_error set tablespace small;
+         alter index londiste.job_error_pkey set tablespace small",
+    )?;
     provider.batch_execute(&insert(1, 20_000))?;
     pair.add(&["t"])?;
     let _replay = pair.replay()?;
+    // The text of the error has to go to the full disk, too.
     wait_status(&pair, "the copy of public.t fails since ")?;
     assert_eq!(pair.state("public.t")?, "in-copy");
     let rows = subscriber.query_one("select count(*) from t", &[])?;

@@ -443,9 +443,10 @@ fn errors(db: &mut Session<'_>, consumer: &ConsumerName) -> Result<Vec<JobError>
                     extract(epoch from pg_catalog.clock_timestamp() - last_at)::float8, times,
                     extract(epoch from pg_catalog.clock_timestamp() - solved_at)::float8
                from londiste.job_error
-              where consumer_id = $1
-                 or consumer_id = $1 || '_copy'
-                 or pg_catalog.starts_with(consumer_id, $1 || '_copy.')
+              where error <> ''
+                and (consumer_id = $1
+                     or consumer_id = $1 || '_copy'
+                     or pg_catalog.starts_with(consumer_id, $1 || '_copy.'))
               order by solved_at desc nulls first, last_at desc",
             &[(consumer, Type::TEXT)],
         )
