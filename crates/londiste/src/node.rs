@@ -4,7 +4,7 @@
 //! position on every other. Promoting a node to root begins a generation; a node that has applied
 //! what the new root never had is no part of it.
 
-use pgq::{ConsumerName, QueueName, TickId, position};
+use pgq::{ConsumerName, QueueName, TickId, lock, position};
 use postgres::types::Type;
 use skytools::conninfo::ConnInfo;
 use skytools::db::{Connection, During, Session};
@@ -178,6 +178,30 @@ pub(crate) fn meet(
     subscriber: &mut Connection,
 ) -> Result<Meeting, Error> {
     insist_apart(provider, subscriber)?;
+    meet_apart(queue, consumer, provider, subscriber)
+}
+
+/// As [`meet`], by fewer questions: the session of the subscriber holds the lock of the consumer.
+pub(crate) fn meet_with_lock(
+    queue: &QueueName,
+    consumer: &ConsumerName,
+    provider: &mut Connection,
+    subscriber: &mut Connection,
+) -> Result<Meeting, Error> {
+    // A consumer of that name may read another queue into the provider.
+    if lock::is_consumer_locked(&mut **provider, "londiste", consumer)? {
+        insist_apart(provider, subscriber)?;
+    }
+    meet_apart(queue, consumer, provider, subscriber)
+}
+
+/// As [`meet`], for two databases.
+fn meet_apart(
+    queue: &QueueName,
+    consumer: &ConsumerName,
+    provider: &mut Connection,
+    subscriber: &mut Connection,
+) -> Result<Meeting, Error> {
     schema::migrate(provider)?;
     schema::migrate(subscriber)?;
     let ours = find(subscriber, queue)?;

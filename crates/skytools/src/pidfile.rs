@@ -112,7 +112,10 @@ fn is_other(pid: Pid, path: &Path) -> bool {
     process.is_zombie() || written.is_ok_and(|written| process.started() > written + MARGIN)
 }
 
-/// The file whose lock keeps the pidfile `path` for one process: it stays behind, empty.
+/// The file whose lock keeps the pidfile `path` for one process.
+///
+/// It stays behind, empty, as users were told: were it removed, one process could lock the removed file while another
+/// locks a new one, unless both, whatever their versions, look afterwards whether theirs is still in its place.
 pub fn lock_path(path: &Path) -> PathBuf {
     with_suffix(path, ".lock")
 }

@@ -28,8 +28,12 @@ pub(crate) fn join(
 ) -> Result<(), Error> {
     redirect(settings, provider, subscriber)?;
     let (queue, consumer) = (&settings.queue, &settings.consumer);
+    let meet = match subscriber.takes_lock_of(consumer) {
+        true => node::meet_with_lock,
+        false => node::meet,
+    };
     let (provider, subscriber) = (provider.open()?, subscriber.open()?);
-    if node::meet(queue, consumer, provider, subscriber)?.moved
+    if meet(queue, consumer, provider, subscriber)?.moved
         && let Some(table) = state::unsettled(subscriber, queue)?.into_iter().next()
     {
         return Err(CascadeError::CopyOfOther {

@@ -156,6 +156,11 @@ impl Session {
         }
     }
 
+    /// Whether the connection of [`Session::open`] has the lock of the consumer.
+    pub(crate) fn takes_lock_of(&self, consumer: &ConsumerName) -> bool {
+        self.lock.as_ref() == Some(consumer)
+    }
+
     /// The prepared connection.
     ///
     /// # Errors
