@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -81,6 +81,31 @@ pub fn status(path: &Path) -> Result<Status, PidfileError> {
     } else {
         Ok(Status::Stale)
     }
+}
+
+/// As [`status`], but waits a little for the pid of a job that is only starting: it holds its lock and
+/// has gone to the background.
+///
+/// # Errors
+/// As those of [`status`].
+pub fn status_once_started(path: &Path) -> Result<Status, PidfileError> {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    const GLANCE: Duration = Duration::from_millis(5);
+    let begun = Instant::now();
+    loop {
+        match status(path)? {
+            Status::Absent | Status::Stale if is_locked(path) && begun.elapsed() < PATIENCE => {
+                std::thread::park_timeout(GLANCE);
+            }
+            known => return Ok(known),
+        }
+    }
+}
+
+/// Whether a process holds the lock of the pidfile `path`.
+fn is_locked(path: &Path) -> bool {
+    File::open(lock_path(path))
+        .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// The beginning of a file; a pipe without a writer is empty instead of a long wait.

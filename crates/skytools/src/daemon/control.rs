@@ -9,7 +9,7 @@ use rustix::process::kill_process;
 use tracing::{error, warn};
 
 use crate::app::CommonArgs;
-use crate::pidfile::{Status, status};
+use crate::pidfile::{Status, status_once_started};
 
 /// What `-s`, `-k` and `-r` ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(super) fn deliver(pidfile: &Path, signal: Signal) -> bool {
         Signal::Kill => rustix::process::Signal::TERM,
         Signal::Reload => rustix::process::Signal::HUP,
     };
-    match status(pidfile) {
+    match status_once_started(pidfile) {
         Ok(Status::Absent) => return false,
         Ok(Status::Stale) => warn!("{NOT_RUNNING}"),
         Ok(Status::Running(pid)) => match kill_process(pid, number) {

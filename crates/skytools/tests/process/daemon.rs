@@ -41,6 +41,25 @@ fn signals_to_nobody_only_warn() -> TestResult {
 }
 
 #[test]
+fn a_daemon_that_is_only_starting_gets_its_signal() -> TestResult {
+    let dir = Dir::new("")?;
+    // Nothing is between the two, as in a script.
+    for flag in ["-s", "-k", "-s", "-k", "-s", "-k"] {
+        dir.job(&["-d", "job.ini", "count"]).succeed()?;
+        let output = dir.job(&[flag, "job.ini"]).succeed()?;
+        assert_eq!(output.stderr, "");
+        let ended = wait_until("the daemon to end", SOON, || {
+            Ok(fs::File::open(dir.path("job.pid.lock"))?.try_lock().is_ok())
+        });
+        if ended.is_err() {
+            drop(dir.daemon_at("job.pid")?);
+        }
+        ended?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_signal_needs_no_command_and_the_last_one_counts() -> TestResult {
     let dir = Dir::new("")?;
     for args in [
