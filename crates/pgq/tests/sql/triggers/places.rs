@@ -1,6 +1,8 @@
 //! Where a trigger may stand, and what it sees there.
 
-use testkit::{Cluster, TestResult};
+use std::time::Duration;
+
+use testkit::{Cluster, TestResult, wait_until};
 
 use super::{capture, changes, events, generated, logged};
 use crate::support::{cluster, cluster_with_consumer, install, refusal, row, rows};
@@ -29,6 +31,65 @@ fn roles_of_replication_decide_whether_a_trigger_logs() -> TestResult {
         assert_eq!(lines.len(), count, "{enable} {role}");
         db.batch_execute("alter table t disable trigger capture; truncate t")?;
     }
+    Ok(())
+}
+
+#[test]
+fn what_a_subscription_brings_is_captured_by_rows_if_the_trigger_always_fires() -> TestResult {
+    let cluster = Cluster::builder().setting("wal_level", "logical").start()?;
+    let mut db = install(&cluster)?;
+    let mut publisher = cluster.create_database("publisher")?;
+    let table = "create table t (id int primary key, a text)";
+    publisher.batch_execute(&format!("{table}; create publication p for table t"))?;
+    row(
+        &mut publisher,
+        "select pg_create_logical_replication_slot('s', 'pgoutput') is not null",
+    )?;
+    db.batch_execute(&format!(
+        "{table};
+         select pgq.create_queue('q');
+         select pgq.create_capture('t', 'always', 'sql', 'row', array['q', 'ev_extra1=''always''']),
+                pgq.create_capture('t', 'generic', 'sql', 'generic', array['q', 'ev_extra1=''generic''']),
+                pgq.create_capture('t', 'ordinary', 'sql', 'row', array['q', 'ev_extra1=''ordinary''']),
+                pgq.create_capture('t', 'bulk', 'sql', 'statement', array['q', 'ev_extra1=''bulk''']);
+         alter table t enable always trigger always;
+         alter table t enable always trigger generic;
+         alter table t enable always trigger bulk_insert;
+         alter table t enable always trigger bulk_guard"
+    ))?;
+    db.batch_execute(&format!(
+        "create subscription s connection '{}' publication p with (create_slot = false, slot_name = s, copy_data = false)",
+        cluster.conninfo("publisher").replace('\'', "''")
+    ))?;
+    publisher
+        .batch_execute("insert into t values (1, 'x'); update t set a = 'y'; delete from t")?;
+    let logged = |name: &str| {
+        format!(
+            "select ev_type, ev_data from pgq.event_template where ev_extra1 = '{name}' order by ev_id"
+        )
+    };
+    wait_until("the changes to be applied", Duration::from_secs(60), || {
+        Ok(rows(&mut db, &logged("always"))?.len() == 3)
+    })?;
+    let expected = [
+        "I|(id,a) values ('1','x')",
+        "U|a='y' where id='1'",
+        "D|id='1'",
+    ];
+    assert_eq!(rows(&mut db, &logged("always"))?, expected);
+    assert_eq!(rows(&mut db, &logged("generic"))?, expected);
+    assert_eq!(rows(&mut db, &logged("ordinary"))?, [""; 0]);
+    // Nobody calls triggers for statements, so that a table which is fed like this cannot have them.
+    assert_eq!(rows(&mut db, &logged("bulk"))?, [""; 0]);
+    assert_eq!(
+        refusal(
+            &mut db,
+            "select pgq.create_capture('t', 'more', 'sql', 'statement', array['q'])"
+        )?,
+        "cannot capture statements on public.t: the table is fed by logical replication, which does not call triggers \
+         for statements"
+    );
+    db.batch_execute("drop subscription s")?;
     Ok(())
 }
 
