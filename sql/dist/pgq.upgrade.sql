@@ -5172,6 +5172,30 @@ begin
 end;
 $$ language plpgsql stable;
 
+-- pgq_gen/functions/pgq_gen.whole_row.sql
+create or replace function pgq_gen.whole_row(i_table oid, i_alias text)
+returns text as $$
+-- pgq_gen.whole_row(2): writes a row of a transition table as one of the table's type, which it is not by itself.
+-- Parameters:
+--      i_table      the table
+--      i_alias      alias of the transition table, the only one of the query
+-- Returns:  SQL. Transition tables do not hold virtual columns, so these are computed; the server lets them use
+--           nothing that somebody made
+-- Reads:    the definition of the table
+-- Used by:  generated captures of statements
+    select case when bool_or(a.attgenerated = 'v')
+                then format('row(%s)::%s',
+                            string_agg(case when a.attgenerated = 'v' then format('(%s)', pg_get_expr(d.adbin, d.adrelid))
+                                            else format('%s.%I', i_alias, a.attname) end, ', ' order by a.attnum),
+                            i_table::regclass)
+                else format('%s::%s', i_alias, i_table::regclass) end
+      from pg_attribute a
+      left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+     where a.attrelid = i_table
+       and a.attnum > 0
+       and not a.attisdropped;
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
 -- pgq_gen/functions/pgq_gen._column.sql
 create or replace function pgq_gen._column(i_row text, i_name text)
 returns text as $$
@@ -6607,22 +6631,22 @@ begin
     return format(
         E'if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
         '            for v_pair in\n'
-        '                execute format(''select _pgq_x::%%s as new from pgq_new _pgq_x'', TG_RELID::regclass)\n'
+        '                execute format(''select %%s as new from pgq_new _pgq_x'', pgq_gen.whole_row(TG_RELID, ''_pgq_x''))\n'
         '            loop\n'
         '                v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, v_pair.new, v_pair.new);\n'
         '            end loop;\n'
         '        elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
         '            for v_pair in\n'
         '                execute format(''select o.old, n.new''\n'
-        '                    '' from (select row_number() over () as place, _pgq_x::%%1$s as old from pgq_old _pgq_x) o''\n'
-        '                    '' join (select row_number() over () as place, _pgq_x::%%1$s as new from pgq_new _pgq_x) n on n.place = o.place''\n'
-        '                    '' order by o.place'', TG_RELID::regclass)\n'
+        '                    '' from (select row_number() over () as place, %%1$s as old from pgq_old _pgq_x) o''\n'
+        '                    '' join (select row_number() over () as place, %%1$s as new from pgq_new _pgq_x) n on n.place = o.place''\n'
+        '                    '' order by o.place'', pgq_gen.whole_row(TG_RELID, ''_pgq_x''))\n'
         '            loop\n'
         '                v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, v_pair.new, v_pair.old);\n'
         '            end loop;\n'
         '        else\n'
         '            for v_pair in\n'
-        '                execute format(''select _pgq_x::%%s as old from pgq_old _pgq_x'', TG_RELID::regclass)\n'
+        '                execute format(''select %%s as old from pgq_old _pgq_x'', pgq_gen.whole_row(TG_RELID, ''_pgq_x''))\n'
         '            loop\n'
         '                v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, v_pair.old, v_pair.old);\n'
         '            end loop;\n'
@@ -6831,6 +6855,14 @@ begin
     select * into v_queue from pgq.queue where queue_name = v_options.queue_name;
     if not found then
         raise exception 'No such queue' using detail = 'queue: ' || v_options.queue_name;
+    end if;
+    if i_kind = 'statement'
+       and exists (select from pg_attribute a
+                    where a.attrelid = i_table and a.attnum > 0 and not a.attisdropped
+                      and (a.attgenerated = 'v' or starts_with(a.attname, '_pgq_'))) then
+        -- Refused when the capture is created. The slow way can do with such columns when they come later.
+        raise exception 'virtual columns and columns named _pgq_... need a trigger for rows'
+            using errcode = 'feature_not_supported';
     end if;
     -- Triggers of a partitioned table run in its partitions, and events carry their names.
     select n.nspname, c.relname into v_schema, v_name

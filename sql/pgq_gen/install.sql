@@ -11,6 +11,7 @@
 \ir functions/pgq_gen.refuse_key_update.sql
 \ir functions/pgq_gen.refuse_null_key.sql
 \ir functions/pgq_gen.check_writer.sql
+\ir functions/pgq_gen.whole_row.sql
 \ir functions/pgq_gen._column.sql
 \ir functions/pgq_gen._argv.sql
 \ir functions/pgq_gen._format_of.sql

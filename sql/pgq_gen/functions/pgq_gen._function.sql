@@ -43,6 +43,14 @@ begin
     if not found then
         raise exception 'No such queue' using detail = 'queue: ' || v_options.queue_name;
     end if;
+    if i_kind = 'statement'
+       and exists (select from pg_attribute a
+                    where a.attrelid = i_table and a.attnum > 0 and not a.attisdropped
+                      and (a.attgenerated = 'v' or starts_with(a.attname, '_pgq_'))) then
+        -- Refused when the capture is created. The slow way can do with such columns when they come later.
+        raise exception 'virtual columns and columns named _pgq_... need a trigger for rows'
+            using errcode = 'feature_not_supported';
+    end if;
     -- Triggers of a partitioned table run in its partitions, and events carry their names.
     select n.nspname, c.relname into v_schema, v_name
       from pg_class c

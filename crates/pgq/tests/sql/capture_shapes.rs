@@ -379,3 +379,62 @@ fn a_partitioned_table_captured_by_statements_misses_nothing_as_a_partition() ->
     }
     Ok(())
 }
+
+#[test]
+fn columns_that_statements_cannot_capture_leave_the_slow_way_which_can() -> TestResult {
+    let (cluster, mut db) = queue_and_table()?;
+    let mut cases = vec![
+        (
+            "_pgq_row int default 7",
+            "(id,a,_pgq_row) values ('1','x','7')",
+            "NULL",
+        ),
+        (
+            "_pgq_ev_extra3 int default 7",
+            "(id,a) values ('1','x')",
+            "7",
+        ),
+    ];
+    if cluster.major() >= 18 {
+        cases.push((
+            "v int generated always as (id * 7) virtual",
+            "(id,a,v) values ('1','x','7')",
+            "NULL",
+        ));
+    }
+    let mut warm = cluster.connect("postgres")?;
+    for (column, values, extra3) in cases {
+        db.batch_execute(
+            "drop table t; create table t (id int primary key, gone int, a text); alter table t drop gone;
+             select pgq.create_capture('t', 'c', 'sql', 'statement', array['q'])",
+        )?;
+        let dml = "insert into t values (1, 'x'); update t set a = 'y'; delete from t";
+        warm.batch_execute(dml)?;
+        events(&mut db)?;
+        db.batch_execute(&format!("alter table t add {column}"))?;
+        for refreshed in [false, true] {
+            warm.batch_execute(dml)?;
+            assert_eq!(
+                rows(
+                    &mut db,
+                    "select ev_type, ev_data, ev_extra3 from pgq.event_template order by ev_id"
+                )?,
+                [
+                    format!("I|{values}|{extra3}"),
+                    format!("U|a='y' where id='1'|{extra3}"),
+                    format!("D|id='1'|{extra3}"),
+                ],
+                "{column}, {refreshed}"
+            );
+            db.batch_execute("truncate pgq.event_1_0; select pgq.refresh_captures()")?;
+        }
+        assert!(
+            refusal(
+                &mut db,
+                "select pgq.create_capture('t', 'd', 'sql', 'statement', array['q'])"
+            )?
+            .starts_with("cannot capture statements on public.t")
+        );
+    }
+    Ok(())
+}
