@@ -99,6 +99,7 @@ fn a_full_table_is_as_that_of_the_provider() -> TestResult {
     )?;
     let run = pair.run_args(&["subscriber", "add", "My Sch.*", "--create-full"])?;
     assert_eq!(run.code, Some(0), "{}", run.log);
+    assert!(!run.log.contains("No tables found"), "{}", run.log);
     let expected = shape(&mut pair.provider)?;
     assert_eq!(shape(&mut pair.subscriber)?, expected);
     // The user's trigger waits with the others; the capture is none of this database.

@@ -104,19 +104,16 @@ fn choose(
     let mut outcome = Outcome::Done;
     let places: HashMap<&str, usize> = (published.iter().map(String::as_str).zip(0..)).collect();
     let is_published = |name: &str| places.contains_key(name);
-    let Selection { names, unknown } = select(&names::relations(db, "rp")?, &args.tables)?;
+    let mut here = names::relations(db, "rp")?;
+    if options.create || options.create_full {
+        // What is missing here is found by patterns too.
+        here.retain(|relation| !is_published(&relation.name));
+        here.extend(published.iter().cloned().map(Relation::registered));
+    }
+    let Selection { names, unknown } = select(&here, &args.tables)?;
     let (chosen, unattached): (Vec<_>, Vec<_>) =
         names.into_iter().partition(|name| is_published(name));
     let mut chosen: HashSet<String> = chosen.into_iter().collect();
-    if options.create || options.create_full {
-        // What is missing here is found by patterns too.
-        let all: Vec<Relation> = published
-            .iter()
-            .cloned()
-            .map(Relation::registered)
-            .collect();
-        chosen.extend(select(&all, &args.tables)?.names);
-    }
     if args.tables.is_empty() {
         // What the provider has and the catalog here does not is worth an error: all was asked for.
         let absent = published.iter().filter(|&name| !subscribed.contains(name));
