@@ -158,6 +158,7 @@ grant execute on function
     pgq.maint_rotate_tables_step2(),
     pgq.maint_tables_to_vacuum(),
     pgq._rotation_blocker(integer),
+    pgq._unaware_sessions(integer, bigint),
     pgq._snapshot_holders(),
     pgq.seq_setval(text, bigint),
     pgq.upgrade_schema()

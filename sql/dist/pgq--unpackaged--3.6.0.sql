@@ -53,7 +53,8 @@ begin
             select 'pg_proc'::regclass, p.oid, 'routine', 5
               from pg_proc p
               join schema s on s.id = p.pronamespace
-             where s.name <> 'pgq_gen' or p.proname <> all (coalesce(v_captures, '{}'))
+             where s.name <> 'pgq_gen'
+                or p.proname <> all (coalesce(v_captures, '{}')) and p.proname !~ '^current_table_[0-9]+$'
         )
         select o.kind, (pg_identify_object(o.classid, o.objid, 0)).identity
           from object o
@@ -3103,15 +3104,59 @@ begin
 end;
 $$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
 
+-- pgq/functions/pgq._unaware_sessions.sql
+create or replace function pgq._unaware_sessions(
+    i_queue_id integer, i_txid bigint,
+    out reason text, out pid integer, out xact_start timestamptz)
+returns setof record as $$
+-- pgq._unaware_sessions(2): who may still write to the previous table of a queue, not knowing that it has switched to
+-- the next.
+-- Parameters:
+--      i_queue_id      a queue whose switch is not complete
+--      i_txid          transactions with an id before this one do no harm: batches look for their events in both tables
+-- Returns:  reason: 'snapshot', from before the switch, or 'transaction', without an id, that has used the sequence
+--           of events: captures of rows ask the sequence to take up the switch (pgq_gen._insert_code), and it answers
+--           the first time only; pid: null of a prepared transaction
+-- Reads:    pgq.queue, pg_stat_activity, pg_locks: to see all sessions the owner must be superuser or in
+--           pg_read_all_stats
+-- Used by:  pgq.maint_rotate_tables_step2, pgq._rotation_blocker
+    select 'snapshot', a.pid, a.xact_start
+      from pgq.queue q
+      join pg_stat_activity a
+        -- A snapshot that does not see the switch has an xmin no later than its transaction.
+        on age(a.backend_xmin) >= age((q.queue_switch_step1 & 4294967295)::text::xid)
+     where q.queue_id = i_queue_id
+       and a.datname = current_database()
+       and a.pid <> pg_backend_pid()
+       and a.backend_type not in ('autovacuum worker', 'walsender')
+     union all
+    select 'transaction', l.pid, a.xact_start
+      from pgq.queue q
+      join pg_locks l
+        on l.locktype = 'relation'
+       and l.database = (select d.oid from pg_database d where d.datname = current_database())
+       and l.relation = to_regclass(pgq.quote_fqname(q.queue_event_seq))
+       and l.granted
+       and l.pid is distinct from pg_backend_pid()
+      left join pg_stat_activity a on a.pid = l.pid
+     cross join lateral (
+        select case when l.pid is null
+                    -- A prepared one is named by its id.
+                    then split_part(l.virtualtransaction, '/', 2)::xid
+                    else a.backend_xid end) x (id)
+     where q.queue_id = i_queue_id
+       and (x.id is null or age(x.id) <= age((i_txid & 4294967295)::text::xid))
+     order by 1, 3;
+$$ language sql stable set search_path = pg_catalog, pgq, pg_temp;
+
 -- pgq/functions/pgq.maint_rotate_tables_step2.sql
 create or replace function pgq.maint_rotate_tables_step2()
 returns integer as $$
 -- pgq.maint_rotate_tables_step2(0): completes switches that every transaction sees by now.
 -- Returns:  0
--- Reads:    pg_stat_activity: to see all sessions the owner must be superuser or in pg_read_all_stats
--- Changes:  pgq.queue. While a snapshot from before the switch is in use, its owner may still write to
---           the previous table; the switch stays open, batches read both tables, and the only effect
---           is a postponed rotation
+-- Reads:    what sessions do: to see all of them the owner must be superuser or in pg_read_all_stats
+-- Changes:  pgq.queue. While there are sessions that may not know of a switch and write to the previous table, it
+--           stays open, batches read both tables, and the only effect is a postponed rotation
 -- Used by:  pgq.maint_operations
 declare
     v_queue record;
@@ -3123,21 +3168,15 @@ begin
     end if;
 
     for v_queue in
-        select queue_id, queue_switch_step1
+        select queue_id
           from pgq.queue
          where queue_switch_step2 is null
            -- In the transaction of step 1 nobody else can have seen the switch.
            and queue_switch_step1 <> txid_current()
     loop
-        -- A snapshot that does not see the switch has an xmin no later than its transaction.
-        continue when exists (
-            select
-              from pg_stat_activity a
-             where a.datname = current_database()
-               and a.pid <> pg_backend_pid()
-               and a.backend_type not in ('autovacuum worker', 'walsender')
-               and a.backend_xmin is not null
-               and age(a.backend_xmin) >= age((v_queue.queue_switch_step1 & 4294967295)::text::xid));
+        -- What this transaction saw of others before it had its own id does not count.
+        perform pg_stat_clear_snapshot();
+        continue when exists (select from pgq._unaware_sessions(v_queue.queue_id, txid_current()));
         update pgq.queue
            set queue_switch_step2 = txid_current()
          where queue_id = v_queue.queue_id
@@ -3434,9 +3473,9 @@ as $$
 -- Parameters:
 --      i_queue_id      a queue
 -- Returns:  blocker: 'snapshot' (a session's snapshot from before the last switch), 'transaction' or
---           'prepared transaction' (begun before it), 'consumer' (has not passed it), 'lock' (a session
---           uses the next table); null if it is none of these. blocker_name: process id, global id or
---           consumer; null if it cannot be seen. blocker_age: age of the transaction; of the last
+--           'prepared transaction' (begun before it, or does not know of it), 'consumer' (has not passed it),
+--           'lock' (a session uses the next table); null if it is none of these. blocker_name: process id,
+--           global id or consumer; null if it cannot be seen. blocker_age: age of the transaction; of the last
 --           sign of life of a consumer
 -- Reads:    pgq.queue, pgq.subscription, pgq.consumer, pgq.tick, pg_stat_activity, pg_prepared_xacts,
 --           pg_locks: to see all sessions the owner must be superuser or in pg_read_all_stats
@@ -3458,15 +3497,9 @@ begin
 
     if v_queue.queue_switch_step2 is null then
         -- The condition of maint_rotate_tables_step2.
-        select 'snapshot', a.pid::text, pgq._age(a.xact_start)
+        select u.reason, u.pid::text, pgq._age(u.xact_start)
           into blocker, blocker_name, blocker_age
-          from pg_stat_activity a
-         where a.datname = current_database()
-           and a.pid <> pg_backend_pid()
-           and a.backend_type not in ('autovacuum worker', 'walsender')
-           and a.backend_xmin is not null
-           and age(a.backend_xmin) >= age((v_queue.queue_switch_step1 & 4294967295)::text::xid)
-         order by a.xact_start
+          from pgq._unaware_sessions(i_queue_id, txid_snapshot_xmax(txid_current_snapshot())) u
          limit 1;
         return;
     end if;
@@ -5786,7 +5819,7 @@ returns text as $$
 --      i_type, i_collation      of the column
 --      i_by_text                whether equal values that read differently have changed
 -- Returns:  SQL of type boolean: true if unchanged, false or null if changed
--- Used by:  pgq_gen._changed, pgq_gen._row_code, pgq_gen._set_code
+-- Used by:  pgq_gen._changed, pgq_gen._assignments, pgq_gen._row_code, pgq_gen._set_code
 declare
     v_equal     text := pgq_gen._equality(i_type, i_new, i_old);
     v_same_text text := format('pg_catalog.concat(%s) collate pg_catalog."C" operator(pg_catalog.=)'
@@ -5822,7 +5855,7 @@ returns text as $$
 --      i_values      the column in one or two rows: NEW."a", OLD."a"
 --      i_type        its type
 -- Returns:  SQL of type boolean, never null: true if it is null in all of them
--- Used by:  pgq_gen._changed, pgq_gen._set_code, pgq_gen._values_code, pgq_gen._filling
+-- Used by:  pgq_gen._changed, pgq_gen._assignments, pgq_gen._set_code, pgq_gen._values_code, pgq_gen._filling
     select case
         -- A row whose fields are all null is not null, but "is null".
         when t.typtype = 'c' or t.typbasetype <> 0 then
@@ -5842,7 +5875,7 @@ returns text as $$
 -- Parameters:
 --      as for pgq_gen._unchanged
 -- Returns:  SQL of type boolean, never null
--- Used by:  pgq_gen._any_changed, pgq_gen._assignments
+-- Used by:  pgq_gen._any_changed
     select format('((%s) is not true and not %s)',
                   pgq_gen._unchanged(i_new, i_old, i_type, i_collation, i_by_text),
                   pgq_gen._is_null(array[i_new, i_old], i_type));
@@ -5949,13 +5982,17 @@ returns text as $$
 declare
     v_parts text[] := '{}';
     v_new   text;
+    v_old   text;
 begin
     for i in 1 .. cardinality(i_names) loop
         continue when i_is_left[i];
         v_new := pgq_gen._column(i_new, i_names[i]);
+        v_old := pgq_gen._column(i_old, i_names[i]);
+        -- Most columns do not change: they are done with by the first condition.
         v_parts := v_parts || format(
-            E'\n            case when %s then %L operator(pg_catalog.||) coalesce(%s, ''NULL'') end',
-            pgq_gen._changed(v_new, pgq_gen._column(i_old, i_names[i]), i_types[i], i_collations[i], i_by_text),
+            E'\n            case when %s then null when not %s then %L operator(pg_catalog.||) coalesce(%s, ''NULL'') end',
+            pgq_gen._unchanged(v_new, v_old, i_types[i], i_collations[i], i_by_text),
+            pgq_gen._is_null(array[v_new, v_old], i_types[i]),
             quote_ident(i_names[i]) || '=',
             pgq_gen._literal(v_new, i_types[i], i_pinned));
     end loop;
@@ -6398,16 +6435,20 @@ $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
 -- pgq_gen/functions/pgq_gen._row_code.sql
 create or replace function pgq_gen._row_code(
-    i_options record, i_columns record, i_schema text, i_name text, i_skip text)
+    i_options record, i_columns record, i_schema text, i_name text, i_skip text,
+    i_queue pgq.queue, i_fields text[], i_slow text[])
 returns text as $$
--- pgq_gen._row_code(5): writes the statements that turn a changed row into the fields of an event.
+-- pgq_gen._row_code(8): writes the statements that turn a changed row into the fields of an event, or into an event.
 -- Parameters:
 --      i_options      of pgq._capture_options; function, that of the capture; backup_deletes: deletions get
 --                     the old row, too
 --      i_columns      of pgq._capture_columns
 --      i_schema, i_name      the table; null if a partition's own name is to be used
 --      i_skip         statement that leaves without an event
--- Returns:  PL/pgSQL that sets v_type and v_data, and v_extra2 with backup, from TG_OP, NEW and OLD
+--      i_queue, i_fields      as for pgq_gen._insert_code, which inserts the event; its type takes the place of
+--                     the first field. Null: nothing is inserted
+--      i_slow         as for pgq_gen._insert_code, for an update, an insertion and a deletion
+-- Returns:  PL/pgSQL that sets v_data, and v_extra2 with backup, from TG_OP, NEW and OLD, and inserts or sets v_type
 -- Used by:  pgq_gen._function
 declare
     v_is_sql    boolean := i_options.format = 'sql';
@@ -6421,6 +6462,7 @@ declare
     v_update    text;
     v_delete    text;
     v_backup    text;
+    v_ends      text[];
 begin
     if v_keyless then
         v_key_check := E'        raise exception ''Update/Delete on table without pkey'';\n';
@@ -6514,18 +6556,22 @@ begin
         end if;
     end if;
 
+    -- To set v_type would cost each row more than it costs the function to have an INSERT for each type.
+    select array_agg(case when i_fields is null then format(E'        v_type := %s;\n', o.type)
+                          else pgq_gen._insert_code(i_queue, o.type || i_fields[2:], null, i_slow[o.place]) end
+                     order by o.place)
+      into v_ends
+      from (select c.place, pgq_gen._type(c.op, i_options, i_columns, i_schema, i_name) as type
+              from unnest('{UPDATE,INSERT,DELETE}'::text[]) with ordinality c (op, place)) o;
     -- Updates first: they have the most conditions besides.
-    return format(
-        E'    if TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
-        '%s        v_type := %s;\n%s'
-        '    elsif TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
-        '        v_type := %s;\n%s'
-        '    else\n'
-        '%s        v_type := %s;\n%s'
-        '    end if;\n',
-        v_key_check, pgq_gen._type('UPDATE', i_options, i_columns, i_schema, i_name), v_update,
-        pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert,
-        v_key_check, pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete);
+    return concat(
+        E'    if TG_OP operator(pg_catalog.=) ''UPDATE'' then\n',
+        v_key_check, v_update, v_ends[1],
+        E'    elsif TG_OP operator(pg_catalog.=) ''INSERT'' then\n',
+        v_insert, v_ends[2],
+        E'    else\n',
+        v_key_check, v_delete, v_ends[3],
+        E'    end if;\n');
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
@@ -6591,17 +6637,20 @@ end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
 -- pgq_gen/functions/pgq_gen._insert_code.sql
-create or replace function pgq_gen._insert_code(i_queue pgq.queue, i_fields text[], i_source text)
+create or replace function pgq_gen._insert_code(i_queue pgq.queue, i_fields text[], i_source text, i_slow text)
 returns text as $$
--- pgq_gen._insert_code(3): writes the statements that put events into the queue's current table.
+-- pgq_gen._insert_code(4): writes the statements that put events into the queue's current table.
 -- Parameters:
 --      i_queue       row of pgq.queue
 --      i_fields      expressions for ev_type, ev_data and ev_extra1 to ev_extra4; null: none
 --      i_source      sub-select of the events, whose columns the expressions name; null: there is one event
--- Returns:  PL/pgSQL that expects the number of the table in v_table. A statement per table keeps plans:
---           building one each time would cost more than all the rest
--- Used by:  pgq_gen._function
+--      i_slow        statements for when the queue has just begun to need more than an INSERT; null: the number of
+--                    the table is in v_table already
+-- Returns:  PL/pgSQL. A statement per table keeps plans: building one each time would cost more than all the rest
+-- Used by:  pgq_gen._function, pgq_gen._row_code, pgq_gen._statement_code
 declare
+    v_sequence  text := format('pg_catalog.nextval(%L::pg_catalog.regclass)', pgq.quote_fqname(i_queue.queue_event_seq));
+    v_number    text := 'v_table';
     v_columns   text;
     v_values    text;
     v_code      text := '';
@@ -6611,23 +6660,28 @@ begin
       from unnest(array['ev_type', 'ev_data', 'ev_extra1', 'ev_extra2', 'ev_extra3', 'ev_extra4'], i_fields)
            with ordinality f (name, value, place)
      where f.value is not null;
+    if i_slow is not null then
+        -- The transaction has its id by now, and asking the sequence for the first time in it takes up what others
+        -- have committed since. So the plans know of each rotation that was complete when it got the id: what it
+        -- writes to another table was begun before that, and batches look for it there.
+        v_code := format(E'    v_id := %s;\n', v_sequence);
+        v_sequence := 'v_id';
+        v_number := format('pgq_gen.current_table_%s(%L)', i_queue.queue_id, i_queue.queue_name);
+    end if;
     for i in 0 .. i_queue.queue_ntables - 1 loop
         v_code := v_code || format(
             E'    %s\n'
             '        insert into %s (ev_id, ev_time, %s)\n'
             '        %s;\n',
-            case when i = 0 then format('if v_table operator(pg_catalog.=) %s then', i)
-                 when i < i_queue.queue_ntables - 1 then format('elsif v_table operator(pg_catalog.=) %s then', i)
-                 else 'else' end,
+            case when i = i_queue.queue_ntables - 1 and i_slow is null then 'else'
+                 else format('%s %s operator(pg_catalog.=) %s then', case i when 0 then 'if' else 'elsif' end, v_number, i) end,
             pgq.quote_fqname(i_queue.queue_data_pfx || '_' || i),
             v_columns,
-            case when i_source is null then format(
-                     'values (pg_catalog.nextval(%L::pg_catalog.regclass), current_timestamp, %s)',
-                     pgq.quote_fqname(i_queue.queue_event_seq), v_values)
-                 else format(E'select pg_catalog.nextval(%L::pg_catalog.regclass), current_timestamp, %s\n          from %s',
-                     pgq.quote_fqname(i_queue.queue_event_seq), v_values, i_source) end);
+            format(case when i_source is null then 'values (%s, current_timestamp, %s)'
+                        else E'select %s, current_timestamp, %s\n          from %s' end,
+                   v_sequence, v_values, i_source));
     end loop;
-    return v_code || E'    end if;\n';
+    return v_code || coalesce(E'    else\n        ' || i_slow || E'\n', '') || E'    end if;\n';
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
@@ -6845,7 +6899,7 @@ begin
         E'    if TG_OP operator(pg_catalog.=) ''INSERT'' then\n',
         pgq_gen._insert_code(i_queue,
             array[pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert, v_extra1, null, null, null],
-            'pgq_new n'),
+            'pgq_new n', null),
         E'    elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n',
         case when v_keyless then
                  E'        if exists (select from pgq_old) then\n'
@@ -6853,7 +6907,7 @@ begin
                  '        end if;\n'
              else v_check || pgq_gen._insert_code(i_queue,
                       array[v_type, case when v_is_whole then v_insert else 'z.data' end, v_extra1, case when i_options.backup then 'z.backup' end, null, null],
-                      v_source) end,
+                      v_source, null) end,
         E'    else\n',
         case when v_keyless then
                  E'        if exists (select from pgq_old) then\n'
@@ -6862,7 +6916,7 @@ begin
              else pgq_gen._insert_code(i_queue,
                       array[pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete, v_extra1,
                             case when i_options.backup_deletes then v_backup end, null, null],
-                      'pgq_old o') end,
+                      'pgq_old o', null) end,
         E'    end if;\n');
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
@@ -6894,13 +6948,17 @@ declare
     v_name      text;
     v_fields    text[];
     v_skip      text;
-    v_allow     text;
+    v_leave     text;
     v_guard     text;
+    v_iso_guard text;
     v_slow      text;
+    v_slow_kinds    text[];
     v_code      text;
     v_override  text := '';
     v_invoker   boolean;
     v_is_builder    boolean := i_kind = 'builder';
+    -- Whether plans know the current table. A trigger BEFORE may run in a transaction that has no id yet.
+    v_is_planned    boolean;
 begin
     select o.*, 'backup=changes' = any (i_args[2:]) as backup_deletes, i_function as function into v_options
       from pgq._capture_options(
@@ -6932,24 +6990,23 @@ begin
     v_skip := case when v_is_builder then format('return %s;', v_options.skip::text) else 'return null;' end;
 
     -- What runs while the table is not what it was, or the queue is in an unusual state.
-    v_allow := 'return null;';
     v_slow := 'return null;';
     if i_kind = 'statement' then
         v_slow := pgq_gen._statement_slow_code(i_format, i_args);
     elsif not v_is_builder then
-        if v_options.skip then
-            v_allow := E'if TG_OP operator(pg_catalog.=) ''DELETE'' then\n            return OLD;\n        end if;\n'
-                       '        return NEW;';
-        end if;
+        select array_agg(format('v_skip := pgq._capture(%L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME,'
+                                ' %L, %s);', i_format, pgq_gen._argv(i_args), r.rows) order by r.place)
+          into v_slow_kinds
+          from unnest('{"NEW, OLD","NEW, NEW","OLD, OLD"}'::text[]) with ordinality r (rows, place);
         v_slow := format(
-            E'if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
-            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, NEW, NEW);\n'
-            '        elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
-            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, NEW, OLD);\n'
+            E'if TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
+            '            %s\n'
+            '        elsif TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
+            '            %s\n'
             '        else\n'
-            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, OLD, OLD);\n'
+            '            %s\n'
             '        end if;\n'
-            '        return null;', i_format, pgq_gen._argv(i_args));
+            '        return null;', v_slow_kinds[1], v_slow_kinds[2], v_slow_kinds[3]);
     end if;
 
     if v_is_builder then
@@ -6965,19 +7022,22 @@ begin
             '        and pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.<>) ''local''',
             case when v_name is null then pg_partition_root(i_table)::oid else i_table end,
             case when v_name is null then 'pg_catalog.pg_partition_root(TG_RELID)::pg_catalog.oid' else 'TG_RELID' end);
-        v_slow := format(
-            E'if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
+        v_leave := format(
+            E'        if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
             '            %s\n'
-            '        end if;\n'
-            '        %s', v_allow, v_slow);
+            '        end if;\n',
+            case when not v_options.skip or i_kind = 'statement' then 'return null;'
+                 else E'if TG_OP operator(pg_catalog.=) ''DELETE'' then\n'
+                      '                return OLD;\n'
+                      '            end if;\n'
+                      '            return NEW;' end);
     end if;
 
     if 'timestamptz'::regtype = any (v_columns.types)
        and (v_options.format = 'urlenc' or v_options.format = 'sql' and (i_kind = 'statement' or v_options.backup))
        and not (v_options.format = 'sql' and v_options.pinned) then
         -- A writer may call his time zone anything, and styles but ISO write the name.
-        v_guard := v_guard || E'\n        and (pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO'''
-                              '\n             or pg_catalog.current_setting(''TimeZone'') operator(pg_catalog.!~) ''[^A-Za-z0-9/_+<>-]'')';
+        v_iso_guard := E'\n        and pg_catalog.starts_with(pg_catalog.current_setting(''DateStyle''), ''ISO'')';
     end if;
 
     if v_options.deny then
@@ -6998,37 +7058,52 @@ begin
                           case when v_override <> '' or v_options.backup then 'v_extra2' end,
                           case when v_override <> '' then 'v_extra3' end,
                           case when v_override <> '' then 'v_extra4' end];
+        v_is_planned := i_kind = 'row' and not v_options.skip and not v_invoker;
         v_code := concat(
             case when v_fields[3] <> 'v_extra1' then null
                  when v_name is null then
                      E'    v_extra1 := pg_catalog.concat(TG_TABLE_SCHEMA, ''.'', TG_TABLE_NAME);\n'
                  else format(E'    v_extra1 := %L;\n', concat(v_schema, '.', v_name)) end,
-            pgq_gen._row_code(v_options, v_columns, v_schema, v_name, v_skip),
+            pgq_gen._row_code(v_options, v_columns, v_schema, v_name, v_skip, v_queue,
+                              case when v_is_planned and v_override = '' then v_fields end, v_slow_kinds),
             v_override,
-            case when v_invoker then format(
+            case when v_is_planned and v_override = '' then null
+                 when v_invoker then format(
                      E'    v_id := pgq.insert_event(%L, v_type, v_data, v_extra1, v_extra2, v_extra3, v_extra4);\n',
                      v_options.queue_name)
-                 else pgq_gen._insert_code(v_queue, v_fields, null) end,
-            '    ', v_skip);
+                 else pgq_gen._insert_code(v_queue, v_fields, null, case when v_is_planned then v_slow end) end,
+            -- What a trigger AFTER returns does not matter, and a record is not evaluated.
+            '    ', case when v_is_planned then 'return NEW;' else v_skip end);
     end if;
 
+    v_guard := format(
+        E'%s is not null\n'
+        '        and %s\n'
+        -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
+        '        and pgq_gen.shape_ok(%L::pg_catalog.oid, %L)',
+        case when v_is_planned then format('pgq_gen.current_table_%s(%L)', v_queue.queue_id, v_options.queue_name)
+             else 'v_table' end,
+        v_guard, i_table, pgq_gen.shape(i_table));
     v_code := concat(
         E'begin\n',
         case when i_kind = 'statement' then pgq_gen._guard_code(i_table, i_format, i_args) end,
         case when v_invoker then E'    perform pgq_gen.check_writer();\n' end,
-        -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
-        format(E'    select q.queue_cur_table into v_table\n'
-               '      from pgq.queue q\n'
-               '     where q.queue_id operator(pg_catalog.=) %1$s\n'
-               '       and q.queue_name operator(pg_catalog.=) %2$L\n'
-               '       and not q.queue_disable_insert\n'
-               '       and q.queue_per_tx_limit is null;\n'
-               '    if (v_table is not null\n'
-               '        and %3$s\n'
-               '        and pgq_gen.shape_ok(%4$L::pg_catalog.oid, %5$L)) is not true then\n'
-               '        %6$s\n'
-               '    end if;\n',
-               v_queue.queue_id, v_options.queue_name, v_guard, i_table, pgq_gen.shape(i_table), v_slow),
+        case when v_is_planned is not true then format(
+            E'    select q.queue_cur_table into v_table\n'
+            '      from pgq.queue q\n'
+            '     where q.queue_id operator(pg_catalog.=) %s\n'
+            '       and q.queue_name operator(pg_catalog.=) %L\n'
+            '       and not q.queue_disable_insert\n'
+            '       and q.queue_per_tx_limit is null;\n', v_queue.queue_id, v_options.queue_name) end,
+        format(E'    if (%s%s) is not true then\n%s', v_guard, v_iso_guard, v_leave),
+        -- A writer may call his time zone anything, and styles but ISO write the name.
+        case when v_iso_guard is null then format(E'        %s\n', v_slow)
+             else format(E'        if (%s\n'
+                         '        and pg_catalog.current_setting(''TimeZone'') operator(pg_catalog.!~) ''[^A-Za-z0-9/_+<>-]'')'
+                         ' is not true then\n'
+                         '        %s\n'
+                         '        end if;\n', v_guard, v_slow) end,
+        E'    end if;\n',
         case when i_kind = 'statement' then pgq_gen._plain_code(v_code, false) end,
         v_code,
         E'\nend;\n');
@@ -7045,7 +7120,7 @@ begin
                        array['int4', 'text', 'text', 'text', 'text', 'text', 'text', 'text collate pg_catalog."C"',
                              'oid', 'int8', 'bool', 'record', 'bool'])
                 with ordinality d (name, type, place)
-          where strpos(v_code, d.name) > 0),
+          where v_code ~ ('\m' || d.name || '\M')),
         v_code);
     return concat(
         format('create or replace function pgq_gen.%I', i_function),
@@ -7333,6 +7408,100 @@ begin
 end
 $$;
 
+-- pgq_gen/functions/pgq_gen._current_table_code.sql
+create or replace function pgq_gen._current_table_code(i_queue_id integer)
+returns text as $$
+-- pgq_gen._current_table_code(1): writes the function that tells captures of rows where events go.
+-- Parameters:
+--      i_queue_id      queue
+-- Returns:  SQL: the number of the current table for the name of the queue; null while events need more than an
+--           INSERT, or if there is no such queue (any more)
+-- Reads:    pgq.queue
+-- Used by:  pgq_gen._write_current_table, pgq.refresh_captures
+    select concat(E'\n-- Current table of a queue. Generated by pgq_gen._write_current_table.\n',
+                  '    select ',
+                  coalesce((select format('case when $1 operator(pg_catalog.=) %L then %s end',
+                                          q.queue_name, q.queue_cur_table)
+                              from pgq.queue q
+                             where q.queue_id = i_queue_id
+                               and not q.queue_disable_insert
+                               and q.queue_per_tx_limit is null),
+                           'null::pg_catalog.int4'),
+                  E'\n');
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._write_current_table.sql
+create or replace function pgq_gen._write_current_table(i_queue_id integer)
+returns void as $$
+-- pgq_gen._write_current_table(1): generates pgq_gen.current_table_N, by which captures of rows know the current table
+-- of queue N.
+-- Parameters:
+--      i_queue_id      queue; one that is gone keeps a function that knows no table, for captures that call it
+-- Changes:  the function, if it is not up to date; its rights, if it is new
+-- Used by:  pgq._queue_changed, pgq_gen._write, pgq.refresh_captures
+declare
+    v_name      text := 'current_table_' || i_queue_id;
+    v_code      text := pgq_gen._current_table_code(i_queue_id);
+    v_found     text;
+begin
+    select p.prosrc into v_found
+      from pg_proc p
+     where p.pronamespace = 'pgq_gen'::regnamespace
+       and p.proname = v_name;
+    if v_code is distinct from v_found then
+        -- The planner puts the number in the place of the call, and remembers that the plan depends on the function:
+        -- a capture pays nothing for the question until the answer changes.
+        execute format('create or replace function pgq_gen.%I(i_queue_name text) returns integer as %L'
+                       ' language sql stable parallel safe', v_name, v_code);
+    end if;
+    if v_found is null then
+        execute format('revoke all on function pgq_gen.%I from public', v_name);
+    end if;
+end;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._write_current_tables.sql
+create or replace function pgq_gen._write_current_tables()
+returns void as $$
+-- pgq_gen._write_current_tables(0): makes up for what the trigger of pgq.queue did not see: queues of an older version,
+-- and changes while it was disabled. Drops the functions of queues that are gone, unless captures still call them.
+-- Reads:    pgq.queue
+-- Changes:  functions pgq_gen.current_table_N
+-- Locks:    the rows of pgq.queue whose function is not up to date
+-- Used by:  pgq.refresh_captures
+declare
+    v_queue     record;
+    v_function  regprocedure;
+begin
+    for v_queue in
+        select q.queue_id
+          from pgq.queue q
+          left join pg_proc p
+            on p.pronamespace = 'pgq_gen'::regnamespace
+           and p.proname = 'current_table_' || q.queue_id
+         where p.prosrc is distinct from pgq_gen._current_table_code(q.queue_id)
+         order by q.queue_id
+    loop
+        -- After a rotation that is under way.
+        perform from pgq.queue q where q.queue_id = v_queue.queue_id for share;
+        perform pgq_gen._write_current_table(v_queue.queue_id);
+    end loop;
+    for v_function in
+        select p.oid
+          from pg_proc p
+         where p.pronamespace = 'pgq_gen'::regnamespace
+           and p.proname ~ '^current_table_[0-9]+$'
+           and not exists (select from pgq.queue q where p.proname = 'current_table_' || q.queue_id)
+           and not exists (select
+                             from pg_proc c
+                            where c.pronamespace = 'pgq_gen'::regnamespace
+                              and strpos(c.prosrc, format('pgq_gen.%I(', p.proname)) > 0)
+    loop
+        execute format('drop function %s', v_function);
+    end loop;
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
 -- pgq_gen/functions/pgq_gen._write.sql
 create or replace function pgq_gen._write(
     i_table oid, i_trigger text, i_format text, i_level text, i_args text[])
@@ -7354,6 +7523,7 @@ returns text as $$
 declare
     v_function  text;
     v_known     text[];
+    v_queue_id  integer;
 begin
     lock table pgq.capture in share row exclusive mode;
     select c.cap_function into v_function
@@ -7370,6 +7540,12 @@ begin
          where c.oid = i_table;
     end if;
 
+    select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = i_args[1];
+    if to_regprocedure(format('pgq_gen.current_table_%s(text)', v_queue_id)) is null and v_queue_id is not null then
+        -- A queue of an older version, which rotates before this or after it.
+        perform from pgq.queue q where q.queue_id = v_queue_id for share;
+        perform pgq_gen._write_current_table(v_queue_id);
+    end if;
     perform pgq_gen._write_row_type(v_function, i_table, i_format, i_level, i_args);
     execute pgq_gen._function(v_function, case i_level when 'generic' then 'builder' else i_level end,
                               i_table, i_format, i_args);
@@ -7583,6 +7759,7 @@ grant execute on function
     pgq_gen._state(oid, text),
     pgq_gen._check_statement(oid, text, text[]),
     pgq_gen._write_insert_event(),
+    pgq_gen._write_current_table(integer),
     pgq_gen.insert_event(integer, integer, timestamptz, integer, integer, text, text, text, text, text, text),
     pgq_gen._write(oid, text, text, text, text[]),
     pgq_gen._remove(oid, text)
@@ -7609,6 +7786,39 @@ begin
         create trigger queue_tables_changed
             after insert or delete or update of queue_id, queue_data_pfx, queue_event_seq, queue_ntables on pgq.queue
             for each statement execute function pgq._queue_tables_changed();
+    end if;
+end
+$$;
+
+-- pgq/triggers/pgq._queue_changed.sql
+create or replace function pgq._queue_changed()
+returns trigger as $$
+-- pgq._queue_changed(0): tells captures where events of the queue go now.
+-- Changes:  pgq_gen.current_table_N
+-- Used by:  trigger of pgq.queue, for whatever changes the answer: rotation, and settings that captures have to look at
+begin
+    if TG_OP <> 'INSERT' then
+        perform pgq_gen._write_current_table(OLD.queue_id);
+    end if;
+    if TG_OP <> 'DELETE' then
+        perform pgq_gen._write_current_table(NEW.queue_id);
+    end if;
+    return null;
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/tables/pgq.queue_changed.sql
+do $$
+begin
+    if not exists (select from pg_trigger
+                    where tgrelid = 'pgq.queue'::regclass and tgname = 'queue_changed') then
+        create trigger queue_changed
+            after insert or delete
+               or update of queue_id, queue_name, queue_cur_table, queue_disable_insert, queue_per_tx_limit
+            on pgq.queue
+            for each row execute function pgq._queue_changed();
+        -- A replica rotates, too.
+        alter table pgq.queue enable always trigger queue_changed;
     end if;
 end
 $$;
@@ -7936,17 +8146,18 @@ $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
 
 create or replace function pgq.refresh_captures()
 returns integer as $$
--- pgq.refresh_captures(0): brings the generated functions of all captures up to date, and the one that inserts
--- events.
+-- pgq.refresh_captures(0): brings the generated functions of all captures up to date, and those that insert
+-- events and know the current tables of queues.
 -- Returns:  0
 -- Reads:    as pgq.refresh_captures(1)
 -- Changes:  as pgq.refresh_captures(1)
--- Locks:    pgq.capture in share row exclusive mode. It waits for nobody: tables that are being changed
+-- Locks:    as pgq.refresh_captures(1); rows of pgq.queue, if a function is not up to date. It waits for nobody: tables that are being changed
 --           keep for the next time, so that it cannot lock up with who changes them and calls the other
 --           form
 -- Used by:  pgq.maint_operations
 begin
     perform pgq_gen._write_insert_event();
+    perform pgq_gen._write_current_tables();
     return pgq.refresh_captures(null);
 exception
     when lock_not_available then
@@ -8375,6 +8586,7 @@ grant execute on function
     pgq.maint_rotate_tables_step2(),
     pgq.maint_tables_to_vacuum(),
     pgq._rotation_blocker(integer),
+    pgq._unaware_sessions(integer, bigint),
     pgq._snapshot_holders(),
     pgq.seq_setval(text, bigint),
     pgq.upgrade_schema()

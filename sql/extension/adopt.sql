@@ -49,7 +49,8 @@ begin
             select 'pg_proc'::regclass, p.oid, 'routine', 5
               from pg_proc p
               join schema s on s.id = p.pronamespace
-             where s.name <> 'pgq_gen' or p.proname <> all (coalesce(v_captures, '{}'))
+             where s.name <> 'pgq_gen'
+                or p.proname <> all (coalesce(v_captures, '{}')) and p.proname !~ '^current_table_[0-9]+$'
         )
         select o.kind, (pg_identify_object(o.classid, o.objid, 0)).identity
           from object o

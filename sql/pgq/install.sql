@@ -82,6 +82,7 @@
 \ir functions/pgq.ticker.sql
 \ir functions/pgq.force_tick.sql
 \ir functions/pgq.maint_rotate_tables_step1.sql
+\ir functions/pgq._unaware_sessions.sql
 \ir functions/pgq.maint_rotate_tables_step2.sql
 \ir functions/pgq.maint_tables_to_vacuum.sql
 \ir functions/pgq.maint_operations.sql
@@ -123,6 +124,8 @@
 \ir ../pgq_gen/install.sql
 \ir triggers/pgq._queue_tables_changed.sql
 \ir tables/pgq.queue_tables_changed.sql
+\ir triggers/pgq._queue_changed.sql
+\ir tables/pgq.queue_changed.sql
 \ir functions/pgq.create_capture.sql
 \ir functions/pgq.drop_capture.sql
 \ir functions/pgq.refresh_captures.sql

@@ -38,6 +38,7 @@ grant execute on function
     pgq_gen._state(oid, text),
     pgq_gen._check_statement(oid, text, text[]),
     pgq_gen._write_insert_event(),
+    pgq_gen._write_current_table(integer),
     pgq_gen.insert_event(integer, integer, timestamptz, integer, integer, text, text, text, text, text, text),
     pgq_gen._write(oid, text, text, text, text[]),
     pgq_gen._remove(oid, text)

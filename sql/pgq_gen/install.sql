@@ -68,6 +68,9 @@
 \ir functions/pgq_gen._insert_event_code.sql
 \ir functions/pgq_gen._write_insert_event.sql
 \ir insert_event.sql
+\ir functions/pgq_gen._current_table_code.sql
+\ir functions/pgq_gen._write_current_table.sql
+\ir functions/pgq_gen._write_current_tables.sql
 \ir functions/pgq_gen._write.sql
 \ir functions/pgq_gen._remove.sql
 \ir functions/pgq_gen._check_statement.sql

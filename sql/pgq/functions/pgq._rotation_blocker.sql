@@ -6,9 +6,9 @@ as $$
 -- Parameters:
 --      i_queue_id      a queue
 -- Returns:  blocker: 'snapshot' (a session's snapshot from before the last switch), 'transaction' or
---           'prepared transaction' (begun before it), 'consumer' (has not passed it), 'lock' (a session
---           uses the next table); null if it is none of these. blocker_name: process id, global id or
---           consumer; null if it cannot be seen. blocker_age: age of the transaction; of the last
+--           'prepared transaction' (begun before it, or does not know of it), 'consumer' (has not passed it),
+--           'lock' (a session uses the next table); null if it is none of these. blocker_name: process id,
+--           global id or consumer; null if it cannot be seen. blocker_age: age of the transaction; of the last
 --           sign of life of a consumer
 -- Reads:    pgq.queue, pgq.subscription, pgq.consumer, pgq.tick, pg_stat_activity, pg_prepared_xacts,
 --           pg_locks: to see all sessions the owner must be superuser or in pg_read_all_stats
@@ -30,15 +30,9 @@ begin
 
     if v_queue.queue_switch_step2 is null then
         -- The condition of maint_rotate_tables_step2.
-        select 'snapshot', a.pid::text, pgq._age(a.xact_start)
+        select u.reason, u.pid::text, pgq._age(u.xact_start)
           into blocker, blocker_name, blocker_age
-          from pg_stat_activity a
-         where a.datname = current_database()
-           and a.pid <> pg_backend_pid()
-           and a.backend_type not in ('autovacuum worker', 'walsender')
-           and a.backend_xmin is not null
-           and age(a.backend_xmin) >= age((v_queue.queue_switch_step1 & 4294967295)::text::xid)
-         order by a.xact_start
+          from pgq._unaware_sessions(i_queue_id, txid_snapshot_xmax(txid_current_snapshot())) u
          limit 1;
         return;
     end if;

@@ -2,10 +2,9 @@ create or replace function pgq.maint_rotate_tables_step2()
 returns integer as $$
 -- pgq.maint_rotate_tables_step2(0): completes switches that every transaction sees by now.
 -- Returns:  0
--- Reads:    pg_stat_activity: to see all sessions the owner must be superuser or in pg_read_all_stats
--- Changes:  pgq.queue. While a snapshot from before the switch is in use, its owner may still write to
---           the previous table; the switch stays open, batches read both tables, and the only effect
---           is a postponed rotation
+-- Reads:    what sessions do: to see all of them the owner must be superuser or in pg_read_all_stats
+-- Changes:  pgq.queue. While there are sessions that may not know of a switch and write to the previous table, it
+--           stays open, batches read both tables, and the only effect is a postponed rotation
 -- Used by:  pgq.maint_operations
 declare
     v_queue record;
@@ -17,21 +16,15 @@ begin
     end if;
 
     for v_queue in
-        select queue_id, queue_switch_step1
+        select queue_id
           from pgq.queue
          where queue_switch_step2 is null
            -- In the transaction of step 1 nobody else can have seen the switch.
            and queue_switch_step1 <> txid_current()
     loop
-        -- A snapshot that does not see the switch has an xmin no later than its transaction.
-        continue when exists (
-            select
-              from pg_stat_activity a
-             where a.datname = current_database()
-               and a.pid <> pg_backend_pid()
-               and a.backend_type not in ('autovacuum worker', 'walsender')
-               and a.backend_xmin is not null
-               and age(a.backend_xmin) >= age((v_queue.queue_switch_step1 & 4294967295)::text::xid));
+        -- What this transaction saw of others before it had its own id does not count.
+        perform pg_stat_clear_snapshot();
+        continue when exists (select from pgq._unaware_sessions(v_queue.queue_id, txid_current()));
         update pgq.queue
            set queue_switch_step2 = txid_current()
          where queue_id = v_queue.queue_id

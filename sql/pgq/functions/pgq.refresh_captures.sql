@@ -146,17 +146,18 @@ $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
 
 create or replace function pgq.refresh_captures()
 returns integer as $$
--- pgq.refresh_captures(0): brings the generated functions of all captures up to date, and the one that inserts
--- events.
+-- pgq.refresh_captures(0): brings the generated functions of all captures up to date, and those that insert
+-- events and know the current tables of queues.
 -- Returns:  0
 -- Reads:    as pgq.refresh_captures(1)
 -- Changes:  as pgq.refresh_captures(1)
--- Locks:    pgq.capture in share row exclusive mode. It waits for nobody: tables that are being changed
+-- Locks:    as pgq.refresh_captures(1); rows of pgq.queue, if a function is not up to date. It waits for nobody: tables that are being changed
 --           keep for the next time, so that it cannot lock up with who changes them and calls the other
 --           form
 -- Used by:  pgq.maint_operations
 begin
     perform pgq_gen._write_insert_event();
+    perform pgq_gen._write_current_tables();
     return pgq.refresh_captures(null);
 exception
     when lock_not_available then

@@ -13,13 +13,17 @@ returns text as $$
 declare
     v_parts text[] := '{}';
     v_new   text;
+    v_old   text;
 begin
     for i in 1 .. cardinality(i_names) loop
         continue when i_is_left[i];
         v_new := pgq_gen._column(i_new, i_names[i]);
+        v_old := pgq_gen._column(i_old, i_names[i]);
+        -- Most columns do not change: they are done with by the first condition.
         v_parts := v_parts || format(
-            E'\n            case when %s then %L operator(pg_catalog.||) coalesce(%s, ''NULL'') end',
-            pgq_gen._changed(v_new, pgq_gen._column(i_old, i_names[i]), i_types[i], i_collations[i], i_by_text),
+            E'\n            case when %s then null when not %s then %L operator(pg_catalog.||) coalesce(%s, ''NULL'') end',
+            pgq_gen._unchanged(v_new, v_old, i_types[i], i_collations[i], i_by_text),
+            pgq_gen._is_null(array[v_new, v_old], i_types[i]),
             quote_ident(i_names[i]) || '=',
             pgq_gen._literal(v_new, i_types[i], i_pinned));
     end loop;

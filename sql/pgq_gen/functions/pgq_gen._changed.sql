@@ -5,7 +5,7 @@ returns text as $$
 -- Parameters:
 --      as for pgq_gen._unchanged
 -- Returns:  SQL of type boolean, never null
--- Used by:  pgq_gen._any_changed, pgq_gen._assignments
+-- Used by:  pgq_gen._any_changed
     select format('((%s) is not true and not %s)',
                   pgq_gen._unchanged(i_new, i_old, i_type, i_collation, i_by_text),
                   pgq_gen._is_null(array[i_new, i_old], i_type));

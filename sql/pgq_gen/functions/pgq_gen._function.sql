@@ -24,13 +24,17 @@ declare
     v_name      text;
     v_fields    text[];
     v_skip      text;
-    v_allow     text;
+    v_leave     text;
     v_guard     text;
+    v_iso_guard text;
     v_slow      text;
+    v_slow_kinds    text[];
     v_code      text;
     v_override  text := '';
     v_invoker   boolean;
     v_is_builder    boolean := i_kind = 'builder';
+    -- Whether plans know the current table. A trigger BEFORE may run in a transaction that has no id yet.
+    v_is_planned    boolean;
 begin
     select o.*, 'backup=changes' = any (i_args[2:]) as backup_deletes, i_function as function into v_options
       from pgq._capture_options(
@@ -62,24 +66,23 @@ begin
     v_skip := case when v_is_builder then format('return %s;', v_options.skip::text) else 'return null;' end;
 
     -- What runs while the table is not what it was, or the queue is in an unusual state.
-    v_allow := 'return null;';
     v_slow := 'return null;';
     if i_kind = 'statement' then
         v_slow := pgq_gen._statement_slow_code(i_format, i_args);
     elsif not v_is_builder then
-        if v_options.skip then
-            v_allow := E'if TG_OP operator(pg_catalog.=) ''DELETE'' then\n            return OLD;\n        end if;\n'
-                       '        return NEW;';
-        end if;
+        select array_agg(format('v_skip := pgq._capture(%L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME,'
+                                ' %L, %s);', i_format, pgq_gen._argv(i_args), r.rows) order by r.place)
+          into v_slow_kinds
+          from unnest('{"NEW, OLD","NEW, NEW","OLD, OLD"}'::text[]) with ordinality r (rows, place);
         v_slow := format(
-            E'if TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
-            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, NEW, NEW);\n'
-            '        elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
-            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, NEW, OLD);\n'
+            E'if TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
+            '            %s\n'
+            '        elsif TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
+            '            %s\n'
             '        else\n'
-            '            v_skip := pgq._capture(%1$L, true, TG_OP, TG_WHEN, TG_RELID, TG_TABLE_SCHEMA, TG_TABLE_NAME, %2$L, OLD, OLD);\n'
+            '            %s\n'
             '        end if;\n'
-            '        return null;', i_format, pgq_gen._argv(i_args));
+            '        return null;', v_slow_kinds[1], v_slow_kinds[2], v_slow_kinds[3]);
     end if;
 
     if v_is_builder then
@@ -95,19 +98,22 @@ begin
             '        and pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.<>) ''local''',
             case when v_name is null then pg_partition_root(i_table)::oid else i_table end,
             case when v_name is null then 'pg_catalog.pg_partition_root(TG_RELID)::pg_catalog.oid' else 'TG_RELID' end);
-        v_slow := format(
-            E'if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
+        v_leave := format(
+            E'        if pg_catalog.current_setting(''session_replication_role'') operator(pg_catalog.=) ''local'' then\n'
             '            %s\n'
-            '        end if;\n'
-            '        %s', v_allow, v_slow);
+            '        end if;\n',
+            case when not v_options.skip or i_kind = 'statement' then 'return null;'
+                 else E'if TG_OP operator(pg_catalog.=) ''DELETE'' then\n'
+                      '                return OLD;\n'
+                      '            end if;\n'
+                      '            return NEW;' end);
     end if;
 
     if 'timestamptz'::regtype = any (v_columns.types)
        and (v_options.format = 'urlenc' or v_options.format = 'sql' and (i_kind = 'statement' or v_options.backup))
        and not (v_options.format = 'sql' and v_options.pinned) then
         -- A writer may call his time zone anything, and styles but ISO write the name.
-        v_guard := v_guard || E'\n        and (pg_catalog.left(pg_catalog.current_setting(''DateStyle''), 3) operator(pg_catalog.=) ''ISO'''
-                              '\n             or pg_catalog.current_setting(''TimeZone'') operator(pg_catalog.!~) ''[^A-Za-z0-9/_+<>-]'')';
+        v_iso_guard := E'\n        and pg_catalog.starts_with(pg_catalog.current_setting(''DateStyle''), ''ISO'')';
     end if;
 
     if v_options.deny then
@@ -128,37 +134,52 @@ begin
                           case when v_override <> '' or v_options.backup then 'v_extra2' end,
                           case when v_override <> '' then 'v_extra3' end,
                           case when v_override <> '' then 'v_extra4' end];
+        v_is_planned := i_kind = 'row' and not v_options.skip and not v_invoker;
         v_code := concat(
             case when v_fields[3] <> 'v_extra1' then null
                  when v_name is null then
                      E'    v_extra1 := pg_catalog.concat(TG_TABLE_SCHEMA, ''.'', TG_TABLE_NAME);\n'
                  else format(E'    v_extra1 := %L;\n', concat(v_schema, '.', v_name)) end,
-            pgq_gen._row_code(v_options, v_columns, v_schema, v_name, v_skip),
+            pgq_gen._row_code(v_options, v_columns, v_schema, v_name, v_skip, v_queue,
+                              case when v_is_planned and v_override = '' then v_fields end, v_slow_kinds),
             v_override,
-            case when v_invoker then format(
+            case when v_is_planned and v_override = '' then null
+                 when v_invoker then format(
                      E'    v_id := pgq.insert_event(%L, v_type, v_data, v_extra1, v_extra2, v_extra3, v_extra4);\n',
                      v_options.queue_name)
-                 else pgq_gen._insert_code(v_queue, v_fields, null) end,
-            '    ', v_skip);
+                 else pgq_gen._insert_code(v_queue, v_fields, null, case when v_is_planned then v_slow end) end,
+            -- What a trigger AFTER returns does not matter, and a record is not evaluated.
+            '    ', case when v_is_planned then 'return NEW;' else v_skip end);
     end if;
 
+    v_guard := format(
+        E'%s is not null\n'
+        '        and %s\n'
+        -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
+        '        and pgq_gen.shape_ok(%L::pg_catalog.oid, %L)',
+        case when v_is_planned then format('pgq_gen.current_table_%s(%L)', v_queue.queue_id, v_options.queue_name)
+             else 'v_table' end,
+        v_guard, i_table, pgq_gen.shape(i_table));
     v_code := concat(
         E'begin\n',
         case when i_kind = 'statement' then pgq_gen._guard_code(i_table, i_format, i_args) end,
         case when v_invoker then E'    perform pgq_gen.check_writer();\n' end,
-        -- The planner asks for the shape once per plan, and the oid makes the plan depend on the table.
-        format(E'    select q.queue_cur_table into v_table\n'
-               '      from pgq.queue q\n'
-               '     where q.queue_id operator(pg_catalog.=) %1$s\n'
-               '       and q.queue_name operator(pg_catalog.=) %2$L\n'
-               '       and not q.queue_disable_insert\n'
-               '       and q.queue_per_tx_limit is null;\n'
-               '    if (v_table is not null\n'
-               '        and %3$s\n'
-               '        and pgq_gen.shape_ok(%4$L::pg_catalog.oid, %5$L)) is not true then\n'
-               '        %6$s\n'
-               '    end if;\n',
-               v_queue.queue_id, v_options.queue_name, v_guard, i_table, pgq_gen.shape(i_table), v_slow),
+        case when v_is_planned is not true then format(
+            E'    select q.queue_cur_table into v_table\n'
+            '      from pgq.queue q\n'
+            '     where q.queue_id operator(pg_catalog.=) %s\n'
+            '       and q.queue_name operator(pg_catalog.=) %L\n'
+            '       and not q.queue_disable_insert\n'
+            '       and q.queue_per_tx_limit is null;\n', v_queue.queue_id, v_options.queue_name) end,
+        format(E'    if (%s%s) is not true then\n%s', v_guard, v_iso_guard, v_leave),
+        -- A writer may call his time zone anything, and styles but ISO write the name.
+        case when v_iso_guard is null then format(E'        %s\n', v_slow)
+             else format(E'        if (%s\n'
+                         '        and pg_catalog.current_setting(''TimeZone'') operator(pg_catalog.!~) ''[^A-Za-z0-9/_+<>-]'')'
+                         ' is not true then\n'
+                         '        %s\n'
+                         '        end if;\n', v_guard, v_slow) end,
+        E'    end if;\n',
         case when i_kind = 'statement' then pgq_gen._plain_code(v_code, false) end,
         v_code,
         E'\nend;\n');
@@ -175,7 +196,7 @@ begin
                        array['int4', 'text', 'text', 'text', 'text', 'text', 'text', 'text collate pg_catalog."C"',
                              'oid', 'int8', 'bool', 'record', 'bool'])
                 with ordinality d (name, type, place)
-          where strpos(v_code, d.name) > 0),
+          where v_code ~ ('\m' || d.name || '\M')),
         v_code);
     return concat(
         format('create or replace function pgq_gen.%I', i_function),

@@ -5,7 +5,7 @@ returns text as $$
 --      i_values      the column in one or two rows: NEW."a", OLD."a"
 --      i_type        its type
 -- Returns:  SQL of type boolean, never null: true if it is null in all of them
--- Used by:  pgq_gen._changed, pgq_gen._set_code, pgq_gen._values_code, pgq_gen._filling
+-- Used by:  pgq_gen._changed, pgq_gen._assignments, pgq_gen._set_code, pgq_gen._values_code, pgq_gen._filling
     select case
         -- A row whose fields are all null is not null, but "is null".
         when t.typtype = 'c' or t.typbasetype <> 0 then

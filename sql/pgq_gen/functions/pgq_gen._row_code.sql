@@ -1,14 +1,18 @@
 create or replace function pgq_gen._row_code(
-    i_options record, i_columns record, i_schema text, i_name text, i_skip text)
+    i_options record, i_columns record, i_schema text, i_name text, i_skip text,
+    i_queue pgq.queue, i_fields text[], i_slow text[])
 returns text as $$
--- pgq_gen._row_code(5): writes the statements that turn a changed row into the fields of an event.
+-- pgq_gen._row_code(8): writes the statements that turn a changed row into the fields of an event, or into an event.
 -- Parameters:
 --      i_options      of pgq._capture_options; function, that of the capture; backup_deletes: deletions get
 --                     the old row, too
 --      i_columns      of pgq._capture_columns
 --      i_schema, i_name      the table; null if a partition's own name is to be used
 --      i_skip         statement that leaves without an event
--- Returns:  PL/pgSQL that sets v_type and v_data, and v_extra2 with backup, from TG_OP, NEW and OLD
+--      i_queue, i_fields      as for pgq_gen._insert_code, which inserts the event; its type takes the place of
+--                     the first field. Null: nothing is inserted
+--      i_slow         as for pgq_gen._insert_code, for an update, an insertion and a deletion
+-- Returns:  PL/pgSQL that sets v_data, and v_extra2 with backup, from TG_OP, NEW and OLD, and inserts or sets v_type
 -- Used by:  pgq_gen._function
 declare
     v_is_sql    boolean := i_options.format = 'sql';
@@ -22,6 +26,7 @@ declare
     v_update    text;
     v_delete    text;
     v_backup    text;
+    v_ends      text[];
 begin
     if v_keyless then
         v_key_check := E'        raise exception ''Update/Delete on table without pkey'';\n';
@@ -115,17 +120,21 @@ begin
         end if;
     end if;
 
+    -- To set v_type would cost each row more than it costs the function to have an INSERT for each type.
+    select array_agg(case when i_fields is null then format(E'        v_type := %s;\n', o.type)
+                          else pgq_gen._insert_code(i_queue, o.type || i_fields[2:], null, i_slow[o.place]) end
+                     order by o.place)
+      into v_ends
+      from (select c.place, pgq_gen._type(c.op, i_options, i_columns, i_schema, i_name) as type
+              from unnest('{UPDATE,INSERT,DELETE}'::text[]) with ordinality c (op, place)) o;
     -- Updates first: they have the most conditions besides.
-    return format(
-        E'    if TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
-        '%s        v_type := %s;\n%s'
-        '    elsif TG_OP operator(pg_catalog.=) ''INSERT'' then\n'
-        '        v_type := %s;\n%s'
-        '    else\n'
-        '%s        v_type := %s;\n%s'
-        '    end if;\n',
-        v_key_check, pgq_gen._type('UPDATE', i_options, i_columns, i_schema, i_name), v_update,
-        pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert,
-        v_key_check, pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete);
+    return concat(
+        E'    if TG_OP operator(pg_catalog.=) ''UPDATE'' then\n',
+        v_key_check, v_update, v_ends[1],
+        E'    elsif TG_OP operator(pg_catalog.=) ''INSERT'' then\n',
+        v_insert, v_ends[2],
+        E'    else\n',
+        v_key_check, v_delete, v_ends[3],
+        E'    end if;\n');
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;

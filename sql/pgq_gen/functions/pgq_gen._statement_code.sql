@@ -130,7 +130,7 @@ begin
         E'    if TG_OP operator(pg_catalog.=) ''INSERT'' then\n',
         pgq_gen._insert_code(i_queue,
             array[pgq_gen._type('INSERT', i_options, i_columns, i_schema, i_name), v_insert, v_extra1, null, null, null],
-            'pgq_new n'),
+            'pgq_new n', null),
         E'    elsif TG_OP operator(pg_catalog.=) ''UPDATE'' then\n',
         case when v_keyless then
                  E'        if exists (select from pgq_old) then\n'
@@ -138,7 +138,7 @@ begin
                  '        end if;\n'
              else v_check || pgq_gen._insert_code(i_queue,
                       array[v_type, case when v_is_whole then v_insert else 'z.data' end, v_extra1, case when i_options.backup then 'z.backup' end, null, null],
-                      v_source) end,
+                      v_source, null) end,
         E'    else\n',
         case when v_keyless then
                  E'        if exists (select from pgq_old) then\n'
@@ -147,7 +147,7 @@ begin
              else pgq_gen._insert_code(i_queue,
                       array[pgq_gen._type('DELETE', i_options, i_columns, i_schema, i_name), v_delete, v_extra1,
                             case when i_options.backup_deletes then v_backup end, null, null],
-                      'pgq_old o') end,
+                      'pgq_old o', null) end,
         E'    end if;\n');
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;

@@ -7,7 +7,7 @@ returns text as $$
 --      i_type, i_collation      of the column
 --      i_by_text                whether equal values that read differently have changed
 -- Returns:  SQL of type boolean: true if unchanged, false or null if changed
--- Used by:  pgq_gen._changed, pgq_gen._row_code, pgq_gen._set_code
+-- Used by:  pgq_gen._changed, pgq_gen._assignments, pgq_gen._row_code, pgq_gen._set_code
 declare
     v_equal     text := pgq_gen._equality(i_type, i_new, i_old);
     v_same_text text := format('pg_catalog.concat(%s) collate pg_catalog."C" operator(pg_catalog.=)'

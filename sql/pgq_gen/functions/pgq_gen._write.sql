@@ -18,6 +18,7 @@ returns text as $$
 declare
     v_function  text;
     v_known     text[];
+    v_queue_id  integer;
 begin
     lock table pgq.capture in share row exclusive mode;
     select c.cap_function into v_function
@@ -34,6 +35,12 @@ begin
          where c.oid = i_table;
     end if;
 
+    select q.queue_id into v_queue_id from pgq.queue q where q.queue_name = i_args[1];
+    if to_regprocedure(format('pgq_gen.current_table_%s(text)', v_queue_id)) is null and v_queue_id is not null then
+        -- A queue of an older version, which rotates before this or after it.
+        perform from pgq.queue q where q.queue_id = v_queue_id for share;
+        perform pgq_gen._write_current_table(v_queue_id);
+    end if;
     perform pgq_gen._write_row_type(v_function, i_table, i_format, i_level, i_args);
     execute pgq_gen._function(v_function, case i_level when 'generic' then 'builder' else i_level end,
                               i_table, i_format, i_args);

@@ -55,7 +55,7 @@ const LINES: &str = "
                   -- generated for the queues that there are
                   case when p.oid::regprocedure::text !~ '^pgq_gen.insert_event' then pg_get_functiondef(p.oid) end)
       from pg_proc p left join acl a on a.kind = 'function' and a.oid = p.oid
-     where p.pronamespace in (select oid from schema)
+     where p.pronamespace in (select oid from schema) and p.proname !~ '^current_table_[0-9]'
     union all
     select format('type %s', t.oid::regtype) from pg_type t
      where t.typnamespace in (select oid from schema)

@@ -137,9 +137,10 @@ fn a_second_installation_keeps_what_queues_need() -> TestResult {
     assert_eq!(
         rows(
             &mut db,
-            "select tgname from pg_trigger where tgrelid = 'pgq.queue'::regclass and not tgisinternal"
+            "select tgname from pg_trigger where tgrelid = 'pgq.queue'::regclass and not tgisinternal \
+             order by 1"
         )?,
-        ["queue_tables_changed"]
+        ["queue_changed", "queue_tables_changed"]
     );
     Ok(())
 }

@@ -5,6 +5,7 @@ mod backlog;
 mod bulk;
 mod capture_guards;
 mod capture_names;
+mod capture_rotation;
 mod capture_safety;
 mod capture_shapes;
 mod capture_text;
