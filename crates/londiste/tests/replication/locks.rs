@@ -118,6 +118,11 @@ fn ticks_are_not_taken_together_where_all_tables_have_more_locks_than_there_is_r
     backlog(&mut pair.provider()?)?;
     let mut replay = pair.replay()?;
     wait_applied(&pair)?;
+    // A batch is logged after it is committed.
+    wait_until("all batches to be logged", PATIENCE, || {
+        Ok(batches(&pair.log()?).iter().sum::<u32>() == PARTITIONS * ROWS)
+    })
+    .map_err(|error| pair.explain(error))?;
     let batches = batches(&pair.log()?);
     assert_eq!(batches, vec![TICK * ROWS; (PARTITIONS / TICK) as usize]);
     pair.assert_quiet()?;
