@@ -102,10 +102,12 @@ fn what_older_versions_wrote_code_with_goes_and_what_that_code_calls_stays() -> 
                  create function pgq_gen._needed(text) returns boolean language sql immutable as 'select true';
                  create table if not exists needs (a text check (pgq_gen._needed(a)))";
     for one_by_one in [false, true] {
+        if one_by_one && !has_program(&cluster, "psql") {
+            break;
+        }
         db.batch_execute(older)?;
         match one_by_one {
             false => run_scripts(&mut db)?,
-            true if !has_program(&cluster, "psql") => break,
             true => succeed(
                 Command::new(cluster.bindir().join("psql"))
                     .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f"])
