@@ -236,12 +236,14 @@ impl Client {
         })
     }
 
-    /// Whether the server answers in time.
+    /// Whether the server answers in time. A cancel request that comes late has it answer with an error, in the place of
+    /// what it was sent for.
     pub(super) fn answers_within(&mut self, patience: Duration) -> bool {
         let client = &self.client;
         let answer = self.line.wait_for(async {
             match time::timeout(patience, client.simple_query("")).await {
-                Ok(answer) => answer.map(|_| true),
+                Ok(Err(error)) if error.as_db_error().is_none() => Err(error),
+                Ok(_) => Ok(true),
                 Err(_) => Ok(false),
             }
         });

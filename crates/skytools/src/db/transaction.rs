@@ -4,9 +4,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use postgres::error::SqlState;
 use postgres::{Row, SimpleQueryMessage};
 
-use super::{Canceller, DbError, During, Failed, Session, SessionState, Typed};
+use super::{Canceller, DbError, During, Failed, Session, SessionState, Typed, sql_state_of};
 
 /// Time for a connection to answer before a rollback; then what it runs is cancelled.
 const IDLE_PATIENCE: Duration = Duration::from_secs(1);
@@ -184,6 +185,26 @@ impl<'a> Tx<'a> {
                 && self.canceller().cancel().is_ok()
                 && self.session.driver().answers_within(CANCEL_PATIENCE)
     }
+
+    /// Rolls back whatever the connection is doing: a COPY that was not read to its end may be in the way, or a server
+    /// that hangs. Says whether the connection can be used again.
+    fn abandon(&mut self) -> bool {
+        for may_come_late in [true, false] {
+            if !self.quiesce() {
+                return false;
+            }
+            match self.end("rollback; select 'rollback'", "roll back") {
+                Ok(()) => return true,
+                // The request to cancel what ran before. What `quiesce` asks in between returns no row, so a connection
+                // that is out of step is still told.
+                Err(error)
+                    if may_come_late && sql_state_of(&error) == Some(&SqlState::QUERY_CANCELED) => {
+                }
+                Err(_) => return false,
+            }
+        }
+        false
+    }
 }
 
 fn named(session: &Session<'_>, error: DbError) -> DbError {
@@ -198,13 +219,8 @@ impl Drop for Tx<'_> {
         if !self.open {
             return;
         }
-        // A COPY that was not read to its end is in the way, or a server that hangs. A failure
-        // needs no report: what caused it is on its way, and a lost connection rolls back by itself.
-        if !self.quiesce()
-            || self
-                .end("rollback; select 'rollback'", "roll back")
-                .is_err()
-        {
+        // A failure needs no report: what caused it is on its way, and a lost connection rolls back by itself.
+        if !self.abandon() {
             self.disuse();
         }
     }
