@@ -3117,9 +3117,14 @@ returns setof record as $$
 -- Returns:  reason: 'snapshot', from before the switch, or 'transaction', without an id, that has used the sequence
 --           of events: captures of rows ask the sequence to take up the switch (pgq_gen._insert_code), and it answers
 --           the first time only; pid: null of a prepared transaction
--- Reads:    pgq.queue, pg_stat_activity, pg_locks: to see all sessions the owner must be superuser or in
---           pg_read_all_stats
+-- Reads:    pgq.queue, pg_locks, pg_stat_activity: to see the snapshots of all sessions the owner must be superuser
+--           or in pg_read_all_stats
 -- Used by:  pgq.maint_rotate_tables_step2, pgq._rotation_blocker
+    with lock as materialized (
+        select l.locktype, l.database, l.relation, l.transactionid, l.virtualtransaction, l.pid, l.mode
+          from pg_locks l
+         where l.granted
+    )
     select 'snapshot', a.pid, a.xact_start
       from pgq.queue q
       join pg_stat_activity a
@@ -3132,20 +3137,20 @@ returns setof record as $$
      union all
     select 'transaction', l.pid, a.xact_start
       from pgq.queue q
-      join pg_locks l
+      join lock l
         on l.locktype = 'relation'
        and l.database = (select d.oid from pg_database d where d.datname = current_database())
        and l.relation = to_regclass(pgq.quote_fqname(q.queue_event_seq))
-       and l.granted
        and l.pid is distinct from pg_backend_pid()
       left join pg_stat_activity a on a.pid = l.pid
-     cross join lateral (
-        select case when l.pid is null
-                    -- A prepared one is named by its id.
-                    then split_part(l.virtualtransaction, '/', 2)::xid
-                    else a.backend_xid end) x (id)
      where q.queue_id = i_queue_id
-       and (x.id is null or age(x.id) <= age((i_txid & 4294967295)::text::xid))
+       -- Each transaction with an id has a lock on it, which all may see, and those with savepoints several.
+       and not exists (select
+                         from lock i
+                        where i.locktype = 'transactionid'
+                          and i.mode = 'ExclusiveLock'
+                          and i.virtualtransaction = l.virtualtransaction
+                          and age(i.transactionid) > age((i_txid & 4294967295)::text::xid))
      order by 1, 3;
 $$ language sql stable set search_path = pg_catalog, pgq, pg_temp;
 
@@ -8151,9 +8156,9 @@ returns integer as $$
 -- Returns:  0
 -- Reads:    as pgq.refresh_captures(1)
 -- Changes:  as pgq.refresh_captures(1)
--- Locks:    as pgq.refresh_captures(1); rows of pgq.queue, if a function is not up to date. It waits for nobody: tables that are being changed
---           keep for the next time, so that it cannot lock up with who changes them and calls the other
---           form
+-- Locks:    as pgq.refresh_captures(1); rows of pgq.queue, if a function is not up to date. It waits for nobody:
+--           tables that are being changed keep for the next time, so that it cannot lock up with who changes
+--           them and calls the other form
 -- Used by:  pgq.maint_operations
 begin
     perform pgq_gen._write_insert_event();

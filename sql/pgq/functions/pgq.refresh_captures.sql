@@ -151,9 +151,9 @@ returns integer as $$
 -- Returns:  0
 -- Reads:    as pgq.refresh_captures(1)
 -- Changes:  as pgq.refresh_captures(1)
--- Locks:    as pgq.refresh_captures(1); rows of pgq.queue, if a function is not up to date. It waits for nobody: tables that are being changed
---           keep for the next time, so that it cannot lock up with who changes them and calls the other
---           form
+-- Locks:    as pgq.refresh_captures(1); rows of pgq.queue, if a function is not up to date. It waits for nobody:
+--           tables that are being changed keep for the next time, so that it cannot lock up with who changes
+--           them and calls the other form
 -- Used by:  pgq.maint_operations
 begin
     perform pgq_gen._write_insert_event();

@@ -9,7 +9,8 @@ use testkit::{Cluster, TestResult};
 
 use crate::capture_guards::FORBID_SLOW_WAY;
 use crate::support::{
-    arrived, cluster_with_consumer, consume, has_program, pid, refusal, row, rows, tick,
+    arrived, cluster_with_consumer, connect_as, consume, eager_queue, has_program, pid, refusal,
+    row, rows, run_scripts, tick,
 };
 
 /// A queue `q` that may always rotate, with a consumer beyond its creation, and a captured table `t (id, a)`.
@@ -328,5 +329,33 @@ fn a_restored_database_knows_its_current_tables() -> TestResult {
     copy.batch_execute(FORBID_SLOW_WAY)?;
     insert_row(&mut copy, 2)?;
     assert_eq!(tables_of(&mut copy, "1|2")?, ["pgq.event_1_2"]);
+    Ok(())
+}
+
+#[test]
+fn a_writer_whose_owner_may_not_see_him_does_not_keep_a_switch_open() -> TestResult {
+    let cluster = Cluster::start()?;
+    cluster.connect("postgres")?.batch_execute(
+        "create role keeper login createrole; grant create on database postgres to keeper;
+         grant create on schema public to keeper",
+    )?;
+    let mut db = connect_as(&cluster, "keeper")?;
+    run_scripts(&mut db)?;
+    eager_queue(&mut db, "q")?;
+    db.batch_execute(
+        "select pgq.register_consumer('q', 'c'), pgq.set_queue_config('q', 'rotation_period', '0');
+         create table t (id int primary key, a text);
+         select pgq.create_capture('t', 'capture', 'sql', 'row', array['q'])",
+    )?;
+    pass(&mut db)?;
+    let mut writer = cluster.connect("postgres")?;
+    writer.batch_execute("begin; savepoint s; insert into t values (1)")?;
+    assert!(rotate(&mut db)?);
+    writer.batch_execute("insert into t values (2); commit")?;
+    assert_eq!(arrived(&mut db)?.len(), 2);
+    pass(&mut db)?;
+    // What he may not see of one without an id, he takes for the worst.
+    writer.batch_execute("begin; select nextval('pgq.event_1_id_seq')")?;
+    assert!(!rotate(&mut db)?);
     Ok(())
 }
