@@ -313,6 +313,10 @@ create table if not exists pgq.capture (
     -- by number of the column, the name under which cap_args knows it: that of the time when they were given. Null for
     -- a column that was dropped, '' for one whose name cap_args uses for another
     cap_columns     text[],
+    -- what maintenance found wrong with it at last, since when, and what to do
+    cap_problem     text,
+    cap_problem_since timestamptz,
+    cap_advice      text,
 
     constraint capture_pkey primary key (cap_relid, cap_trigger)
 );
@@ -375,7 +379,10 @@ begin
                        (4, 'pgq.queue', 'queue_notify', 'queue_notify boolean not null default false'),
                        (6, 'pgq.retry_queue', 'ev_queue', 'ev_queue integer'),
                        (6, 'pgq.subscription', 'sub_version', 'sub_version bigint not null default 0'),
-                       (6, 'pgq.capture', 'cap_columns', 'cap_columns text[]')
+                       (6, 'pgq.capture', 'cap_columns', 'cap_columns text[]'),
+                       (7, 'pgq.capture', 'cap_problem', 'cap_problem text'),
+                       (8, 'pgq.capture', 'cap_problem_since', 'cap_problem_since timestamptz'),
+                       (9, 'pgq.capture', 'cap_advice', 'cap_advice text')
                    ) c (place, relation, name, definition)
              where not exists (select from attribute a
                                 where a.attrelid = c.relation::regclass and a.name = c.name)
@@ -3783,7 +3790,7 @@ returns setof record as $$
 -- Returns:  rows, none if all is well.
 --           severity: 'error' (the queue does not work, or will fill the disk), 'warning', 'note'.
 --           problem: what kind of problem, see below. queue_name, consumer_name: where; null if it is
---           about the database. subject: process, prepared transaction or slot at fault. since: for how
+--           about the database. subject: process, prepared transaction, slot or capture at fault. since: for how
 --           long. amount: how many. message, advice: the same for people, with what to run.
 --           no_ticker: queues wait for a tick, and nobody holds the ticker's lock;
 --           not_ticked: a ticker runs, and a queue is not ticked: 15 seconds past its limit;
@@ -3797,10 +3804,12 @@ returns setof record as $$
 --           consumer_behind: seen, and more than 10 minutes late;
 --           retry_overdue: events have been due for redelivery for 10 minutes;
 --           failed_events: consumers gave up on events;
+--           capture: a capture cannot follow its table, and works in the slow way or not as it was meant,
+--           since the round of maintenance that found it; or it has no queue any more, and writers get errors;
 --           old_snapshot: a session, prepared transaction, slot or standby keeps dead rows from being removed
 --           for an hour, which slows consumers down;
 --           blind: the owner of the functions cannot see sessions of other users
--- Reads:    as pgq.get_queue_health and pgq.get_consumer_health; pg_locks, pg_stat_activity,
+-- Reads:    as pgq.get_queue_health and pgq.get_consumer_health; pgq.capture, pg_locks, pg_stat_activity,
 --           pg_prepared_xacts, pg_replication_slots, pg_stat_replication
 -- Used by:  pgqadm status, monitoring
 declare
@@ -3981,12 +3990,38 @@ begin
         end if;
     end loop;
 
+    consumer_name := null;
+    amount := null;
+    for v_queue in
+        select c.*, q.queue_id is null as is_orphan, c.relation::regclass::text as name
+          from (select s.*, pgq_gen._relation_of(s) as relation
+                  from pgq.capture s
+                 where i_queue_name is null
+                    or s.cap_queue = i_queue_name) c
+          left join pgq.queue q on q.queue_name = c.cap_queue
+         where c.relation is not null
+           and (c.cap_problem is not null or q.queue_id is null)
+         order by c.cap_queue, c.relation, c.cap_trigger
+    loop
+        problem := 'capture';
+        queue_name := v_queue.cap_queue;
+        subject := format('%s of %s', v_queue.cap_trigger, v_queue.name);
+        severity := case when v_queue.is_orphan then 'error' else 'warning' end;
+        since := case when not v_queue.is_orphan then pgq._age(v_queue.cap_problem_since) end;
+        message := format('capture %s: %s', subject,
+                          case when v_queue.is_orphan then 'there is no such queue, and who writes to the table gets an error'
+                               else v_queue.cap_problem end);
+        advice := case when v_queue.is_orphan
+                       then format('select pgq.drop_capture(%L, %L); or: select pgq.create_queue(%L)', v_queue.name,
+                                   v_queue.cap_trigger, queue_name)
+                       else v_queue.cap_advice end;
+        return next;
+    end loop;
+
     if i_queue_name is not null then
         return;
     end if;
     queue_name := null;
-    consumer_name := null;
-    amount := null;
     severity := 'warning';
     problem := 'old_snapshot';
     for v_queue in
@@ -7575,7 +7610,10 @@ begin
            cap_args = excluded.cap_args,
            cap_shape = excluded.cap_shape,
            cap_generated = excluded.cap_generated,
-           cap_columns = excluded.cap_columns;
+           cap_columns = excluded.cap_columns,
+           cap_problem = null,
+           cap_problem_since = null,
+           cap_advice = null;
     if i_level = 'generic' then
         perform pgq_gen._write_dispatch();
     end if;
@@ -8010,7 +8048,8 @@ returns integer as $$
 -- Parameters:
 --      i_table      table; null: all
 -- Returns:  0
--- Raises:   nothing for a capture that cannot be generated: a warning, and it goes on in the slow way
+-- Raises:   nothing for a capture that cannot be generated: a warning, and it goes on in the slow way;
+--           pgq.get_problems tells of it
 -- Reads:    the definitions of the tables, triggers
 -- Changes:  pgq.capture, functions in pgq_gen: what is stale is generated anew, what no trigger calls any
 --           more is dropped, and hand-made triggers of the generic functions get a function to help them
@@ -8020,6 +8059,12 @@ returns integer as $$
 declare
     v_capture   record;
     v_has_table boolean := false;
+    -- What is wrong with which capture: a later finding says more.
+    v_tables    oid[];
+    v_triggers  text[];
+    v_problems  text[];
+    v_advices   text[];
+    v_advice    text;
 begin
     -- The table before the registry, as pgq.create_capture and pgq.drop_capture do; but not the table while the
     -- registry is waited for: a transaction that has created a capture may want to drop it.
@@ -8079,11 +8124,20 @@ begin
                 perform pgq_gen._grant(v_capture.cap_function, v_capture.cap_level);
             end if;
         exception
-            when lock_not_available then
+            when lock_not_available or deadlock_detected then
                 -- The table is being changed: the next time.
-                continue;
+                v_tables := v_tables || v_capture.cap_relid;
+                v_triggers := v_triggers || v_capture.cap_trigger::text;
+                v_problems := v_problems || v_capture.cap_problem;
+                v_advices := v_advices || v_capture.cap_advice;
             when others then
                 raise warning 'capture % of %: %', v_capture.cap_trigger, v_capture.cap_relid::regclass, sqlerrm;
+                v_tables := v_tables || v_capture.cap_relid;
+                v_triggers := v_triggers || v_capture.cap_trigger::text;
+                v_problems := v_problems
+                    || format('it cannot be generated anew, and logs in the slow way: %s', sqlerrm);
+                v_advices := v_advices
+                    || format('mend that; then: select pgq.refresh_captures(%L)', v_capture.cap_relid::regclass);
         end;
     end loop;
 
@@ -8099,11 +8153,19 @@ begin
             when others then
                 raise warning 'capture % of %: %', v_capture.cap_trigger, v_capture.cap_relid::regclass, sqlerrm
                     using hint = 'The table has changed; capture rows instead.';
+                get stacked diagnostics v_advice = pg_exception_hint;
+                v_tables := v_tables || v_capture.cap_relid;
+                v_triggers := v_triggers || v_capture.cap_trigger::text;
+                v_problems := v_problems || sqlerrm;
+                v_advices := v_advices
+                    || format('%s: select pgq.create_capture(%L, %L, %L, ''row'', %L)', v_advice,
+                              v_capture.cap_relid::regclass, v_capture.cap_trigger, v_capture.cap_format,
+                              v_capture.cap_args);
         end;
     end loop;
 
     for v_capture in
-        select c.cap_relid, c.cap_trigger, btrim(k.name) as name
+        select c.cap_relid, c.cap_trigger, c.cap_format, c.cap_level, c.cap_args, btrim(k.name) as name
           from pgq.capture c
           cross join lateral (select substr(a.arg, length('pkey=') + 1) as keys
                                 from unnest(c.cap_args[2:]) with ordinality a (arg, place)
@@ -8119,7 +8181,31 @@ begin
         raise warning 'capture % of %: pkey= names "%", which was dropped', v_capture.cap_trigger,
             v_capture.cap_relid::regclass, v_capture.name
             using hint = 'The primary key is used; create the capture again with the right key.';
+        v_tables := v_tables || v_capture.cap_relid;
+        v_triggers := v_triggers || v_capture.cap_trigger::text;
+        v_problems := v_problems
+            || format('pkey= names "%s", which was dropped: the primary key is used', v_capture.name);
+        v_advices := v_advices
+            || format('create it again with the right key: select pgq.create_capture(%L, %L, %L, %L, %L)',
+                      v_capture.cap_relid::regclass, v_capture.cap_trigger, v_capture.cap_format, v_capture.cap_level,
+                      v_capture.cap_args);
     end loop;
+
+    update pgq.capture c
+       set cap_problem = p.problem,
+           cap_advice = p.advice,
+           cap_problem_since = case when p.problem is not null then coalesce(c.cap_problem_since, now()) end
+      from pgq.capture s
+      left join (select distinct on (f.relid, f.trigger) f.relid, f.trigger, f.problem, f.advice
+                   from unnest(v_tables, v_triggers, v_problems, v_advices)
+                        with ordinality f (relid, trigger, problem, advice, place)
+                  order by f.relid, f.trigger, f.place desc) p
+        on p.relid = s.cap_relid
+       and p.trigger = s.cap_trigger
+     where c.cap_relid = s.cap_relid
+       and c.cap_trigger = s.cap_trigger
+       and (i_table is null or c.cap_relid = i_table)
+       and (c.cap_problem, c.cap_advice) is distinct from (p.problem, p.advice);
 
     for v_capture in
         select t.tgrelid, t.tgname::text as name, pgq_gen._format_of(p.proname) as format,

@@ -31,7 +31,7 @@ pub struct Problem {
     pub queue: Option<QueueName>,
     /// Whose, if it is about a consumer.
     pub consumer: Option<ConsumerName>,
-    /// Process, prepared transaction or slot at fault.
+    /// Process, prepared transaction, slot or capture at fault.
     pub subject: Option<String>,
     /// For how long.
     pub since_seconds: Option<f64>,

@@ -9,7 +9,7 @@ returns setof record as $$
 -- Returns:  rows, none if all is well.
 --           severity: 'error' (the queue does not work, or will fill the disk), 'warning', 'note'.
 --           problem: what kind of problem, see below. queue_name, consumer_name: where; null if it is
---           about the database. subject: process, prepared transaction or slot at fault. since: for how
+--           about the database. subject: process, prepared transaction, slot or capture at fault. since: for how
 --           long. amount: how many. message, advice: the same for people, with what to run.
 --           no_ticker: queues wait for a tick, and nobody holds the ticker's lock;
 --           not_ticked: a ticker runs, and a queue is not ticked: 15 seconds past its limit;
@@ -23,10 +23,12 @@ returns setof record as $$
 --           consumer_behind: seen, and more than 10 minutes late;
 --           retry_overdue: events have been due for redelivery for 10 minutes;
 --           failed_events: consumers gave up on events;
+--           capture: a capture cannot follow its table, and works in the slow way or not as it was meant,
+--           since the round of maintenance that found it; or it has no queue any more, and writers get errors;
 --           old_snapshot: a session, prepared transaction, slot or standby keeps dead rows from being removed
 --           for an hour, which slows consumers down;
 --           blind: the owner of the functions cannot see sessions of other users
--- Reads:    as pgq.get_queue_health and pgq.get_consumer_health; pg_locks, pg_stat_activity,
+-- Reads:    as pgq.get_queue_health and pgq.get_consumer_health; pgq.capture, pg_locks, pg_stat_activity,
 --           pg_prepared_xacts, pg_replication_slots, pg_stat_replication
 -- Used by:  pgqadm status, monitoring
 declare
@@ -207,12 +209,38 @@ begin
         end if;
     end loop;
 
+    consumer_name := null;
+    amount := null;
+    for v_queue in
+        select c.*, q.queue_id is null as is_orphan, c.relation::regclass::text as name
+          from (select s.*, pgq_gen._relation_of(s) as relation
+                  from pgq.capture s
+                 where i_queue_name is null
+                    or s.cap_queue = i_queue_name) c
+          left join pgq.queue q on q.queue_name = c.cap_queue
+         where c.relation is not null
+           and (c.cap_problem is not null or q.queue_id is null)
+         order by c.cap_queue, c.relation, c.cap_trigger
+    loop
+        problem := 'capture';
+        queue_name := v_queue.cap_queue;
+        subject := format('%s of %s', v_queue.cap_trigger, v_queue.name);
+        severity := case when v_queue.is_orphan then 'error' else 'warning' end;
+        since := case when not v_queue.is_orphan then pgq._age(v_queue.cap_problem_since) end;
+        message := format('capture %s: %s', subject,
+                          case when v_queue.is_orphan then 'there is no such queue, and who writes to the table gets an error'
+                               else v_queue.cap_problem end);
+        advice := case when v_queue.is_orphan
+                       then format('select pgq.drop_capture(%L, %L); or: select pgq.create_queue(%L)', v_queue.name,
+                                   v_queue.cap_trigger, queue_name)
+                       else v_queue.cap_advice end;
+        return next;
+    end loop;
+
     if i_queue_name is not null then
         return;
     end if;
     queue_name := null;
-    consumer_name := null;
-    amount := null;
     severity := 'warning';
     problem := 'old_snapshot';
     for v_queue in

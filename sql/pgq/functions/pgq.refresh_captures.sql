@@ -5,7 +5,8 @@ returns integer as $$
 -- Parameters:
 --      i_table      table; null: all
 -- Returns:  0
--- Raises:   nothing for a capture that cannot be generated: a warning, and it goes on in the slow way
+-- Raises:   nothing for a capture that cannot be generated: a warning, and it goes on in the slow way;
+--           pgq.get_problems tells of it
 -- Reads:    the definitions of the tables, triggers
 -- Changes:  pgq.capture, functions in pgq_gen: what is stale is generated anew, what no trigger calls any
 --           more is dropped, and hand-made triggers of the generic functions get a function to help them
@@ -15,6 +16,12 @@ returns integer as $$
 declare
     v_capture   record;
     v_has_table boolean := false;
+    -- What is wrong with which capture: a later finding says more.
+    v_tables    oid[];
+    v_triggers  text[];
+    v_problems  text[];
+    v_advices   text[];
+    v_advice    text;
 begin
     -- The table before the registry, as pgq.create_capture and pgq.drop_capture do; but not the table while the
     -- registry is waited for: a transaction that has created a capture may want to drop it.
@@ -74,11 +81,20 @@ begin
                 perform pgq_gen._grant(v_capture.cap_function, v_capture.cap_level);
             end if;
         exception
-            when lock_not_available then
+            when lock_not_available or deadlock_detected then
                 -- The table is being changed: the next time.
-                continue;
+                v_tables := v_tables || v_capture.cap_relid;
+                v_triggers := v_triggers || v_capture.cap_trigger::text;
+                v_problems := v_problems || v_capture.cap_problem;
+                v_advices := v_advices || v_capture.cap_advice;
             when others then
                 raise warning 'capture % of %: %', v_capture.cap_trigger, v_capture.cap_relid::regclass, sqlerrm;
+                v_tables := v_tables || v_capture.cap_relid;
+                v_triggers := v_triggers || v_capture.cap_trigger::text;
+                v_problems := v_problems
+                    || format('it cannot be generated anew, and logs in the slow way: %s', sqlerrm);
+                v_advices := v_advices
+                    || format('mend that; then: select pgq.refresh_captures(%L)', v_capture.cap_relid::regclass);
         end;
     end loop;
 
@@ -94,11 +110,19 @@ begin
             when others then
                 raise warning 'capture % of %: %', v_capture.cap_trigger, v_capture.cap_relid::regclass, sqlerrm
                     using hint = 'The table has changed; capture rows instead.';
+                get stacked diagnostics v_advice = pg_exception_hint;
+                v_tables := v_tables || v_capture.cap_relid;
+                v_triggers := v_triggers || v_capture.cap_trigger::text;
+                v_problems := v_problems || sqlerrm;
+                v_advices := v_advices
+                    || format('%s: select pgq.create_capture(%L, %L, %L, ''row'', %L)', v_advice,
+                              v_capture.cap_relid::regclass, v_capture.cap_trigger, v_capture.cap_format,
+                              v_capture.cap_args);
         end;
     end loop;
 
     for v_capture in
-        select c.cap_relid, c.cap_trigger, btrim(k.name) as name
+        select c.cap_relid, c.cap_trigger, c.cap_format, c.cap_level, c.cap_args, btrim(k.name) as name
           from pgq.capture c
           cross join lateral (select substr(a.arg, length('pkey=') + 1) as keys
                                 from unnest(c.cap_args[2:]) with ordinality a (arg, place)
@@ -114,7 +138,31 @@ begin
         raise warning 'capture % of %: pkey= names "%", which was dropped', v_capture.cap_trigger,
             v_capture.cap_relid::regclass, v_capture.name
             using hint = 'The primary key is used; create the capture again with the right key.';
+        v_tables := v_tables || v_capture.cap_relid;
+        v_triggers := v_triggers || v_capture.cap_trigger::text;
+        v_problems := v_problems
+            || format('pkey= names "%s", which was dropped: the primary key is used', v_capture.name);
+        v_advices := v_advices
+            || format('create it again with the right key: select pgq.create_capture(%L, %L, %L, %L, %L)',
+                      v_capture.cap_relid::regclass, v_capture.cap_trigger, v_capture.cap_format, v_capture.cap_level,
+                      v_capture.cap_args);
     end loop;
+
+    update pgq.capture c
+       set cap_problem = p.problem,
+           cap_advice = p.advice,
+           cap_problem_since = case when p.problem is not null then coalesce(c.cap_problem_since, now()) end
+      from pgq.capture s
+      left join (select distinct on (f.relid, f.trigger) f.relid, f.trigger, f.problem, f.advice
+                   from unnest(v_tables, v_triggers, v_problems, v_advices)
+                        with ordinality f (relid, trigger, problem, advice, place)
+                  order by f.relid, f.trigger, f.place desc) p
+        on p.relid = s.cap_relid
+       and p.trigger = s.cap_trigger
+     where c.cap_relid = s.cap_relid
+       and c.cap_trigger = s.cap_trigger
+       and (i_table is null or c.cap_relid = i_table)
+       and (c.cap_problem, c.cap_advice) is distinct from (p.problem, p.advice);
 
     for v_capture in
         select t.tgrelid, t.tgname::text as name, pgq_gen._format_of(p.proname) as format,

@@ -36,7 +36,10 @@ begin
                        (4, 'pgq.queue', 'queue_notify', 'queue_notify boolean not null default false'),
                        (6, 'pgq.retry_queue', 'ev_queue', 'ev_queue integer'),
                        (6, 'pgq.subscription', 'sub_version', 'sub_version bigint not null default 0'),
-                       (6, 'pgq.capture', 'cap_columns', 'cap_columns text[]')
+                       (6, 'pgq.capture', 'cap_columns', 'cap_columns text[]'),
+                       (7, 'pgq.capture', 'cap_problem', 'cap_problem text'),
+                       (8, 'pgq.capture', 'cap_problem_since', 'cap_problem_since timestamptz'),
+                       (9, 'pgq.capture', 'cap_advice', 'cap_advice text')
                    ) c (place, relation, name, definition)
              where not exists (select from attribute a
                                 where a.attrelid = c.relation::regclass and a.name = c.name)

@@ -15,6 +15,10 @@ create table if not exists pgq.capture (
     -- by number of the column, the name under which cap_args knows it: that of the time when they were given. Null for
     -- a column that was dropped, '' for one whose name cap_args uses for another
     cap_columns     text[],
+    -- what maintenance found wrong with it at last, since when, and what to do
+    cap_problem     text,
+    cap_problem_since timestamptz,
+    cap_advice      text,
 
     constraint capture_pkey primary key (cap_relid, cap_trigger)
 );

@@ -65,7 +65,10 @@ begin
            cap_args = excluded.cap_args,
            cap_shape = excluded.cap_shape,
            cap_generated = excluded.cap_generated,
-           cap_columns = excluded.cap_columns;
+           cap_columns = excluded.cap_columns,
+           cap_problem = null,
+           cap_problem_since = null,
+           cap_advice = null;
     if i_level = 'generic' then
         perform pgq_gen._write_dispatch();
     end if;

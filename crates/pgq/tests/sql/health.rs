@@ -3,7 +3,7 @@
 use postgres::{Client, NoTls};
 use testkit::{Cluster, TestResult};
 
-use crate::support::{cluster, cluster_with_consumer, insert, install, row, rows, tick};
+use crate::support::{cluster, cluster_with_consumer, insert, install, refusal, row, rows, tick};
 
 /// Problems without their ages.
 fn problems(db: &mut Client) -> TestResult<Vec<String>> {
@@ -370,5 +370,83 @@ fn an_owner_who_cannot_see_others_says_so_to_everybody() -> TestResult {
         )?,
         ["note|blind|grant pg_read_all_stats to keeper"]
     );
+    Ok(())
+}
+
+#[test]
+fn captures_that_maintenance_cannot_mend_are_told_with_what_to_type() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    db.batch_execute(
+        "select pg_advisory_lock(1885827396, 0);
+         create table plain (id int primary key, a text);
+         create table magic (like plain including all);
+         create table \"Bulk\" (like plain including all);
+         create table keyed (like plain including all);
+         create table orphan (like plain including all);
+         select pgq.create_capture(t, 'c', 'sql', 'row', array['q'])
+           from unnest(array['plain', 'magic']::regclass[]) t;
+         select pgq.create_capture('\"Bulk\"', 'c', 'sql', 'statement', array['q', 'ignore=it''s']);
+         select pgq.create_capture('keyed', 'c', 'json', 'row', array['q', 'pkey=a']);
+         select pgq.create_queue('gone'), pgq.create_capture('orphan', 'c', 'sql', 'row', array['gone'])",
+    )?;
+    assert_eq!(problems(&mut db)?, [] as [&str; 0]);
+    // What maintenance mends by itself is none, before its round and after it.
+    db.batch_execute(
+        "alter table plain add b int;
+         alter table magic add _pgq_ev_typo text;
+         alter table \"Bulk\" add _pgq_ev_type text;
+         alter table keyed drop a",
+    )?;
+    assert_eq!(problems(&mut db)?, [] as [&str; 0]);
+    db.batch_execute("select pgq.refresh_captures()")?;
+    let told = "select severity, queue_name, subject, since < '1 min', message, advice
+                  from pgq.get_problems() where problem = 'capture'";
+    let expected = [
+        "warning|q|c of public.magic|t|capture c of public.magic: it cannot be generated anew, and logs in the slow way: \
+         Unknown magic column: _pgq_ev_typo|mend that; then: select pgq.refresh_captures('public.magic')",
+        "warning|q|c of public.\"Bulk\"|t|capture c of public.\"Bulk\": cannot capture statements on public.\"Bulk\": \
+         columns named _pgq_... are special, and need a trigger for rows|capture rows instead: \
+         select pgq.create_capture('public.\"Bulk\"', 'c', 'sql', 'row', '{q,ignore=it''s}')",
+        "warning|q|c of public.keyed|t|capture c of public.keyed: pkey= names \"a\", which was dropped: the primary key is used\
+         |create it again with the right key: \
+         select pgq.create_capture('public.keyed', 'c', 'json', 'row', '{q,pkey=a}')",
+    ];
+    assert_eq!(rows(&mut db, told)?, expected);
+    // The age counts from the first round, and a round that changes nothing writes nothing.
+    let rows_of = "select xmin, cap_problem_since from pgq.capture order by cap_relid";
+    let before = rows(&mut db, rows_of)?;
+    db.batch_execute("select pgq.refresh_captures()")?;
+    assert_eq!(rows(&mut db, rows_of)?, before);
+    assert_eq!(
+        rows(&mut db, "select from pgq.get_problems('gone')")?,
+        [] as [&str; 0]
+    );
+
+    // What to type, as it is told.
+    db.batch_execute("alter table magic drop _pgq_ev_typo")?;
+    for sql in rows(
+        &mut db,
+        "select replace(regexp_replace(advice, '^.*: ', ''), 'pkey=a', 'pkey=id') \
+         from pgq.get_problems() where problem = 'capture'",
+    )? {
+        db.batch_execute(&sql)?;
+    }
+    db.batch_execute("select pgq.refresh_captures()")?;
+    assert_eq!(problems(&mut db)?, [] as [&str; 0]);
+
+    // Without a queue writers get errors at once.
+    db.batch_execute("select pgq.drop_queue('gone')")?;
+    assert_eq!(
+        refusal(&mut db, "insert into orphan values (1)")?,
+        "No such queue"
+    );
+    let orphan = "error|gone|c of public.orphan|NULL|capture c of public.orphan: there is no such queue, \
+                  and who writes to the table gets an error|\
+                  select pgq.drop_capture('public.orphan', 'c'); or: select pgq.create_queue('gone')";
+    assert_eq!(rows(&mut db, told)?, [orphan]);
+    db.batch_execute("select pgq.refresh_captures()")?;
+    assert_eq!(rows(&mut db, told)?, [orphan]);
+    db.batch_execute("drop table orphan")?;
+    assert_eq!(problems(&mut db)?, [] as [&str; 0]);
     Ok(())
 }
