@@ -108,6 +108,23 @@ fn is_locked(path: &Path) -> bool {
         .is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
+/// Locks the file of a lock, unless a process has it; one that only looks, as [`is_locked`] does, has it for an instant.
+fn lock_alone(lock: &File) -> Result<(), TryLockError> {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const GLANCE: Duration = Duration::from_millis(1);
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => {}
+            answer => return answer,
+        }
+        // Refused to who only looks: there is a job.
+        lock.try_lock_shared()?;
+        lock.unlock().map_err(TryLockError::Error)?;
+        std::thread::park_timeout(GLANCE);
+    }
+}
+
 /// The beginning of a file; a pipe without a writer is empty instead of a long wait.
 fn read(path: &Path) -> io::Result<String> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
@@ -167,7 +184,7 @@ impl Pidfile {
             .write(true)
             .open(&lock_path)
             .map_err(|source| io_error("open", &lock_path, source))?;
-        match lock.try_lock() {
+        match lock_alone(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(PidfileError::Running),
             Err(TryLockError::Error(source)) => return Err(io_error("lock", &lock_path, source)),
@@ -241,8 +258,10 @@ fn io_error(action: &'static str, path: &Path, source: io::Error) -> PidfileErro
 #[cfg(test)]
 mod tests {
     use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
 
-    use super::{Status, status};
+    use super::{Pidfile, PidfileError, Status, is_locked, status};
 
     #[test]
     fn whatever_the_path_names_is_read_in_no_time_and_memory() -> std::io::Result<()> {
@@ -253,6 +272,34 @@ mod tests {
         let error = status("/dev/zero".as_ref()).expect_err("no pid");
         assert_eq!(error.to_string(), "Corrupt pidfile: /dev/zero");
         assert!(status(dir.path()).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn whoever_looks_at_the_lock_keeps_nobody_from_it() -> std::io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("job.pid");
+        let done = AtomicBool::new(false);
+        let refused = thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        is_locked(&path);
+                    }
+                });
+            }
+            let refused = (0..2000).find_map(|_| match Pidfile::take(&path) {
+                // A second one is refused all the same.
+                Ok(_held) => match Pidfile::take(&path) {
+                    Err(PidfileError::Running) => None,
+                    other => Some(format!("{other:?}")),
+                },
+                Err(error) => Some(error.to_string()),
+            });
+            done.store(true, Ordering::Relaxed);
+            refused
+        });
+        assert_eq!(refused, None);
         Ok(())
     }
 }
