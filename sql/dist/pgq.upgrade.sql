@@ -4015,26 +4015,47 @@ returns text as $$
 --      i_value      any text
 -- Returns:  letters, digits, "_", "." and "-" as they are, "+" for a space, and "%xx" in lower case for
 --           every other byte of the server encoding; null for null
--- Used by:  pgq._capture_row
+-- Used by:  pgq._capture_row, pgq_gen.encode_signs
 declare
-    v_value text := i_value;
+    c_plain constant text := 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-';
+    c_many  constant integer := 40;
+    v_value text collate "C" := i_value;
+    v_half  integer;
+    v_plain text;
+    v_chars text[];
     v_char  text;
 begin
-    if v_value !~ '[^A-Za-z0-9_.-]' collate "C" then
+    if octet_length(v_value) > 10000000 then
+        -- In parts: regular expressions take four bytes a character.
+        v_half := length(v_value) / 2;
+        return pgq._urlencode(left(v_value, v_half)) || pgq._urlencode(substr(v_value, v_half + 1));
+    elsif v_value !~ '[^A-Za-z0-9_.-]' then
         return v_value;
     end if;
-    -- The signs of the encoding first; what replaces a character holds none of the others.
-    v_value := replace(v_value, '%', '%25');
-    v_value := replace(v_value, '+', '%2b');
-    v_value := replace(v_value, ' ', '+');
-    for v_char in
-        select distinct m[1] from regexp_matches(i_value collate "C", '[^A-Za-z0-9_. +%-]', 'g') m
-    loop
-        v_value := replace(v_value collate "C", v_char,
-                           regexp_replace(encode(convert_to(v_char, getdatabaseencoding()), 'hex'),
-                                          '(..)', E'%\\1', 'g'));
+    v_chars := string_to_array(regexp_replace(v_value, '[A-Za-z0-9_. +%-]+', '', 'g'), null);
+    if cardinality(v_chars) > 5 * c_many then
+        v_chars := array(select distinct c from unnest(v_chars) c);
+    end if;
+    if cardinality(v_chars) < c_many then
+        -- The signs of the encoding first; what replaces a character holds none of the others.
+        v_value := replace(replace(replace(v_value, '%', '%25'), '+', '%2b'), ' ', '+');
+        foreach v_char in array v_chars loop
+            v_value := replace(v_value, v_char,
+                               regexp_replace(encode(convert_to(v_char, getdatabaseencoding()), 'hex'),
+                                              '(..)', E'%\\1', 'g'));
+        end loop;
+        return v_value;
+    end if;
+    -- Text of another script: encode all of it, and put back what need not be.
+    v_plain := regexp_replace(v_value, '[^A-Za-z0-9_.-]+', '', 'g');
+    if length(v_plain) > length(c_plain) then
+        v_plain := c_plain;
+    end if;
+    v_value := regexp_replace(encode(convert_to(v_value, getdatabaseencoding()), 'hex'), '(..)', E'%\\1', 'g');
+    foreach v_char in array string_to_array(v_plain, null) loop
+        v_value := replace(v_value, '%' || to_hex(ascii(v_char)), v_char);
     end loop;
-    return v_value;
+    return replace(v_value, '%20', '+');
 end;
 $$ language plpgsql stable strict set search_path = pg_catalog, pgq, pg_temp;
 
@@ -5152,11 +5173,13 @@ $$ language plpgsql stable;
 -- pgq_gen/functions/pgq_gen.encode_signs.sql
 create or replace function pgq_gen.encode_signs(i_value text)
 returns text as $$
--- pgq_gen.encode_signs(1): encodes a value that holds more than letters, digits and spaces.
+-- pgq_gen.encode_signs(1): encodes a value that holds more than letters, digits and spaces, or is large.
 -- Parameters, Returns:      as for pgq_gen.encode
 -- Used by:  pgq_gen.encode
 begin
-    if i_value operator(pg_catalog.~) '[^ -~]' then
+    -- Regular expressions take four bytes a character: the server has no room for that with large values.
+    if pg_catalog.octet_length(i_value) operator(pg_catalog.>=) 50000000
+       or i_value operator(pg_catalog.~) '[^ -~]' then
         return pgq._urlencode(i_value);
     elsif i_value operator(pg_catalog.~) '[&=]' then
         return pg_catalog.replace(pg_catalog.replace(pgq_gen.encode_row(i_value, i_value), '&', '%26'), '=', '%3d');
@@ -5176,7 +5199,8 @@ returns text as $$
 --           every other byte of the server encoding; null for null
 -- Used by:  generated captures
     select case
-        when i_value operator(pg_catalog.!~) '[^A-Za-z0-9_. -]'
+        when pg_catalog.octet_length(i_value) operator(pg_catalog.<) 50000000
+             and i_value operator(pg_catalog.!~) '[^A-Za-z0-9_. -]'
         then pg_catalog.replace(i_value, ' ', '+')
         else pgq_gen.encode_signs(i_value)
     end;
@@ -6285,6 +6309,9 @@ declare
     -- Types whose text holds no other signs than "+"; and in every DateStyle no others than "+", ":", "/" and blanks.
     c_floats    constant oid[] := '{float4,float8}'::regtype[]::oid[];
     c_times     constant oid[] := '{date,timestamp,timestamptz}'::regtype[]::oid[];
+    -- What a text must not hold to be taken as it is with the minimal encoding, and what tells of an empty one, for LIKE.
+    c_signs     constant text[] := array[E'%\\%%', '%+%', '%&%', '%=%'];
+    c_empty     constant text := E'%.\\_.\\_%';
     v_pairs     record;
     v_filled    record;
     v_whole     text;
@@ -6338,25 +6365,29 @@ begin
     v_value := pgq_gen._joined('._', quote_literal('.') || v_pairs.texts || quote_literal('.'));
     if i_minimal then
         return format(
-            E'        if %1$s operator(pg_catalog.!~) ''[%%+&=]|[.]_[.]_'' then\n'
+            E'        if not %1$s operator(pg_catalog.~~) any (%5$L) then\n'
             '            v_data := %2$s;\n'
-            '        elsif %1$s operator(pg_catalog.!~) ''[%%+&=]'' then\n'
+            '        elsif not %1$s operator(pg_catalog.~~) any (%6$L) then\n'
             '            v_data := %3$s;\n'
             '        else\n'
             '            v_data := %4$s;\n'
             '        end if;\n',
-            v_value, replace(v_encoded, 'v_data', v_whole), replace(v_encoded, 'v_data', v_partial), v_each);
+            v_value, replace(v_encoded, 'v_data', v_whole), replace(v_encoded, 'v_data', v_partial), v_each,
+            c_signs || c_empty, c_signs);
     end if;
+    -- Regular expressions take four bytes a character: the server has no room for that with large values.
     return format(
         E'        v_value := %1$s;\n'
-        '        if v_value operator(pg_catalog.!~) ''[^ -%%''''-<>-~]|[.]_[.]_'' then\n'
+        '        if pg_catalog.octet_length(v_value) operator(pg_catalog.<) 50000000\n'
+        '            and v_value operator(pg_catalog.!~) ''[^ -%%''''-<>-~]|[.]_[.]_'' then\n'
         '            v_data := %2$s;\n'
         '            if v_value operator(pg_catalog.!~) ''[^A-Za-z0-9_. -]'' then\n'
         '                v_data := %3$s;\n'
         '            else\n'
         '                v_data := pgq_gen.encode_row(v_data, v_value);\n'
         '            end if;\n'
-        '        elsif v_value operator(pg_catalog.!~) ''[^ -%%''''-<>-~]'' then\n'
+        '        elsif pg_catalog.octet_length(v_value) operator(pg_catalog.<) 50000000\n'
+        '            and v_value operator(pg_catalog.!~) ''[^ -%%''''-<>-~]'' then\n'
         '            v_data := pgq_gen.encode_row(%4$s, v_value);\n'
         '        else\n'
         '            v_data := %5$s;\n'

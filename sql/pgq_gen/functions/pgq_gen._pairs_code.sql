@@ -14,6 +14,9 @@ declare
     -- Types whose text holds no other signs than "+"; and in every DateStyle no others than "+", ":", "/" and blanks.
     c_floats    constant oid[] := '{float4,float8}'::regtype[]::oid[];
     c_times     constant oid[] := '{date,timestamp,timestamptz}'::regtype[]::oid[];
+    -- What a text must not hold to be taken as it is with the minimal encoding, and what tells of an empty one, for LIKE.
+    c_signs     constant text[] := array[E'%\\%%', '%+%', '%&%', '%=%'];
+    c_empty     constant text := E'%.\\_.\\_%';
     v_pairs     record;
     v_filled    record;
     v_whole     text;
@@ -67,25 +70,29 @@ begin
     v_value := pgq_gen._joined('._', quote_literal('.') || v_pairs.texts || quote_literal('.'));
     if i_minimal then
         return format(
-            E'        if %1$s operator(pg_catalog.!~) ''[%%+&=]|[.]_[.]_'' then\n'
+            E'        if not %1$s operator(pg_catalog.~~) any (%5$L) then\n'
             '            v_data := %2$s;\n'
-            '        elsif %1$s operator(pg_catalog.!~) ''[%%+&=]'' then\n'
+            '        elsif not %1$s operator(pg_catalog.~~) any (%6$L) then\n'
             '            v_data := %3$s;\n'
             '        else\n'
             '            v_data := %4$s;\n'
             '        end if;\n',
-            v_value, replace(v_encoded, 'v_data', v_whole), replace(v_encoded, 'v_data', v_partial), v_each);
+            v_value, replace(v_encoded, 'v_data', v_whole), replace(v_encoded, 'v_data', v_partial), v_each,
+            c_signs || c_empty, c_signs);
     end if;
+    -- Regular expressions take four bytes a character: the server has no room for that with large values.
     return format(
         E'        v_value := %1$s;\n'
-        '        if v_value operator(pg_catalog.!~) ''[^ -%%''''-<>-~]|[.]_[.]_'' then\n'
+        '        if pg_catalog.octet_length(v_value) operator(pg_catalog.<) 50000000\n'
+        '            and v_value operator(pg_catalog.!~) ''[^ -%%''''-<>-~]|[.]_[.]_'' then\n'
         '            v_data := %2$s;\n'
         '            if v_value operator(pg_catalog.!~) ''[^A-Za-z0-9_. -]'' then\n'
         '                v_data := %3$s;\n'
         '            else\n'
         '                v_data := pgq_gen.encode_row(v_data, v_value);\n'
         '            end if;\n'
-        '        elsif v_value operator(pg_catalog.!~) ''[^ -%%''''-<>-~]'' then\n'
+        '        elsif pg_catalog.octet_length(v_value) operator(pg_catalog.<) 50000000\n'
+        '            and v_value operator(pg_catalog.!~) ''[^ -%%''''-<>-~]'' then\n'
         '            v_data := pgq_gen.encode_row(%4$s, v_value);\n'
         '        else\n'
         '            v_data := %5$s;\n'

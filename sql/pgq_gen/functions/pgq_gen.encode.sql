@@ -7,7 +7,8 @@ returns text as $$
 --           every other byte of the server encoding; null for null
 -- Used by:  generated captures
     select case
-        when i_value operator(pg_catalog.!~) '[^A-Za-z0-9_. -]'
+        when pg_catalog.octet_length(i_value) operator(pg_catalog.<) 50000000
+             and i_value operator(pg_catalog.!~) '[^A-Za-z0-9_. -]'
         then pg_catalog.replace(i_value, ' ', '+')
         else pgq_gen.encode_signs(i_value)
     end;

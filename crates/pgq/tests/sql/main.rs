@@ -14,6 +14,7 @@ mod catalogue;
 mod consumption;
 mod cooperative;
 mod dead_letters;
+mod encoding;
 mod epoch;
 mod ext;
 mod extension;
