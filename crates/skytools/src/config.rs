@@ -284,15 +284,24 @@ impl Settings {
 
     /// As [`Settings::warn_unless_read_by`], for the structs with these key lists.
     pub(crate) fn warn_of_unknown_keys(&self, known: &[Option<Vec<&'static str>>]) {
-        let section = &self.main;
-        for (key, nearest) in self.unknown_keys(known) {
-            match nearest {
-                Some(nearest) => {
-                    warn!("unknown key '{key}' in section [{section}], nearest is '{nearest}'");
-                }
-                None => warn!("unknown key '{key}' in section [{section}]"),
-            }
+        for warning in self.warnings_of_unknown_keys(known) {
+            warn!("{warning}");
         }
+    }
+
+    /// What [`Settings::warn_of_unknown_keys`] says, for when there is no log.
+    pub(crate) fn warnings_of_unknown_keys(
+        &self,
+        known: &[Option<Vec<&'static str>>],
+    ) -> Vec<String> {
+        let section = &self.main;
+        let warning = |(key, nearest): (String, Option<&str>)| match nearest {
+            Some(nearest) => {
+                format!("unknown key '{key}' in section [{section}], nearest is '{nearest}'")
+            }
+            None => format!("unknown key '{key}' in section [{section}]"),
+        };
+        self.unknown_keys(known).into_iter().map(warning).collect()
     }
 
     /// Keys of the main section that neither struct reads and no `%(name)s` uses, each with the

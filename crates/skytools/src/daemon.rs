@@ -119,6 +119,11 @@ impl Reported {
     }
 }
 
+/// Keys of every program and of this one; `None` where any is read.
+fn known_keys<C: DeserializeOwned>() -> [Option<Vec<&'static str>>; 2] {
+    [de::fields_of::<CommonConfig>(), de::fields_of::<C>()]
+}
+
 /// What is held while a job runs.
 struct Running {
     /// Removed when dropped.
@@ -136,7 +141,12 @@ impl<C: DeserializeOwned> Job<C> {
         let path = args.config.as_deref().ok_or(UsageError::NeedConfigFile)?;
         let settings = Settings::load(path, P::SERVICE.sections, &args.set)?;
         let common: CommonConfig = settings.main()?;
-        let config = settings.main()?;
+        let config = settings.main().inspect_err(|_| {
+            // A key that is missing may be there under a name that is misspelt.
+            for warning in settings.warnings_of_unknown_keys(&known_keys::<C>()) {
+                complain(&warning);
+            }
+        })?;
         log::open(&args, &common, settings.main_section().name())?;
         let job = Job {
             pidfile: common.pidfile.clone(),
@@ -151,8 +161,7 @@ impl<C: DeserializeOwned> Job<C> {
 
     /// Warns about keys that have no effect.
     fn warn(&self) {
-        let known = [de::fields_of::<CommonConfig>(), de::fields_of::<C>()];
-        self.settings.warn_of_unknown_keys(&known);
+        self.settings.warn_of_unknown_keys(&known_keys::<C>());
     }
 
     /// What `-s`, `-k` or `-r` on the command line ask for.

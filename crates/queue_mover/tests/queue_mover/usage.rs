@@ -141,6 +141,15 @@ fn a_wrong_command_line_or_configuration_says_what_is_wrong() -> TestResult {
         ("", "no section 'queue_mover'"),
         ("[queue_mover]\n", "Config value not set: pgq_queue_name"),
         (
+            "[queue_mover]\npgq_queu_name = q\nsrc_db = dbname=a\n",
+            "unknown key 'pgq_queu_name' in section [queue_mover], nearest is 'pgq_queue_name'\n",
+        ),
+        (
+            "[queue_mover]\npgq_queue_name = q\nscr_db = dbname=a\npassword_of = secret\n",
+            "unknown key 'scr_db' in section [queue_mover], nearest is 'src_db'\n\
+             unknown key 'password_of' in section [queue_mover]\nConfig value not set: src_db\n",
+        ),
+        (
             "[queue_mover3]\nqueue_name = q\n",
             "Config value not set: src_db",
         ),
