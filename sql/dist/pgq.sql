@@ -3272,7 +3272,8 @@ begin
                q.queue_ticker_max_count, q.queue_ticker_max_lag, q.queue_ticker_idle_period,
                pgq._age(newest.tick_time),
                case when newest.tick_time > earlier.tick_time
-                    then (newest.tick_event_seq - earlier.tick_event_seq)
+                    -- Ticks of other versions count from one more, and a sequence may have been set back.
+                    then greatest(newest.tick_event_seq - earlier.tick_event_seq, 0)
                          / extract(epoch from newest.tick_time - earlier.tick_time)::float8
                end,
                case when newest.tick_id is not null

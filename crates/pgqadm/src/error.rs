@@ -44,8 +44,22 @@ pub enum Error {
     #[error("expected VAR=VAL, got '{0}'")]
     NotAChange(String),
     /// A setting that queues do not have.
-    #[error("unknown config var: {0}")]
-    UnknownSetting(String),
+    #[error("unknown config var: {name}; there are {}", known.join(", "))]
+    UnknownSetting {
+        /// What was asked for.
+        name: String,
+        /// The settings that they have.
+        known: &'static [&'static str],
+    },
+    /// A queue that consumers read.
+    #[error(
+        "cannot drop queue, consumers still attached: {}; unregister them, or add --force",
+        consumers.join(", ")
+    )]
+    StillAttached {
+        /// Names of the consumers.
+        consumers: Vec<String>,
+    },
     /// Transaction ids went back, as after restoring a dump into a younger server: ticks would lose
     /// events.
     #[error("txid in bad state")]

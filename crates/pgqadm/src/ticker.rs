@@ -242,6 +242,11 @@ impl Daemon {
     }
 }
 
+/// What lines about one of many databases begin with.
+pub(crate) fn label(database: &str) -> String {
+    Label(Some(database.to_owned())).to_string()
+}
+
 /// The databases of a server that are ticked, by name.
 ///
 /// # Errors

@@ -427,5 +427,13 @@ fn information_is_there_for_whom_and_what_there_is() -> TestResult {
         )?,
         "1|NULL|NULL|50|t"
     );
+    // A sequence that was set back, as by an upgrade: its first tick counts from one more.
+    db.batch_execute(
+        "update pgq.tick set tick_event_seq = 51 where tick_queue = 1 and tick_id = 1",
+    )?;
+    assert_eq!(
+        row(&mut db, "select ev_per_sec from pgq.get_queue_info('b')")?,
+        "0"
+    );
     Ok(())
 }

@@ -22,7 +22,7 @@ pub(crate) struct Args {
 }
 
 /// What can be changed, as the server names it.
-const SETTINGS: [&str; 10] = [
+static SETTINGS: [&str; 10] = [
     "ticker_max_lag",
     "ticker_max_count",
     "ticker_idle_period",
@@ -49,7 +49,10 @@ impl Change<'_> {
         let (name, value) = (name.trim(), value.trim());
         let bare = name.strip_prefix("queue_").unwrap_or(name);
         let known = SETTINGS.into_iter().find(|known| *known == bare);
-        let name = known.ok_or_else(|| Error::UnknownSetting(name.to_owned()))?;
+        let name = known.ok_or_else(|| Error::UnknownSetting {
+            name: name.to_owned(),
+            known: &SETTINGS,
+        })?;
         Ok(Change { name, value })
     }
 }

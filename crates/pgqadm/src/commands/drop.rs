@@ -15,5 +15,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(db: &mut Connection, args: &Args, force: bool) -> Result<(), Error> {
     info!("Dropping queue: {}", args.queue);
+    if !force {
+        let consumers = pgq::admin::consumer_info(&mut **db, Some(&args.queue), None)?;
+        if !consumers.is_empty() {
+            let names = consumers.into_iter().map(|info| info.consumer.to_string());
+            return Err(Error::StillAttached {
+                consumers: names.collect(),
+            });
+        }
+    }
     Ok(pgq::admin::drop_queue(&mut **db, &args.queue, force)?)
 }

@@ -8,10 +8,11 @@ use pgq::QueueName;
 use pgq::admin::{ConsumerInfo, QueueInfo};
 use pgq::health::{ConsumerHealth, Problem, QueueHealth, Severity};
 use serde::Serialize;
-use skytools::app::{Watch, json};
+use skytools::app::{Watch, chain, json};
 use skytools::conninfo::ConnInfo;
 use skytools::daemon::Job;
 use skytools::db::{Connection, Database, During};
+use tracing::error;
 
 use crate::args::Options;
 use crate::config::Scope;
@@ -65,10 +66,12 @@ pub(super) fn run(job: Job<Config>, args: &Args, options: &Options) -> Result<Ex
         let look = || {
             let found = source.read(args).inspect_err(|_| source.reset())?;
             let text = text(&found, source.is_one(), options.json)?;
-            Ok((text, !found.iter().any(Status::is_wrong)))
+            let is_well = source.failed == 0 && !found.iter().any(Status::is_wrong);
+            Ok((text, is_well))
         };
         let (watch, stop) = (&args.watch, &context.stop);
-        watch.show(stop, options.json, look, Error::from)
+        let is_well = watch.show(stop, options.json, look, Error::from)?;
+        source.some_failed().map_or(Ok(is_well), Err)
     })?;
     Ok(match args.watch.check && !is_well {
         true => ExitCode::from(WRONG),
@@ -94,6 +97,8 @@ struct Source {
     open: Vec<(Option<String>, Database)>,
     conninfo: Option<ConnInfo>,
     advice: Advice,
+    /// Of many databases, those that could not be looked at the last time.
+    failed: usize,
 }
 
 impl Source {
@@ -111,6 +116,7 @@ impl Source {
             open: Vec::new(),
             conninfo,
             advice: Advice::new(job.settings.path(), options.dbname.as_deref()),
+            failed: 0,
         })
     }
 
@@ -123,6 +129,12 @@ impl Source {
         self.open.clear();
     }
 
+    fn some_failed(&self) -> Option<Error> {
+        let (failed, all) = (self.failed, self.open.len());
+        (failed > 0).then_some(Error::SomeDatabases { failed, all })
+    }
+
+    /// What there is to show. Of many databases one that fails is logged, and left out.
     fn read(&mut self, args: &Args) -> Result<Vec<Status>, Error> {
         if self.open.is_empty() {
             self.open = match (&self.conninfo, &self.scope) {
@@ -135,16 +147,27 @@ impl Source {
             };
         }
         let mut found = Vec::new();
+        self.failed = 0;
         for (name, database) in &mut self.open {
-            let status = Status::read(database.connection()?, args, name.clone(), &self.advice);
+            let status = (database.connection().map_err(Error::from))
+                .and_then(|db| Status::read(db, args, name.clone(), &self.advice));
+            let Some(name) = name else {
+                found.push(status?);
+                continue;
+            };
             // A session that is kept is in the way of others.
-            if name.is_some() {
-                database.reset();
-            }
+            database.reset();
             match status {
-                Err(Error::NotInstalled) if name.is_some() => {}
-                status => found.push(status?),
+                Ok(status) => found.push(status),
+                Err(Error::NotInstalled) => {}
+                Err(error) => {
+                    error!("{}{}", ticker::label(name), chain(&error));
+                    self.failed += 1;
+                }
             }
+        }
+        if let (Some(error), true) = (self.some_failed(), found.is_empty()) {
+            return Err(error);
         }
         if let (Some(queue), true) = (&args.queue, found.iter().all(|one| one.queues.is_empty())) {
             return Err(Error::NoSuchQueue(queue.clone()));

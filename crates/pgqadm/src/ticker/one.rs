@@ -57,6 +57,9 @@ impl Trouble {
     }
 }
 
+/// How often it is told that a database is not there which the configuration names.
+const MISSED: Duration = Duration::from_secs(3600);
+
 /// What the thread works with.
 struct One {
     task: Arc<Task>,
@@ -189,7 +192,11 @@ impl One {
                 return Err(Error::NotInstalled);
             }
             Found::NoPgq => {
-                debug!("{label}no pgq here");
+                if is_news && plan.is_listed {
+                    warn!("{label}{}", Error::NotInstalled);
+                } else {
+                    debug!("{label}no pgq here");
+                }
                 plan.check_period
             }
             Found::StrangePgq => {
@@ -217,6 +224,10 @@ impl One {
                 self.task.fail(error);
                 self.task.stop.request();
                 return Instant::now();
+            }
+            Trouble::Gone if plan.is_listed => {
+                self.complaints.complain("gone", &text, MISSED);
+                return Instant::now() + plan.check_period;
             }
             Trouble::Gone if plan.is_one_of_many => {
                 // Dropped a moment ago: the supervisor will see it too.

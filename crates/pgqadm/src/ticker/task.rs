@@ -20,6 +20,8 @@ pub(super) struct Plan {
     pub(super) conninfo: ConnInfo,
     /// Whether it is one of many databases.
     pub(super) is_one_of_many: bool,
+    /// Whether the configuration names it among them: it is missed where it is not, or has no PgQ.
+    pub(super) is_listed: bool,
     pub(super) job_name: String,
     pub(super) ticker_period: Duration,
     pub(super) maintenance_period: Duration,
@@ -55,6 +57,7 @@ impl Plan {
         Plan {
             conninfo,
             is_one_of_many,
+            is_listed: matches!(scope, Scope::Many(server) if !server.list.is_empty()),
             job_name: common.job_name.clone(),
             ticker_period: config.ticker_period(common),
             maintenance_period: config.maintenance_period(scope),

@@ -135,7 +135,9 @@ fn a_queue_with_consumers_is_dropped_by_force_only() -> TestResult {
     site.succeed(&["t.ini", "register", "q", "c"])?;
     let said = site.fail(&["t.ini", "drop", "q"])?;
     assert!(
-        said.contains("cannot drop queue, consumers still attached"),
+        said.contains(
+            "ERROR cannot drop queue, consumers still attached: c; unregister them, or add --force"
+        ),
         "{said}"
     );
     site.succeed(&["t.ini", "drop", "q", "--force"])?;
@@ -318,7 +320,10 @@ fn a_wrong_change_changes_nothing() -> TestResult {
     site.succeed(&["t.ini", "create", "q"])?;
     let before = site.succeed(&["t.ini", "config"])?.stdout;
     for (wrong, expected) in [
-        ("max_events=3", "unknown config var: max_events"),
+        (
+            "max_events=3",
+            "unknown config var: max_events; there are ticker_max_lag, ticker_max_count, ",
+        ),
         (
             "ticker_max_count",
             "expected VAR=VAL, got 'ticker_max_count'",

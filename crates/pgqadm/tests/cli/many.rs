@@ -162,10 +162,17 @@ fn a_list_limits_the_databases_and_a_reload_changes_it() -> TestResult {
     let site = Site::bare()?;
     let mut a = database(&site, "a")?;
     let mut b = database(&site, "b")?;
-    configure(&site, "check_period = 3600\ndatabase_list = a, gone")?;
+    drop(site.cluster.create_database("empty")?);
+    configure(&site, "check_period = 3600\ndatabase_list = a, gone, empty")?;
     let ticker = site.spawn(&["m.ini", "ticker"])?;
     wait_for_ticks(&mut a)?;
     assert_eq!(sessions(&mut a, "b")?, 0);
+    // It may be misspelt.
+    site.wait_for_log("m.log", r#"ERROR [gone]: cannot connect to db: "#)?;
+    site.wait_for_log(
+        "m.log",
+        "WARNING [empty]: PgQ is not installed in this database",
+    )?;
     configure(&site, "check_period = 3600\ndatabase_list = b")?;
     ticker.signal(Signal::HUP)?;
     site.wait_for_log("m.log", "INFO Unregister database: [a]")?;

@@ -202,6 +202,22 @@ fn of_many_databases_those_with_pgq_are_shown_and_one_can_be_named() -> TestResu
         .succeed(&["m.ini", "status", "--dbname", "second"])?
         .stdout;
     assert!(one.starts_with("Postgres version"), "{one}");
+    // One that is not there keeps nobody from seeing the others.
+    std::fs::write(
+        site.path("l.ini"),
+        format!("[pgqd]\nbase_connstr = {server}\ndatabase_list = missing, second\n"),
+    )?;
+    let output = site.run(&["l.ini", "status", "--check", "--json"])?;
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    let json: Value = serde_json::from_str(&output.stdout)?;
+    assert_eq!(json.as_array().map(Vec::len), Some(1), "{}", output.stdout);
+    assert_eq!(json[0]["database"], "second");
+    for said in [
+        "ERROR [missing]: cannot connect to db: ",
+        "ERROR 1 of 2 databases failed\n",
+    ] {
+        assert!(output.stderr.contains(said), "{}", output.stderr);
+    }
     // Of a single database, too.
     let other = site
         .succeed(&["t.ini", "--dbname=second", "config"])?
