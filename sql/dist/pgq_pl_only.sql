@@ -3724,6 +3724,7 @@ returns setof record as $$
 --           problem: what kind of problem, see below. queue_name, consumer_name: where; null if it is
 --           about the database. subject: process, prepared transaction, slot or capture at fault. since: for how
 --           long. amount: how many. message, advice: the same for people, with what to run.
+--           txid_behind: transaction ids are behind those of ticks, as in a restored dump: what is written is lost;
 --           no_ticker: queues wait for a tick, and nobody holds the ticker's lock;
 --           not_ticked: a ticker runs, and a queue is not ticked: 15 seconds past its limit;
 --           paused: a queue is paused while events wait;
@@ -3750,7 +3751,28 @@ declare
     v_count     bigint := 0;
     v_longest   interval;
     v_word      text;
+    v_xmax      bigint;
 begin
+    select count(*), max(t.xmax) into amount, v_xmax
+      from pgq.queue q
+      cross join lateral (
+               select txid_snapshot_xmax(n.tick_snapshot) as xmax
+                 from pgq.tick n
+                where n.tick_queue = q.queue_id
+                order by n.tick_queue desc, n.tick_id desc
+                limit 1) t
+     where t.xmax > txid_snapshot_xmax(txid_current_snapshot())
+       and (i_queue_name is null or q.queue_name = i_queue_name);
+    if amount > 0 then
+        severity := 'error';
+        problem := 'txid_behind';
+        queue_name := i_queue_name;
+        message := format('transaction ids are behind the ticks of queues: %s, as in a restored dump; what is written '
+                          'now is never delivered', amount);
+        advice := format('let nobody write, stop the server, and raise them: pg_resetwal -e %s DATA', (v_xmax >> 32) + 1);
+        return next;
+    end if;
+
     select l.pid into v_ticker
       from pg_locks l
      where l.locktype = 'advisory'

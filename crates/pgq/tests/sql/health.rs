@@ -450,3 +450,27 @@ fn captures_that_maintenance_cannot_mend_are_told_with_what_to_type() -> TestRes
     assert_eq!(problems(&mut db)?, [] as [&str; 0]);
     Ok(())
 }
+
+#[test]
+fn a_dump_in_a_younger_cluster_is_told_before_anything_is_written() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    db.batch_execute(
+        "select pg_advisory_lock(1885827396, 0), pgq.create_queue('other');
+         update pgq.tick set tick_snapshot = '12884901893:12884901893:' where tick_queue = 1",
+    )?;
+    let told = "select severity, problem, queue_name, amount, advice from pgq.get_problems";
+    let advice = "let nobody write, stop the server, and raise them: pg_resetwal -e 4 DATA";
+    assert_eq!(
+        rows(&mut db, &format!("{told}()"))?,
+        [format!("error|txid_behind|NULL|1|{advice}")]
+    );
+    assert_eq!(
+        rows(&mut db, &format!("{told}('q')"))?,
+        [format!("error|txid_behind|q|1|{advice}")]
+    );
+    assert_eq!(rows(&mut db, &format!("{told}('other')"))?, [] as [&str; 0]);
+    // The next id is no less than what a tick has just seen.
+    db.batch_execute("update pgq.tick set tick_snapshot = txid_current_snapshot()")?;
+    assert_eq!(problems(&mut db)?, [] as [&str; 0]);
+    Ok(())
+}
