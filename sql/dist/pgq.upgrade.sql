@@ -379,7 +379,8 @@ begin
            and (t.typnamespace = 'pgq'::regnamespace and starts_with(t.typname, 'ret_')
                 or p.proname = 'next_batch' and p.proargnames[1] <> 'i_queue_name'
                 or p.proname = 'get_queue_info' and p.pronargs = 1 and p.proargnames[1] <> 'i_queue_name'
-                or p.proname in ('_capture_overrides', '_capture_expression') and p.pronargs = 2)
+                or p.proname in ('_capture_overrides', '_capture_expression') and p.pronargs = 2
+                or p.proname = '_unaware_sessions' and cardinality(p.proallargtypes) < 6)
     ) c;
     if v_statements is null then
         return 0;
@@ -3056,16 +3057,18 @@ $$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
 -- pgq/functions/pgq._unaware_sessions.sql
 create or replace function pgq._unaware_sessions(
     i_queue_id integer, i_txid bigint,
-    out reason text, out pid integer, out xact_start timestamptz)
+    out reason text, out pid integer, out xact_start timestamptz, out virtualtransaction text)
 returns setof record as $$
 -- pgq._unaware_sessions(2): who may still write to the previous table of a queue, not knowing that it has switched to
 -- the next.
 -- Parameters:
 --      i_queue_id      a queue whose switch is not complete
---      i_txid          transactions with an id before this one do no harm: batches look for their events in both tables
+--      i_txid          transactions with an id before this one do no harm: batches look for their events in both tables;
+--                      null: all that have an id by now
 -- Returns:  reason: 'snapshot', from before the switch, or 'transaction', without an id, that has used the sequence
 --           of events: captures of rows ask the sequence to take up the switch (pgq_gen._insert_code), and it answers
---           the first time only; pid: null of a prepared transaction
+--           the first time only; pid: null of a prepared transaction; virtualtransaction: as in pg_locks, null of a
+--           snapshot
 -- Reads:    pgq.queue, pg_locks, pg_stat_activity: to see the snapshots of all sessions the owner must be superuser
 --           or in pg_read_all_stats
 -- Used by:  pgq.maint_rotate_tables_step2, pgq._rotation_blocker
@@ -3074,7 +3077,7 @@ returns setof record as $$
           from pg_locks l
          where l.granted
     )
-    select 'snapshot', a.pid, a.xact_start
+    select 'snapshot', a.pid, a.xact_start, null
       from pgq.queue q
       join pg_stat_activity a
         -- A snapshot that does not see the switch has an xmin no later than its transaction.
@@ -3084,7 +3087,7 @@ returns setof record as $$
        and a.pid <> pg_backend_pid()
        and a.backend_type not in ('autovacuum worker', 'walsender')
      union all
-    select 'transaction', l.pid, a.xact_start
+    select 'transaction', l.pid, a.xact_start, l.virtualtransaction
       from pgq.queue q
       join lock l
         on l.locktype = 'relation'
@@ -3099,7 +3102,8 @@ returns setof record as $$
                         where i.locktype = 'transactionid'
                           and i.mode = 'ExclusiveLock'
                           and i.virtualtransaction = l.virtualtransaction
-                          and age(i.transactionid) > age((i_txid & 4294967295)::text::xid))
+                          and (i_txid is null
+                               or age(i.transactionid) > age((i_txid & 4294967295)::text::xid)))
      order by 1, 3;
 $$ language sql stable set search_path = pg_catalog, pgq, pg_temp;
 
@@ -3111,9 +3115,14 @@ returns integer as $$
 -- Reads:    what sessions do: to see all of them the owner must be superuser or in pg_read_all_stats
 -- Changes:  pgq.queue. While there are sessions that may not know of a switch and write to the previous table, it
 --           stays open, batches read both tables, and the only effect is a postponed rotation
+-- Locks:    none, but waits up to a second for transactions that do not know of a switch
 -- Used by:  pgq.maint_operations
 declare
-    v_queue record;
+    v_deadline  timestamptz := clock_timestamp() + interval '1 second';
+    v_queue     record;
+    v_unaware   text[];
+    v_queues    integer[];
+    v_switches  bigint[];
 begin
     if not pg_has_role('pg_read_all_stats', 'usage') then
         raise warning 'cannot see the snapshots of other users: events of a transaction older than a '
@@ -3121,21 +3130,46 @@ begin
             using hint = 'grant pg_read_all_stats to ' || quote_ident(current_user);
     end if;
 
+    -- This transaction gets its id last: whoever had one before does no harm.
     for v_queue in
-        select queue_id
+        select queue_id, queue_switch_step1
           from pgq.queue
          where queue_switch_step2 is null
            -- In the transaction of step 1 nobody else can have seen the switch.
-           and queue_switch_step1 <> txid_current()
+           and queue_switch_step1 is distinct from txid_current_if_assigned()
     loop
-        -- What this transaction saw of others before it had its own id does not count.
-        perform pg_stat_clear_snapshot();
-        continue when exists (select from pgq._unaware_sessions(v_queue.queue_id, txid_current()));
-        update pgq.queue
-           set queue_switch_step2 = txid_current()
-         where queue_id = v_queue.queue_id
-           and queue_switch_step2 is null;
+        -- Step 1 lets go of its lock when it has told all sessions of the switch.
+        continue when exists (select
+                                from pg_locks l
+                               where l.locktype = 'transactionid'
+                                 and l.mode = 'ExclusiveLock'
+                                 and l.transactionid = (v_queue.queue_switch_step1 & 4294967295)::text::xid);
+        -- So who is first seen later knows of it: on a busy queue there is always somebody.
+        v_unaware := null;
+        loop
+            perform pg_stat_clear_snapshot();
+            select coalesce(array_agg(coalesce(u.virtualtransaction, 'snapshot')), '{}')
+              into v_unaware
+              from pgq._unaware_sessions(v_queue.queue_id, txid_current_if_assigned()) u
+             where v_unaware is null
+                or u.reason = 'snapshot'
+                or u.virtualtransaction = any (v_unaware);
+            exit when v_unaware = '{}' or 'snapshot' = any (v_unaware) or clock_timestamp() > v_deadline;
+            perform pg_sleep(0.01);
+        end loop;
+        if v_unaware = '{}' then
+            v_queues := v_queues || v_queue.queue_id;
+            v_switches := v_switches || v_queue.queue_switch_step1;
+        end if;
     end loop;
+
+    update pgq.queue q
+       set queue_switch_step2 = txid_current()
+      from unnest(v_queues, v_switches) c (queue_id, step1)
+     where q.queue_id = c.queue_id
+       -- Somebody else may have completed this switch and begun the next.
+       and q.queue_switch_step1 = c.step1
+       and q.queue_switch_step2 is null;
     return 0;
 end;
 $$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;

@@ -94,7 +94,8 @@ begin
            and (t.typnamespace = 'pgq'::regnamespace and starts_with(t.typname, 'ret_')
                 or p.proname = 'next_batch' and p.proargnames[1] <> 'i_queue_name'
                 or p.proname = 'get_queue_info' and p.pronargs = 1 and p.proargnames[1] <> 'i_queue_name'
-                or p.proname in ('_capture_overrides', '_capture_expression') and p.pronargs = 2)
+                or p.proname in ('_capture_overrides', '_capture_expression') and p.pronargs = 2
+                or p.proname = '_unaware_sessions' and cardinality(p.proallargtypes) < 6)
     ) c;
     if v_statements is null then
         return 0;

@@ -13,6 +13,7 @@ mod captures;
 mod catalogue;
 mod consumption;
 mod cooperative;
+mod crowd;
 mod dead_letters;
 mod encoding;
 mod epoch;

@@ -1,9 +1,11 @@
 //! Switching tables: nothing is lost, whoever writes when.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use postgres::Client;
-use testkit::{Cluster, TestResult};
+use testkit::{Cluster, TestResult, wait_until};
 
 use crate::support::{
     arrived, cluster, cluster_with_consumer, consume, consume_as, eager_queue, insert, install,
@@ -400,4 +402,41 @@ fn a_consumer_that_registers_during_rotation_gets_a_tick_that_stays() -> TestRes
     tick(&mut db)?;
     assert_eq!(consume_as(&mut db, "late")?, Some(vec!["first".to_owned()]));
     Ok(())
+}
+
+#[test]
+fn writers_who_come_and_go_do_not_keep_a_switch_open() -> TestResult {
+    let (cluster, mut db) = restless()?;
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| -> TestResult {
+        // There is always one of them who has asked for a number and has no transaction id.
+        let writers: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| -> TestResult {
+                    let mut db = cluster.connect("postgres")?;
+                    while !stop.load(Ordering::SeqCst) {
+                        db.batch_execute("begin; select nextval('pgq.event_1_id_seq')")?;
+                        #[expect(clippy::disallowed_methods, reason = "a writer takes its time")]
+                        thread::sleep(Duration::from_millis(30));
+                        db.batch_execute("commit")?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        let rotated = (1..=3).try_for_each(|turn| -> TestResult {
+            wait_until("the switch", Duration::from_secs(30), || {
+                tick(&mut db)?;
+                consume(&mut db)?;
+                step1(&mut db)?;
+                step2(&mut db)?;
+                Ok(state(&mut db)? == format!("{}|t", turn % 3))
+            })
+        });
+        stop.store(true, Ordering::SeqCst);
+        for writer in writers {
+            writer.join().expect("a writer does not panic")?;
+        }
+        rotated
+    })
 }

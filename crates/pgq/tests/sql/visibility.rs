@@ -261,7 +261,7 @@ fn tick_until(cluster: &Cluster, done: &AtomicBool) -> TestResult {
 }
 
 /// Switches tables so many times.
-fn rotate(db: &mut Client, times: usize) -> TestResult {
+pub(crate) fn rotate(db: &mut Client, times: usize) -> TestResult {
     let mut tables = Vec::new();
     wait_until("the tables to rotate", Duration::from_secs(120), || {
         rows(db, "select pgq.maint_rotate_tables_step1('q')")?;
