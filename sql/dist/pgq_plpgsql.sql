@@ -130,6 +130,9 @@ begin
                                        new, new);
             end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
+            if tg_when operator(pg_catalog.=) 'BEFORE' then
+                new := pgq._keep_generated(tg_relid, new, old);
+            end if;
             v_skip := pgq_gen.dispatch('sql', tg_relid, tg_name, tg_op, tg_argv, new, old);
             if v_skip is null then
                 v_skip := pgq._capture('sql', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
@@ -198,6 +201,9 @@ begin
                                        new, new);
             end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
+            if tg_when operator(pg_catalog.=) 'BEFORE' then
+                new := pgq._keep_generated(tg_relid, new, old);
+            end if;
             v_skip := pgq_gen.dispatch('urlenc', tg_relid, tg_name, tg_op, tg_argv, new, old);
             if v_skip is null then
                 v_skip := pgq._capture('urlenc', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
@@ -266,6 +272,9 @@ begin
                                        new, new);
             end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
+            if tg_when operator(pg_catalog.=) 'BEFORE' then
+                new := pgq._keep_generated(tg_relid, new, old);
+            end if;
             v_skip := pgq_gen.dispatch('json', tg_relid, tg_name, tg_op, tg_argv, new, old);
             if v_skip is null then
                 v_skip := pgq._capture('json', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,

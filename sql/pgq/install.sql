@@ -101,10 +101,12 @@
 \ir functions/pgq._has_equality.sql
 \ir functions/pgq._text_decides.sql
 \ir functions/pgq._row_text.sql
+\ir functions/pgq._keep_generated.sql
 \ir functions/pgq._row_values.sql
 \ir functions/pgq._capture_options.sql
 \ir functions/pgq._table_columns.sql
 \ir functions/pgq._column_name.sql
+\ir functions/pgq._large_values.sql
 \ir functions/pgq._known_names.sql
 \ir functions/pgq._known_columns.sql
 \ir functions/pgq._row_columns.sql

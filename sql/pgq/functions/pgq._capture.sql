@@ -16,6 +16,8 @@ returns boolean as $$
 -- Changes:  the queue
 -- Used by:  pgq.sqltriga, pgq.logutriga, pgq.jsontriga, pgq.logtriga
 declare
+    -- Bytes of a row whose text is not taken apart as a whole.
+    c_large     constant pg_catalog.int4 := 50000000;
     v_options   pg_catalog.record;
     v_table     pg_catalog.record;
     v_known     pg_catalog.text[];
@@ -39,8 +41,10 @@ begin
         raise exception 'Table ''%.%'' to queue ''%'': change not allowed (%)',
             i_schema, i_name, v_options.queue_name, i_op;
     end if;
-    v_new := pgq._row_values(case when v_options.pinned then pgq._row_text(i_row)
-                                  else pg_catalog.format('%s', i_row) end);
+    v_value := case when v_options.pinned then pgq._row_text(i_row) else pg_catalog.format('%s', i_row) end;
+    v_new := case when pg_catalog.octet_length(v_value) operator(pg_catalog.>) c_large
+                  then pgq._large_values(i_table, i_row, v_options.pinned)
+                  else pgq._row_values(v_value) end;
     if pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.=) 'read committed' then
         v_table := pgq._table_columns(i_table);
     else
@@ -59,8 +63,10 @@ begin
 
     v_old := v_new;
     if i_op operator(pg_catalog.=) 'UPDATE' then
-        v_old := pgq._row_values(case when v_options.pinned then pgq._row_text(i_old)
-                                      else pg_catalog.format('%s', i_old) end);
+        v_value := case when v_options.pinned then pgq._row_text(i_old) else pg_catalog.format('%s', i_old) end;
+        v_old := case when pg_catalog.octet_length(v_value) operator(pg_catalog.>) c_large
+                      then pgq._large_values(i_table, i_old, v_options.pinned)
+                      else pgq._row_values(v_value) end;
         v_changes := pgq._capture_changes(v_columns.names, v_columns.types, v_columns.collations,
                                           v_new, v_old, v_options.by_text, null);
         if v_changes.query is not null then

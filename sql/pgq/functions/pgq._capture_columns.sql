@@ -20,6 +20,7 @@ declare
     c_magic     constant text := '_pgq_ev_';
     c_fields    constant text[] := '{type,data,extra1,extra2,extra3,extra4}';
     v_name      text;
+    v_names     text[];
     v_known     text[] := coalesce(i_columns.known, i_columns.names);
     v_gone      boolean := false;
 begin
@@ -32,11 +33,17 @@ begin
         if length(i_kinds) - strpos(reverse(i_kinds), 'k') >= cardinality(names) then
             raise exception 'key column does not exist';
         end if;
-    elsif btrim(i_keys) <> '' then
-        foreach v_name in array string_to_array(i_keys, ',') loop
-            v_name := btrim(v_name);
-            if v_name = any (v_known) then
-                key_names := key_names || names[array_position(v_known, v_name)];
+    elsif i_keys is not null then
+        -- Blanks may stand between names like commas, and in a name.
+        foreach v_name in array regexp_split_to_array(i_keys, '[[:space:]]*,[[:space:],]*') loop
+            v_name := btrim(v_name, E' \t\n\r\f\x0b');
+            v_names := case when v_name = any (v_known) then array[v_name]
+                            else regexp_split_to_array(v_name, '[[:space:]]+') end;
+            continue when v_name = '';
+            if v_names <@ v_known then
+                key_names := key_names || array(select names[array_position(v_known, n.name)]
+                                                  from unnest(v_names) with ordinality n (name, place)
+                                                 order by n.place);
             elsif i_columns.known is not null then
                 v_gone := true;
             else

@@ -66,7 +66,7 @@ begin
             when v_arg = 'deny' then
                 deny := true;
             when starts_with(v_arg, 'ignore=') then
-                ignored := nullif(v_value, '');
+                ignored := v_value;
             when starts_with(v_arg, 'pkey=') then
                 keys := v_value;
             when v_place is not null then

@@ -7,10 +7,12 @@ returns text as $$
 --      i_op          INSERT, UPDATE, DELETE or TRUNCATE
 --      i_schema, i_table      table
 --      i_key_names   key columns
---      i_key_list    list of key columns as the trigger has it, or null; with its blanks, unless the columns have
---                    other names by now
+--      i_key_list    list of key columns as the trigger has it, or null; with its blanks and commas, unless the columns
+--                    have other names by now
 -- Returns:  a letter, with the key columns for urlenc; an object for json
 -- Used by:  pgq._capture, pgq._capture_truncate
+declare
+    c_between   constant text := '[,[:space:]]+';
 begin
     if i_format = 'json' then
         return '{"op":' || to_json(i_op)::text
@@ -19,7 +21,8 @@ begin
     elsif i_op = 'TRUNCATE' then
         return 'R';
     elsif i_format = 'urlenc' then
-        if array(select btrim(k) from unnest(string_to_array(i_key_list, ',')) k) is distinct from i_key_names then
+        if btrim(regexp_replace(i_key_list, c_between, ',', 'g'), ',')
+           is distinct from regexp_replace(array_to_string(i_key_names, ','), c_between, ',', 'g') then
             i_key_list := null;
         end if;
         return left(i_op, 1) || ':' || coalesce(i_key_list, array_to_string(i_key_names, ','));

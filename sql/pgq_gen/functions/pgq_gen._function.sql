@@ -29,6 +29,7 @@ declare
     v_iso_guard text;
     v_slow      text;
     v_slow_kinds    text[];
+    v_keep      text;
     v_code      text;
     v_override  text := '';
     v_invoker   boolean;
@@ -74,6 +75,10 @@ begin
                                 ' %L, %s);', i_format, pgq_gen._argv(i_args), r.rows) order by r.place)
           into v_slow_kinds
           from unnest('{"NEW, OLD","NEW, NEW","OLD, OLD"}'::text[]) with ordinality r (rows, place);
+        if v_options.skip then
+            v_keep := E'NEW := pgq._keep_generated(TG_RELID, NEW, OLD);\n';
+            v_slow_kinds[1] := v_keep || '            ' || v_slow_kinds[1];
+        end if;
         v_slow := format(
             E'if TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
             '            %s\n'
@@ -136,6 +141,9 @@ begin
                           case when v_override <> '' then 'v_extra4' end];
         v_is_planned := i_kind = 'row' and not v_options.skip and not v_invoker;
         v_code := concat(
+            case when v_keep is not null and exists (select from pg_attribute a
+                                                      where a.attrelid = i_table and a.attnum > 0 and a.attgenerated = 's')
+                 then format(E'    if TG_OP operator(pg_catalog.=) ''UPDATE'' then\n        %s    end if;\n', v_keep) end,
             case when v_fields[3] <> 'v_extra1' then null
                  when v_name is null then
                      E'    v_extra1 := pg_catalog.concat(TG_TABLE_SCHEMA, ''.'', TG_TABLE_NAME);\n'

@@ -14,7 +14,7 @@ returns text as $$
 -- Used by:  pgq_gen._function
 declare
     -- The only expression that captures of statements may have is a literal here.
-    v_extra1    text := coalesce((select quote_literal(o.literal)
+    v_extra1    text := coalesce((select quote_nullable(o.literal)
                                     from pgq._capture_overrides(i_options.expressions, i_columns.names, i_columns.known) o
                                    where o.place = 3),
                                  quote_literal(concat(i_schema, '.', i_name)));

@@ -3,7 +3,9 @@
 mod administration;
 mod backlog;
 mod bulk;
+mod capture_ddl;
 mod capture_guards;
+mod capture_large;
 mod capture_names;
 mod capture_rotation;
 mod capture_safety;

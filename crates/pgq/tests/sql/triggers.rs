@@ -1,6 +1,8 @@
 //! What the capture triggers write, byte by byte.
 
 mod arguments;
+mod edges;
+mod features;
 mod places;
 mod values;
 
