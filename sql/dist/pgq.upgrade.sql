@@ -4230,6 +4230,38 @@ $$ language plpgsql stable
    set lc_monetary = 'C'
    set xmlbinary = 'base64';
 
+-- pgq/functions/pgq._keep_generated.sql
+create or replace function pgq._keep_generated(i_table oid, i_new anyelement, i_old anyelement, out o_row anyelement)
+as $$
+-- pgq._keep_generated(3): the new row of an UPDATE as a trigger BEFORE it logs it. The server computes stored columns
+-- after such triggers, and PL/pgSQL shows nulls there: that would look like a change.
+-- Parameters:
+--      i_table           table
+--      i_new, i_old      the rows
+-- Returns:  the new row, with the values that its generated columns had so far
+-- Reads:    pg_attribute
+-- Used by:  pgq.sqltriga, pgq.logutriga, pgq.jsontriga, generated captures with SKIP
+declare
+    v_query     pg_catalog.text;
+begin
+    select case when pg_catalog.bool_or(a.attgenerated operator(pg_catalog.=) 's')
+                then pg_catalog.concat('select ', pg_catalog.string_agg(
+                         pg_catalog.format(case when a.attgenerated operator(pg_catalog.=) 's' then '($2).%I' else '($1).%I' end,
+                                           a.attname), ', ' order by a.attnum)) end
+      into v_query
+      from pg_catalog.pg_attribute a
+     where a.attrelid operator(pg_catalog.=) i_table
+       and a.attnum operator(pg_catalog.>) 0
+       and not a.attisdropped;
+    if v_query is null then
+        o_row := i_new;
+    else
+        execute v_query into o_row using i_new, i_old;
+    end if;
+end;
+-- No pinned search_path: it would cost more than the rest, and every name is qualified.
+$$ language plpgsql stable;
+
 -- pgq/functions/pgq._row_values.sql
 create or replace function pgq._row_values(i_text text)
 returns text[] as $$
@@ -4320,7 +4352,7 @@ begin
             when v_arg = 'deny' then
                 deny := true;
             when starts_with(v_arg, 'ignore=') then
-                ignored := nullif(v_value, '');
+                ignored := v_value;
             when starts_with(v_arg, 'pkey=') then
                 keys := v_value;
             when v_place is not null then
@@ -4398,6 +4430,36 @@ begin
     return (pg_identify_object_as_address('pg_class'::regclass, i_table, i_number)).object_names[3];
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq._large_values.sql
+create or replace function pgq._large_values(i_table oid, i_row anyelement, i_pinned boolean)
+returns text[] as $$
+-- pgq._large_values(3): text of the columns of a row, one by one: the server cannot take apart the text of a whole row
+-- of hundreds of megabytes.
+-- Parameters:
+--      i_table      table
+--      i_row        row of it
+--      i_pinned     whether the text is not to depend on the writer's settings
+-- Returns:  as pgq._row_values
+-- Reads:    the definition of the table, through the caches of the server
+-- Used by:  pgq._capture
+declare
+    v_query     pg_catalog.text;
+    v_values    pg_catalog.text[];
+begin
+    select pg_catalog.concat('select array[', pg_catalog.string_agg(pg_catalog.format(
+               'case when pg_catalog.num_nulls(($1).%1$I) operator(pg_catalog.=) 0 then %2$s(($1).%1$I) end',
+               c.name, case when i_pinned then 'pgq_gen.pinned_text' else 'pg_catalog.concat' end), ', ' order by c.number),
+               ']::pg_catalog.text[]')
+      into v_query
+      from (select n.number, pgq._column_name(i_table, n.number) as name
+              from pg_catalog.generate_series(1, 1600) n (number)) c
+     where c.name is not null;
+    execute v_query into v_values using i_row;
+    return v_values;
+end;
+-- No pinned search_path: the text is the writer's.
+$$ language plpgsql stable;
 
 -- pgq/functions/pgq._known_names.sql
 create or replace function pgq._known_names(i_table oid, i_format text, i_args text[], i_names text[])
@@ -4541,6 +4603,7 @@ declare
     c_magic     constant text := '_pgq_ev_';
     c_fields    constant text[] := '{type,data,extra1,extra2,extra3,extra4}';
     v_name      text;
+    v_names     text[];
     v_known     text[] := coalesce(i_columns.known, i_columns.names);
     v_gone      boolean := false;
 begin
@@ -4553,11 +4616,17 @@ begin
         if length(i_kinds) - strpos(reverse(i_kinds), 'k') >= cardinality(names) then
             raise exception 'key column does not exist';
         end if;
-    elsif btrim(i_keys) <> '' then
-        foreach v_name in array string_to_array(i_keys, ',') loop
-            v_name := btrim(v_name);
-            if v_name = any (v_known) then
-                key_names := key_names || names[array_position(v_known, v_name)];
+    elsif i_keys is not null then
+        -- Blanks may stand between names like commas, and in a name.
+        foreach v_name in array regexp_split_to_array(i_keys, '[[:space:]]*,[[:space:],]*') loop
+            v_name := btrim(v_name, E' \t\n\r\f\x0b');
+            v_names := case when v_name = any (v_known) then array[v_name]
+                            else regexp_split_to_array(v_name, '[[:space:]]+') end;
+            continue when v_name = '';
+            if v_names <@ v_known then
+                key_names := key_names || array(select names[array_position(v_known, n.name)]
+                                                  from unnest(v_names) with ordinality n (name, place)
+                                                 order by n.place);
             elsif i_columns.known is not null then
                 v_gone := true;
             else
@@ -4782,10 +4851,12 @@ returns text as $$
 --      i_op          INSERT, UPDATE, DELETE or TRUNCATE
 --      i_schema, i_table      table
 --      i_key_names   key columns
---      i_key_list    list of key columns as the trigger has it, or null; with its blanks, unless the columns have
---                    other names by now
+--      i_key_list    list of key columns as the trigger has it, or null; with its blanks and commas, unless the columns
+--                    have other names by now
 -- Returns:  a letter, with the key columns for urlenc; an object for json
 -- Used by:  pgq._capture, pgq._capture_truncate
+declare
+    c_between   constant text := '[,[:space:]]+';
 begin
     if i_format = 'json' then
         return '{"op":' || to_json(i_op)::text
@@ -4794,7 +4865,8 @@ begin
     elsif i_op = 'TRUNCATE' then
         return 'R';
     elsif i_format = 'urlenc' then
-        if array(select btrim(k) from unnest(string_to_array(i_key_list, ',')) k) is distinct from i_key_names then
+        if btrim(regexp_replace(i_key_list, c_between, ',', 'g'), ',')
+           is distinct from regexp_replace(array_to_string(i_key_names, ','), c_between, ',', 'g') then
             i_key_list := null;
         end if;
         return left(i_op, 1) || ':' || coalesce(i_key_list, array_to_string(i_key_names, ','));
@@ -4885,20 +4957,24 @@ returns setof record as $$
 --      i_expressions      of ev_type, ev_data, ev_extra1 to ev_extra4 and when; null where not given
 --      i_names, i_known   as for pgq._capture_expression
 -- Returns:  a row per expression, in order: its place from 1; its query, or the value of one that is
---           merely a string
+--           merely a string, or null for one that is empty. A semicolon behind it counts for nothing
 -- Raises:   "QB: syntax error"
 -- Used by:  pgq._capture, pgq_gen._function, pgq_gen._check_statement
 declare
+    c_when          constant integer := 7;
     v_expression    text;
 begin
     for i in 1 .. cardinality(i_expressions) loop
-        v_expression := btrim(i_expressions[i], E' \t\n');
+        v_expression := rtrim(ltrim(i_expressions[i], E' \t\n'), E' \t\n;');
         continue when v_expression is null;
         place := i;
         query := null;
         literal := null;
         if v_expression ~ E'^''(?:[^''\\\\]|'''')*''$' then
             literal := replace(substr(v_expression, 2, length(v_expression) - 2), '''''', '''');
+        elsif v_expression = '' then
+            -- A SELECT without columns: nothing, and of no type.
+            query := case when c_when = i then 'select null::pg_catalog.text, 0::pg_catalog.oid' end;
         else
             query := pgq._capture_expression(v_expression, i_names, i_known);
         end if;
@@ -4948,6 +5024,8 @@ returns boolean as $$
 -- Changes:  the queue
 -- Used by:  pgq.sqltriga, pgq.logutriga, pgq.jsontriga, pgq.logtriga
 declare
+    -- Bytes of a row whose text is not taken apart as a whole.
+    c_large     constant pg_catalog.int4 := 50000000;
     v_options   pg_catalog.record;
     v_table     pg_catalog.record;
     v_known     pg_catalog.text[];
@@ -4971,8 +5049,10 @@ begin
         raise exception 'Table ''%.%'' to queue ''%'': change not allowed (%)',
             i_schema, i_name, v_options.queue_name, i_op;
     end if;
-    v_new := pgq._row_values(case when v_options.pinned then pgq._row_text(i_row)
-                                  else pg_catalog.format('%s', i_row) end);
+    v_value := case when v_options.pinned then pgq._row_text(i_row) else pg_catalog.format('%s', i_row) end;
+    v_new := case when pg_catalog.octet_length(v_value) operator(pg_catalog.>) c_large
+                  then pgq._large_values(i_table, i_row, v_options.pinned)
+                  else pgq._row_values(v_value) end;
     if pg_catalog.current_setting('transaction_isolation') operator(pg_catalog.=) 'read committed' then
         v_table := pgq._table_columns(i_table);
     else
@@ -4991,8 +5071,10 @@ begin
 
     v_old := v_new;
     if i_op operator(pg_catalog.=) 'UPDATE' then
-        v_old := pgq._row_values(case when v_options.pinned then pgq._row_text(i_old)
-                                      else pg_catalog.format('%s', i_old) end);
+        v_value := case when v_options.pinned then pgq._row_text(i_old) else pg_catalog.format('%s', i_old) end;
+        v_old := case when pg_catalog.octet_length(v_value) operator(pg_catalog.>) c_large
+                      then pgq._large_values(i_table, i_old, v_options.pinned)
+                      else pgq._row_values(v_value) end;
         v_changes := pgq._capture_changes(v_columns.names, v_columns.types, v_columns.collations,
                                           v_new, v_old, v_options.by_text, null);
         if v_changes.query is not null then
@@ -5333,10 +5415,19 @@ returns text as $$
 --      i_table      the table
 --      i_alias      alias of the transition table, the only one of the query
 -- Returns:  SQL. Transition tables do not hold virtual columns, so these are computed; the server lets them use
---           nothing that somebody made
+--           nothing that somebody made. A transaction whose snapshot is older than the definition of the table does
+--           not know which columns are virtual, and may name none: there the row goes by its text, with nulls for them
 -- Reads:    the definition of the table
 -- Used by:  generated captures of statements
-    select case when bool_or(a.attgenerated = 'v')
+    select case when current_setting('server_version_num')::integer >= 180000
+                     and current_setting('transaction_isolation') <> 'read committed'
+                     and exists (select
+                                   from generate_series(1, 1600) n (number)
+                                   left join pg_attribute a
+                                     on a.attrelid = i_table and a.attnum = n.number and not a.attisdropped
+                                  where pgq._column_name(i_table, n.number) is distinct from a.attname::text)
+                then format('pg_catalog.format(''%%s'', %s)::%s', i_alias, i_table::regclass)
+                when bool_or(a.attgenerated = 'v')
                 then format('row(%s)::%s',
                             string_agg(case when a.attgenerated = 'v' then format('(%s)', pg_get_expr(d.adbin, d.adrelid))
                                             else format('%s.%I', i_alias, a.attname) end, ', ' order by a.attnum),
@@ -6853,7 +6944,7 @@ returns text as $$
 -- Used by:  pgq_gen._function
 declare
     -- The only expression that captures of statements may have is a literal here.
-    v_extra1    text := coalesce((select quote_literal(o.literal)
+    v_extra1    text := coalesce((select quote_nullable(o.literal)
                                     from pgq._capture_overrides(i_options.expressions, i_columns.names, i_columns.known) o
                                    where o.place = 3),
                                  quote_literal(concat(i_schema, '.', i_name)));
@@ -7023,6 +7114,7 @@ declare
     v_iso_guard text;
     v_slow      text;
     v_slow_kinds    text[];
+    v_keep      text;
     v_code      text;
     v_override  text := '';
     v_invoker   boolean;
@@ -7068,6 +7160,10 @@ begin
                                 ' %L, %s);', i_format, pgq_gen._argv(i_args), r.rows) order by r.place)
           into v_slow_kinds
           from unnest('{"NEW, OLD","NEW, NEW","OLD, OLD"}'::text[]) with ordinality r (rows, place);
+        if v_options.skip then
+            v_keep := E'NEW := pgq._keep_generated(TG_RELID, NEW, OLD);\n';
+            v_slow_kinds[1] := v_keep || '            ' || v_slow_kinds[1];
+        end if;
         v_slow := format(
             E'if TG_OP operator(pg_catalog.=) ''UPDATE'' then\n'
             '            %s\n'
@@ -7130,6 +7226,9 @@ begin
                           case when v_override <> '' then 'v_extra4' end];
         v_is_planned := i_kind = 'row' and not v_options.skip and not v_invoker;
         v_code := concat(
+            case when v_keep is not null and exists (select from pg_attribute a
+                                                      where a.attrelid = i_table and a.attnum > 0 and a.attgenerated = 's')
+                 then format(E'    if TG_OP operator(pg_catalog.=) ''UPDATE'' then\n        %s    end if;\n', v_keep) end,
             case when v_fields[3] <> 'v_extra1' then null
                  when v_name is null then
                      E'    v_extra1 := pg_catalog.concat(TG_TABLE_SCHEMA, ''.'', TG_TABLE_NAME);\n'
@@ -8329,6 +8428,9 @@ begin
                                        new, new);
             end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
+            if tg_when operator(pg_catalog.=) 'BEFORE' then
+                new := pgq._keep_generated(tg_relid, new, old);
+            end if;
             v_skip := pgq_gen.dispatch('sql', tg_relid, tg_name, tg_op, tg_argv, new, old);
             if v_skip is null then
                 v_skip := pgq._capture('sql', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
@@ -8397,6 +8499,9 @@ begin
                                        new, new);
             end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
+            if tg_when operator(pg_catalog.=) 'BEFORE' then
+                new := pgq._keep_generated(tg_relid, new, old);
+            end if;
             v_skip := pgq_gen.dispatch('urlenc', tg_relid, tg_name, tg_op, tg_argv, new, old);
             if v_skip is null then
                 v_skip := pgq._capture('urlenc', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
@@ -8465,6 +8570,9 @@ begin
                                        new, new);
             end if;
         elsif tg_op operator(pg_catalog.=) 'UPDATE' then
+            if tg_when operator(pg_catalog.=) 'BEFORE' then
+                new := pgq._keep_generated(tg_relid, new, old);
+            end if;
             v_skip := pgq_gen.dispatch('json', tg_relid, tg_name, tg_op, tg_argv, new, old);
             if v_skip is null then
                 v_skip := pgq._capture('json', false, tg_op, tg_when, tg_relid, tg_table_schema, tg_table_name, tg_argv,
@@ -8661,7 +8769,9 @@ grant execute on function
     pgq._has_equality(oid),
     pgq._text_decides(oid, oid, boolean),
     pgq._row_text(anyelement),
+    pgq._keep_generated(oid, anyelement, anyelement),
     pgq._row_values(text),
+    pgq._large_values(oid, anyelement, boolean),
     pgq._capture_options(text, boolean, text, text[]),
     pgq._table_columns(oid),
     pgq._row_columns(oid, anyelement, integer),
