@@ -40,6 +40,64 @@ const DATA: &str = "
     select 'batch', to_jsonb(b.last_value) from pgq.batch_id_seq b
     order by 1, 2";
 
+/// How databases of version 2 and of early version 3 differ from the fixture, and what failed events they have.
+/// The reference tells: before 2.1.5 a pair of queue and consumer was not unique, functions had no argument names,
+/// and captures were others.
+const VARIANTS: &[(&str, &str, &[&str])] = &[
+    (
+        "the pair is not unique, and nobody is twice",
+        "alter table pgq.subscription drop constraint subscription_ukey",
+        &["failed"],
+    ),
+    (
+        "references to subscriptions, their index and the default are missing",
+        "alter table pgq.retry_queue drop constraint rq_owner_fkey;
+         alter table pgq.failed_queue drop constraint fq_owner_fkey;
+         drop index pgq.rq_retry_owner_idx;
+         alter table pgq.consumer alter co_name drop default;
+         insert into pgq.retry_queue (ev_retry_after, ev_id, ev_time, ev_owner, ev_data)
+         values (now(), 79, now(), 99, 'of nobody')",
+        &["failed"],
+    ),
+    (
+        "functions are missing, or have no names of arguments",
+        "drop function pgq.batch_event_sql(bigint), pgq.current_event_table(text), pgq.get_batch_info(bigint),
+             pgq.get_consumer_info(text, text), pgq.insert_event(text, text, text),
+             pgq.maint_rotate_tables_step2(), pgq.next_batch(text, text), pgq.get_queue_info(text);
+         create function pgq.next_batch(text, text) returns bigint language sql as 'select 1::bigint';
+         create function pgq.get_queue_info(text) returns pgq.ret_queue_info language sql
+             as 'select i from pgq.get_queue_info() i where queue_name = $1';
+         create function pgq.insert_event(text, text, text) returns bigint language sql
+             as 'select pgq.insert_event($1, $2, $3, null, null, null, null)'",
+        &["failed"],
+    ),
+    (
+        "there are neither composite types nor what answers with them",
+        "drop type pgq.ret_queue_info, pgq.ret_consumer_info, pgq.ret_batch_info, pgq.ret_batch_event cascade",
+        &["failed"],
+    ),
+    (
+        "there is no table of failed events",
+        "drop table pgq.failed_queue",
+        &[],
+    ),
+    (
+        "a switch of tables is not complete",
+        "update pgq.queue set queue_switch_step2 = null where queue_name = 'other'",
+        &["failed"],
+    ),
+    (
+        "an upgrade was broken off after its first tables",
+        "alter table pgq.tick add tick_event_seq bigint;
+         alter table pgq.retry_queue add ev_queue integer;
+         update pgq.retry_queue set ev_queue = 1;
+         alter table pgq.retry_queue alter ev_queue set not null,
+             add constraint rq_queue_id_fkey foreign key (ev_queue) references pgq.queue;
+         alter table pgq.subscription add constraint subscription_batch_idx unique (sub_batch)",
+        &["failed"],
+    ),
+];
+
 fn in_use(db: &mut Client) -> TestResult {
     for statement in IN_USE {
         db.batch_execute(statement)?;
@@ -51,8 +109,14 @@ fn in_use(db: &mut Client) -> TestResult {
 fn version_2() -> TestResult<(Cluster, Client, Client)> {
     let (cluster, fresh) = cluster()?;
     let mut db = cluster.create_database("old")?;
+    use_version_2(&mut db)?;
+    Ok((cluster, fresh, db))
+}
+
+/// Installs version 2 and uses it.
+fn use_version_2(db: &mut Client) -> TestResult {
     db.batch_execute(VERSION_2)?;
-    in_use(&mut db)?;
+    in_use(db)?;
     db.batch_execute(
         "insert into pgq.retry_queue (ev_retry_after, ev_id, ev_time, ev_owner, ev_data)
          values (now(), 77, now(), 1, 'retried');
@@ -60,7 +124,7 @@ fn version_2() -> TestResult<(Cluster, Client, Client)> {
          values (now(), 78, now(), 1, 'failed');
          select pgq_ext.set_last_tick('c', 7)",
     )?;
-    Ok((cluster, fresh, db))
+    Ok(())
 }
 
 /// Batches, retries and failed events of [`IN_USE`] go on where they were.
@@ -340,4 +404,95 @@ fn the_upgrade_waits_for_open_transactions_and_ends_none_of_them() -> TestResult
     assert_eq!(consume(&mut watch)?, Some(vec!["before".to_owned()]));
     assert_eq!(arrived(&mut watch)?, ["after", "open", "late"]);
     Ok(())
+}
+
+#[test]
+fn every_generation_of_version_2_is_upgraded_in_place() -> TestResult {
+    let (cluster, mut fresh) = cluster()?;
+    run(&mut fresh, &["pgq/oldgrants.sql", "pgq_ext/oldgrants.sql"])?;
+    for (number, (what, alter, failed)) in VARIANTS.iter().enumerate() {
+        let mut check = |db: &mut Client| -> TestResult {
+            use_version_2(db)?;
+            db.batch_execute(alter)?;
+            let before: Vec<_> = rows(db, DATA)?
+                .into_iter()
+                .filter(|line| !line.contains("of nobody"))
+                .collect();
+            run_scripts(db)?;
+            assert_eq!(rows(db, DATA)?, before, "{what}");
+            assert_eq!(
+                row(db, "select pgq.upgrade_schema(), pgq_ext.upgrade_schema()")?,
+                "0|0",
+                "{what}"
+            );
+            assert_eq!(
+                rows(db, "select ev_data from pgq.failed_event_list('q', 'c')")?,
+                *failed,
+                "{what}"
+            );
+            catalogue::assert_same(db, &mut fresh)?;
+            goes_on(db)
+        };
+        check(&mut cluster.create_database(&format!("old_{number}"))?)
+            .map_err(|error| format!("{what}: {error:?}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn captures_of_version_2_stay_on_their_tables_and_write_as_new_ones() -> TestResult {
+    let (_cluster, _fresh, mut db) = version_2()?;
+    // Before 2.1.5 the key was in ev_extra2.
+    db.batch_execute(
+        "create function pgq.logutriga() returns trigger language plpgsql as $$
+         begin
+             perform pgq.insert_event('q', left(TG_OP, 1), 'id=' || NEW.id, TG_TABLE_NAME, 'id', null, null);
+             return null;
+         end $$;
+         create table t (id int primary key);
+         create trigger capture after insert on t for each row execute procedure pgq.logutriga('q');
+         insert into t values (1)",
+    )?;
+    let trigger =
+        "select oid, pg_get_triggerdef(oid) from pg_trigger where tgrelid = 't'::regclass";
+    let before = row(&mut db, trigger)?;
+    run_scripts(&mut db)?;
+    assert_eq!(row(&mut db, trigger)?, before);
+    db.batch_execute("insert into t values (2)")?;
+    assert_eq!(
+        rows(
+            &mut db,
+            "select ev_type, ev_data, ev_extra1, ev_extra2 from pgq.event_1 where ev_extra1 ~ 't$' order by ev_id"
+        )?,
+        ["I|id=1|t|id", "I:id|id=2|public.t|NULL"]
+    );
+    Ok(())
+}
+
+#[test]
+fn what_users_built_on_version_2_stays_or_stops_the_upgrade() -> TestResult {
+    let (_cluster, mut fresh, mut db) = version_2()?;
+    db.batch_execute(
+        "create function public.lag_of(c text) returns interval language plpgsql as $$
+         declare
+             i pgq.ret_consumer_info;
+         begin
+             select * into i from pgq.get_consumer_info('q', c);
+             return i.lag;
+         end $$;
+         create view public.consumers as select * from pgq.get_consumer_info()",
+    )?;
+    let before = rows(&mut db, DATA)?;
+    let error = run_scripts(&mut db).expect_err("a view needs the old columns");
+    assert!(
+        format!("{error:?}").contains("consumers depends on function get_consumer_info()"),
+        "{error:?}"
+    );
+    assert_eq!(rows(&mut db, DATA)?, before);
+    assert_eq!(row(&mut db, "select pgq.version()")?, "2.1.8");
+    db.batch_execute("drop view public.consumers")?;
+    run_scripts(&mut db)?;
+    assert_eq!(row(&mut db, "select lag_of('c') is not null")?, "t");
+    run(&mut fresh, &["pgq/oldgrants.sql", "pgq_ext/oldgrants.sql"])?;
+    catalogue::assert_same(&mut db, &mut fresh)
 }
