@@ -13,6 +13,7 @@ mod capture_shapes;
 mod capture_text;
 mod captures;
 mod catalogue;
+mod clients;
 mod consumption;
 mod cooperative;
 mod crowd;

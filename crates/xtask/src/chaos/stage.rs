@@ -39,6 +39,8 @@ const EXPLAINED: &[&str] = &[
     "coop_finish_batch: batch ",
     // The session of a killed predecessor is still at work.
     "is run by another process",
+    // A session that was to be ended ended by itself.
+    "is not a PostgreSQL backend process",
     // The server's.
     "the database system is not yet accepting connections",
     "the database system is starting up",
