@@ -7288,7 +7288,9 @@ begin
         ' as ', quote_literal(v_code), ' language plpgsql',
         case when not v_invoker then ' security definer' end,
         case when i_kind = 'statement'
-             then E'\n   set search_path = pg_catalog, pg_temp set enable_hashjoin = off set enable_nestloop = off' end,
+             then E'\n   set search_path = pg_catalog, pg_temp set enable_hashjoin = off set enable_nestloop = off'
+                  -- What it is estimated to cost would have it compiled, again for every statement, a small one, too.
+                  '\n   set jit = off' end,
         case when v_options.format <> 'sql' and v_options.pinned then c_pinned end);
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;

@@ -462,6 +462,15 @@ fn a_large_update_keeps_its_order_in_a_plan_made_for_few_rows() -> TestResult {
          truncate pgq.event_1_0;
          update t set a = 'y'",
     )?;
+    // Plans made for many rows would have the server compile expressions again for each small statement.
+    assert_eq!(
+        row(
+            &mut db,
+            "select proconfig @> '{jit=off}' from pg_proc, pgq.capture \
+              where pronamespace = 'pgq_gen'::regnamespace and proname = cap_function"
+        )?,
+        "t"
+    );
     assert_eq!(
         row(
             &mut db,

@@ -261,7 +261,6 @@ fn drivers_and_monitors_type_this() -> TestResult {
 /// The daemon of version 3, where it is installed: it ticks, retries and rotates, and finds nothing to
 /// complain of.
 #[test]
-#[expect(clippy::print_stderr, reason = "the reader of the results has to know")]
 fn the_daemon_of_version_3_runs_our_schema() -> TestResult {
     let daemon = Path::new("/usr/bin/pgqd");
     if !daemon.exists() {
