@@ -9,57 +9,6 @@ use crate::support::{
 };
 
 #[test]
-fn a_queue_can_have_any_name() -> TestResult {
-    let (_cluster, mut db) = cluster()?;
-    let long = "x".repeat(1000);
-    for name in [
-        "it''s",
-        "Mixed \"Case\"",
-        "a.b.c",
-        "",
-        "%s \\ é",
-        long.as_str(),
-    ] {
-        for call in [
-            format!("create_queue('{name}')"),
-            format!("set_queue_config('{name}', 'ticker_max_lag', '0')"),
-            format!("register_consumer('{name}', '{name}')"),
-            format!("insert_event('{name}', '{name}', 'data')"),
-            format!("ticker('{name}')"),
-        ] {
-            db.batch_execute(&format!("select pgq.{call}"))?;
-        }
-        let batch = row(
-            &mut db,
-            &format!("select pgq.next_batch('{name}', '{name}')"),
-        )?;
-        assert_eq!(
-            row(
-                &mut db,
-                &format!("select ev_data from pgq.get_batch_events({batch})")
-            )?,
-            "data"
-        );
-        assert_eq!(
-            row(
-                &mut db,
-                &format!("select queue_name = '{name}' from pgq.get_queue_info('{name}')")
-            )?,
-            "t"
-        );
-        assert_eq!(
-            row(&mut db, &format!("select pgq.drop_queue('{name}', true)"))?,
-            "1"
-        );
-    }
-    assert_eq!(
-        refusal(&mut db, "select pgq.create_queue(null)")?,
-        "Invalid NULL value"
-    );
-    Ok(())
-}
-
-#[test]
 fn creating_a_queue_makes_its_tables_as_documented() -> TestResult {
     let (_cluster, mut db) = cluster()?;
     assert_eq!(row(&mut db, "select pgq.create_queue('q')")?, "1");
@@ -145,51 +94,109 @@ fn a_queue_is_dropped_when_nobody_reads_it_or_by_force() -> TestResult {
     Ok(())
 }
 
+/// A setting; what it is set to and shows then; its default; what is refused, and how.
+type Setting = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+const INTEGER: &[(&str, &str)] = &[
+    ("many", "invalid input syntax for type integer: \"many\""),
+    ("", "invalid input syntax for type integer: \"\""),
+    ("1.5", "invalid input syntax for type integer: \"1.5\""),
+    (
+        "2147483648",
+        "value \"2147483648\" is out of range for type integer",
+    ),
+    ("-1", "parameter \"$\" cannot be negative"),
+];
+const INTERVAL: &[(&str, &str)] = &[
+    ("soon", "invalid input syntax for type interval: \"soon\""),
+    ("", "invalid input syntax for type interval: \"\""),
+    ("-1 s", "parameter \"$\" cannot be negative"),
+    ("1 day -25 hours", "parameter \"$\" cannot be negative"),
+];
+const BOOLEAN: &[(&str, &str)] = &[
+    ("maybe", "invalid input syntax for type boolean: \"maybe\""),
+    ("", "invalid input syntax for type boolean: \"\""),
+];
+const SWITCH: &[(&str, &str)] = &[("yes", "t"), ("0", "f"), ("TRUE", "t")];
+const COUNT: &[(&str, &str)] = &[("0", "0"), ("2147483647", "2147483647"), (" 7 ", "7")];
+const TIME: &[(&str, &str)] = &[("0", "00:00:00"), ("1.5", "00:00:01.5"), ("1 day", "1 day")];
+
+const SETTINGS: &[Setting] = &[
+    ("ticker_max_count", COUNT, "500", INTEGER),
+    ("ticker_max_lag", TIME, "00:00:03", INTERVAL),
+    ("ticker_idle_period", TIME, "00:01:00", INTERVAL),
+    ("ticker_paused", SWITCH, "f", BOOLEAN),
+    ("rotation_period", TIME, "02:00:00", INTERVAL),
+    ("external_ticker", SWITCH, "f", BOOLEAN),
+    ("disable_insert", SWITCH, "f", BOOLEAN),
+    ("per_tx_limit", COUNT, "NULL", INTEGER),
+    ("notify", SWITCH, "f", BOOLEAN),
+    ("max_retries", COUNT, "NULL", INTEGER),
+];
+
 #[test]
 fn settings_are_checked_and_null_means_the_default() -> TestResult {
     let (_cluster, mut db) = cluster()?;
-    db.batch_execute("select pgq.create_queue('q')")?;
-    let set =
-        |name: &str, value: &str| format!("select pgq.set_queue_config('q', {name}, {value})");
-    for (name, value, shown, default) in [
-        ("ticker_max_count", "'7'", "7", "500"),
-        ("ticker_max_lag", "'1 min'", "00:01:00", "00:00:03"),
-        ("ticker_idle_period", "'0'", "00:00:00", "00:01:00"),
-        ("ticker_paused", "'yes'", "t", "f"),
-        ("rotation_period", "'1 day'", "1 day", "02:00:00"),
-        ("external_ticker", "'true'", "t", "f"),
-        ("disable_insert", "'on'", "t", "f"),
-        ("per_tx_limit", "'3'", "3", "NULL"),
-        ("queue_per_tx_limit", "'4'", "4", "NULL"),
-        ("notify", "'1'", "t", "f"),
-        ("max_retries", "'3'", "3", "NULL"),
-    ] {
-        let read = format!(
-            "select queue_{} from pgq.queue",
-            name.trim_start_matches("queue_")
-        );
-        assert_eq!(row(&mut db, &set(&format!("'{name}'"), value))?, "1");
-        assert_eq!(row(&mut db, &read)?, shown, "{name}");
-        assert_eq!(row(&mut db, &set(&format!("'{name}'"), "null"))?, "1");
-        assert_eq!(row(&mut db, &read)?, default, "{name}");
+    db.batch_execute("select pgq.create_queue('q'), pgq.create_queue('other')")?;
+    let set = |name: &str, value: &str| {
+        format!("select set_queue_config from pgq.set_queue_config('q', {name}, {value})")
+    };
+    let queues = "select q from pgq.queue q order by queue_name";
+    let fresh = rows(&mut db, queues)?;
+    for (bare, values, default, refused) in SETTINGS {
+        let read = format!("select queue_{bare} from pgq.queue where queue_name = 'q'");
+        for prefix in ["", "queue_"] {
+            let name = format!("'{prefix}{bare}'");
+            assert_eq!(row(&mut db, &read)?, *default, "{name}");
+            for (value, shown) in *values {
+                assert_eq!(row(&mut db, &set(&name, &format!("'{value}'")))?, "1");
+                assert_eq!(row(&mut db, &read)?, *shown, "{name}: {value}");
+            }
+            let before = rows(&mut db, queues)?;
+            for (value, error) in *refused {
+                assert_eq!(
+                    refusal(&mut db, &set(&name, &format!("'{value}'")))?,
+                    error.replace('$', name.trim_matches('\'')),
+                );
+            }
+            assert_eq!(rows(&mut db, queues)?, before, "{name}");
+            assert_eq!(row(&mut db, &set(&name, "null"))?, "1");
+            assert_eq!(row(&mut db, &read)?, *default, "{name}");
+        }
     }
-    assert_eq!(
-        refusal(&mut db, &set("'data_pfx'", "'x'"))?,
-        "cannot change parameter \"data_pfx\""
-    );
-    assert_eq!(
-        refusal(&mut db, &set("'ticker_max_lag'", "'-1 s'"))?,
-        "parameter \"ticker_max_lag\" cannot be negative"
-    );
-    assert!(refusal(&mut db, &set("'ticker_max_count'", "'many'"))?.contains("integer"));
-    assert_eq!(refusal(&mut db, &set("null", "'x'"))?, "Invalid NULL value");
-    assert_eq!(
-        refusal(
-            &mut db,
-            "select pgq.set_queue_config('nowhere', 'ticker_paused', 'true')"
-        )?,
-        "No such event queue"
-    );
+    for name in [
+        "data_pfx",
+        "name",
+        "cur_table",
+        "extra_maint",
+        "queue_queue_ticker_paused",
+        "Ticker_paused",
+        "ticker_paused = true, queue_name",
+        "",
+    ] {
+        for value in ["'1'", "null"] {
+            assert_eq!(
+                refusal(&mut db, &set(&format!("'{name}'"), value))?,
+                format!("cannot change parameter \"{name}\"")
+            );
+        }
+    }
+    for (arguments, error) in [
+        ("'q', null, 'x'", "Invalid NULL value"),
+        ("null, 'ticker_paused', 'true'", "Invalid NULL value"),
+        ("'nowhere', 'ticker_paused', 'true'", "No such event queue"),
+        ("'nowhere', 'bad', null", "No such event queue"),
+    ] {
+        let call = format!("select pgq.set_queue_config({arguments})");
+        assert_eq!(refusal(&mut db, &call)?, error, "{arguments}");
+    }
+    // Nothing but the settings of the one queue was changed on the way, and they are as they were.
+    assert_eq!(rows(&mut db, queues)?, fresh);
     Ok(())
 }
 
@@ -219,10 +226,21 @@ fn inserting_checks_the_queue_and_counts_what_it_refuses() -> TestResult {
         let inserted = db
             .simple_query("select pgq.insert_event('q', 't', 'd')")
             .is_ok();
-        let table = db
-            .simple_query("select pgq.current_event_table('q')")
-            .is_ok();
-        assert_eq!((inserted, table), (allowed, allowed), "{role}");
+        assert_eq!(inserted, allowed, "{role}");
+        let position = row(&mut db, "select last_value from pgq.event_1_id_seq")?;
+        for call in [
+            "pgq.current_event_table('q')",
+            "pgq.insert_event('q', 't', 'd', null, null, null, null)",
+            "pgq.insert_event_raw('q', 1, now(), null, null, 't', 'd', null, null, null, null)",
+            "pgq.insert_events('q', 't', '{d}')",
+            "pgq.send('q', 'd')",
+        ] {
+            let done = db.simple_query(&format!("begin; select {call}")).is_ok();
+            db.batch_execute("rollback")?;
+            assert_eq!(done, allowed, "{role}: {call}");
+        }
+        // The rest counts what was refused above.
+        db.batch_execute(&format!("select setval('pgq.event_1_id_seq', {position})"))?;
     }
     db.batch_execute("reset session_replication_role")?;
     assert_eq!(
@@ -244,26 +262,47 @@ fn a_transaction_may_insert_as_many_events_as_the_queue_allows() -> TestResult {
     let (_cluster, mut db) = cluster_with_consumer()?;
     let insert = "select pgq.insert_event('q', 't', 'd');";
     let limit = |limit: &str| format!("select pgq.set_queue_config('q', 'per_tx_limit', {limit})");
-    db.batch_execute(&limit("'2'"))?;
-    for _ in 0..2 {
-        db.batch_execute(&format!("begin; {insert} {insert} commit"))?;
+    let mut kept = 0;
+    for (value, allowed) in [("'2'", 2), ("'1'", 1), ("'0'", 0), ("null", 5)] {
+        db.batch_execute(&limit(value))?;
+        // The limit holds for everybody, and anew for each transaction, whatever happened to the last.
+        for role in ["origin", "local", "replica", "origin"] {
+            db.batch_execute(&format!("set session_replication_role = {role}"))?;
+            db.batch_execute(&format!("begin; {} commit", insert.repeat(allowed)))?;
+            kept += allowed;
+            if value != "null" {
+                assert_eq!(
+                    refusal(&mut db, &format!("begin; {}", insert.repeat(allowed + 1)))?,
+                    format!("Queue 'q' allows max {allowed} events from one TX"),
+                    "{role}"
+                );
+                db.batch_execute("rollback")?;
+            }
+        }
     }
-    assert_eq!(
-        refusal(&mut db, &format!("begin; {insert} {insert} {insert}"))?,
-        "Queue 'q' allows max 2 events from one TX"
-    );
-    db.batch_execute("rollback")?;
+    db.batch_execute(&limit("'2'"))?;
+    // What a savepoint took back does not count; what it released does.
     db.batch_execute(&format!(
         "begin; savepoint s; {insert} {insert} rollback to s; {insert} {insert} commit"
     ))?;
-    db.batch_execute(&limit("'0'"))?;
+    assert_eq!(
+        refusal(
+            &mut db,
+            &format!(
+                "begin; savepoint s; {insert} release s; savepoint s; {insert} release s; {insert}"
+            )
+        )?,
+        "Queue 'q' allows max 2 events from one TX"
+    );
+    db.batch_execute("rollback")?;
+    // A refusal inside a savepoint leaves the transaction what it had.
+    db.batch_execute(&format!("begin; {insert} {insert} savepoint s"))?;
     assert_eq!(
         refusal(&mut db, insert)?,
-        "Queue 'q' allows max 0 events from one TX"
+        "Queue 'q' allows max 2 events from one TX"
     );
-    db.batch_execute(&limit("null"))?;
-    db.batch_execute(&format!("begin; {insert} {insert} {insert} commit"))?;
-    assert_eq!(arrived(&mut db)?.len(), 9);
+    db.batch_execute("rollback to s; commit")?;
+    assert_eq!(arrived(&mut db)?.len(), kept + 4);
     Ok(())
 }
 

@@ -403,6 +403,19 @@ fn what_a_member_retries_or_fails_belongs_to_the_group() -> TestResult {
             )?,
             "bad"
         );
+        for (call, result) in [
+            ("failed_event_list('q', '{consumer}', 1, 0)).ev_id", "2"),
+            ("failed_event_count('q', '{consumer}'))", "1"),
+            ("failed_event_delete('q', '{consumer}', 2))", "1"),
+            ("failed_event_retry('q', '{consumer}', 2))", "2"),
+            ("failed_event_replay('q', '{consumer}'))", "1"),
+            ("failed_event_purge('q', '{consumer}', '0'))", "1"),
+        ] {
+            let call = call.replace("{consumer}", consumer);
+            let sql = format!("begin; select (pgq.{call}");
+            assert_eq!(row(&mut db, &sql)?, result, "{call}");
+            db.batch_execute("rollback")?;
+        }
     }
     // The member goes, through either interface; the events stay, and come to another member.
     assert_eq!(

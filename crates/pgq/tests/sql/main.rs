@@ -3,6 +3,7 @@
 mod administration;
 mod backlog;
 mod bulk;
+mod calls;
 mod capture_ddl;
 mod capture_guards;
 mod capture_large;
@@ -26,8 +27,10 @@ mod generations;
 mod grants;
 mod health;
 mod held_snapshot;
+mod info;
 mod insert_event;
 mod lifecycle;
+mod names;
 mod privileges;
 mod receive;
 mod retry;

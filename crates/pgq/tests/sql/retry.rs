@@ -325,3 +325,107 @@ fn failed_events_are_kept_listed_retried_and_deleted() -> TestResult {
     assert_eq!(row(&mut db, "select count(*) from pgq.failed_queue")?, "0");
     Ok(())
 }
+
+#[test]
+fn a_failed_event_comes_back_as_it_was_and_to_its_consumer_alone() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    db.batch_execute("select pgq.register_consumer('q', 'other')")?;
+    for data in ["a", "b", "c"] {
+        db.batch_execute(&format!(
+            "select pgq.insert_event('q', 't', '{data}', '1', null, '3', '')"
+        ))?;
+    }
+    tick(&mut db)?;
+    let batch = row(&mut db, "select pgq.next_batch('q', 'c')")?;
+    db.batch_execute(&format!(
+        "select pgq.event_retry({batch}, 2, 0), pgq.finish_batch({batch}), pgq.maint_retry_events()"
+    ))?;
+    tick(&mut db)?;
+    // Fails when it is delivered again: the counter stays. The others fail after it, and are listed by id.
+    let batch = row(&mut db, "select pgq.next_batch('q', 'c')")?;
+    assert_eq!(
+        row(
+            &mut db,
+            &format!("select pgq.event_failed({batch}, 2, null)")
+        )?,
+        "1"
+    );
+    db.batch_execute(&format!(
+        "select pgq.finish_batch({batch}), pgq.register_consumer_at('q', 'c', 1)"
+    ))?;
+    let batch = row(&mut db, "select pgq.next_batch('q', 'c')")?;
+    db.batch_execute(&format!(
+        "select pgq.event_failed({batch}, 3, 'x'); select pgq.event_failed({batch}, 1, 'x'), pgq.finish_batch({batch})"
+    ))?;
+    let fields = "ev_id, ev_time, ev_owner, ev_retry, ev_type, ev_data, ev_extra1, ev_extra2, ev_extra3, ev_extra4";
+    let list = |page: &str| format!("select {fields} from pgq.failed_event_list('q', 'c'{page})");
+    let failed = rows(&mut db, &list(""))?;
+    let short: Vec<_> = rows(
+        &mut db,
+        "select ev_id, ev_retry, ev_failed_reason from pgq.failed_event_list('q', 'c')",
+    )?;
+    assert_eq!(short, ["1|0|x", "2|1|NULL", "3|0|x"]);
+    for (page, expected) in [
+        (", 2, 0", &failed[..2]),
+        (", 2, 2", &failed[2..]),
+        (", 1, 3", &[]),
+        (", null, 1", &failed[1..]),
+        (", 10, null", &failed[..]),
+    ] {
+        assert_eq!(rows(&mut db, &list(page))?, expected, "{page}");
+    }
+    // Refused, it stays where it is.
+    db.batch_execute("select pgq.set_queue_config('q', 'disable_insert', 'true')")?;
+    assert_eq!(
+        refusal(&mut db, "select pgq.failed_event_retry('q', 'c', 2)")?,
+        "Insert into queue disallowed"
+    );
+    db.batch_execute("select pgq.set_queue_config('q', 'disable_insert', null)")?;
+    assert_eq!(rows(&mut db, &list(""))?, failed);
+
+    while consume_as(&mut db, "c")?.is_some() {}
+    while consume_as(&mut db, "other")?.is_some() {}
+    let before = row(&mut db, "select count(*) from pgq.event_1 where ev_id = 2")?;
+    assert_eq!(
+        row(&mut db, "select pgq.failed_event_retry('q', 'c', 2)")?,
+        "2"
+    );
+    assert_eq!(
+        row(
+            &mut db,
+            &format!(
+                "select {fields} from pgq.event_1 where ev_id = 2 order by ev_txid desc limit 1"
+            )
+        )?,
+        failed[1]
+    );
+    assert_eq!(
+        row(
+            &mut db,
+            &format!("select count(*) - {before} from pgq.event_1 where ev_id = 2")
+        )?,
+        "1"
+    );
+    assert_eq!(
+        rows(&mut db, &list(""))?,
+        [failed[0].clone(), failed[2].clone()]
+    );
+    assert_eq!(arrived(&mut db)?, ["b"]);
+    assert_eq!(consume_as(&mut db, "other")?, Some(vec![]));
+
+    // Failed events of others stay when a consumer goes, and go with the queue.
+    insert(&mut db, "d")?;
+    tick(&mut db)?;
+    let batch = row(&mut db, "select pgq.next_batch('q', 'other')")?;
+    db.batch_execute(&format!(
+        "select pgq.event_failed({batch}, ev_id, 'x') from pgq.get_batch_events({batch})"
+    ))?;
+    db.batch_execute("select pgq.unregister_consumer('q', 'c')")?;
+    assert_eq!(
+        rows(&mut db, "select ev_data from pgq.failed_queue")?,
+        ["d"]
+    );
+    db.batch_execute("select pgq.drop_queue('q', true)")?;
+    assert_eq!(row(&mut db, "select count(*) from pgq.failed_queue")?, "0");
+    Ok(())
+}

@@ -328,7 +328,7 @@ fn a_missing_tick_is_reported_by_consumer_and_maintenance() -> TestResult {
 fn maintenance_lists_what_is_due_in_order() -> TestResult {
     let cluster = Cluster::builder().setting("autovacuum", "off").start()?;
     let mut db = install(&cluster)?;
-    let list = "select func_name, func_arg from pgq.maint_operations()";
+    let list = "select * from pgq.maint_operations()";
     let vacuum: Vec<String> = ["subscription", "consumer", "queue", "tick", "retry_queue"]
         .map(|table| format!("vacuum|pgq.{table}"))
         .into_iter()
@@ -369,6 +369,49 @@ fn maintenance_lists_what_is_due_in_order() -> TestResult {
     assert_eq!(
         rows(&mut db, list)?[..1],
         ["pgq.maint_rotate_tables_step2|NULL"]
+    );
+    Ok(())
+}
+
+#[test]
+fn with_nothing_due_maintenance_looks_after_captures_and_other_schemas() -> TestResult {
+    let (_cluster, mut db) = cluster()?;
+    let list = "select * from pgq.maint_operations()";
+    let captures = "pgq.refresh_captures|NULL";
+    db.batch_execute("select pgq.create_queue('a'), pgq.create_queue('b')")?;
+    assert_eq!(rows(&mut db, list)?, [captures]);
+    // A switch that another round began is completed, though nothing is due.
+    db.batch_execute("update pgq.queue set queue_switch_step2 = null where queue_name = 'b'")?;
+    assert_eq!(
+        rows(&mut db, list)?,
+        ["pgq.maint_rotate_tables_step2|NULL", captures]
+    );
+    db.batch_execute("update pgq.queue set queue_switch_step2 = queue_switch_step1")?;
+
+    // What SkyTools 3 has in the same database, where it has it.
+    db.batch_execute(
+        "create schema pgq_node; create schema londiste;
+         create table pgq_node.node_info (queue_name text, node_type text);
+         create table londiste.seq_info (queue_name text, seq_name text, local boolean);
+         insert into pgq_node.node_info values ('b', 'root'), ('a', 'root'), ('branch', 'branch');
+         insert into londiste.seq_info values ('b', 's', true), ('b', 't', true), ('a', 's', false),
+             ('branch', 's', true)",
+    )?;
+    assert_eq!(rows(&mut db, list)?, [captures], "no functions, no calls");
+    db.batch_execute(
+        "create function pgq_node.maint_watermark(text) returns int language sql as 'select 0';
+         create function londiste.root_check_seqs(text) returns int language sql as 'select 0';
+         create function londiste.periodic_maintenance() returns int language sql as 'select 0'",
+    )?;
+    assert_eq!(
+        rows(&mut db, list)?,
+        [
+            "pgq_node.maint_watermark|a",
+            "pgq_node.maint_watermark|b",
+            "londiste.root_check_seqs|b",
+            "londiste.periodic_maintenance|NULL",
+            captures,
+        ]
     );
     Ok(())
 }

@@ -347,3 +347,72 @@ fn a_tick_that_another_session_holds_up_is_waited_for() -> TestResult {
     assert_eq!(tick.wait(LONG)?.code(), Some(0));
     Ok(())
 }
+
+#[test]
+fn commands_take_queues_and_consumers_of_any_name() -> TestResult {
+    let site = Site::new()?;
+    let mut db = site.db()?;
+    // Not to be compressed: an index holds it as it is.
+    let long: String = db
+        .query_one(
+            "select left(string_agg(md5(n::text), ''), 1000) from generate_series(1, 32) n",
+            &[],
+        )?
+        .get(0);
+    for name in [
+        "it's \"quoted\"",
+        "Mixed Case",
+        "a.b.c",
+        " ",
+        "%s {} \\ é",
+        "select",
+        "--force",
+        "a=b",
+        "日本語",
+        &long,
+    ] {
+        // What begins with a hyphen stands after two of them.
+        let run = |before: &[&str], after: &[&str]| {
+            site.succeed(&[&["t.ini"], before, &["--"], after].concat())
+        };
+        run(&["create"], &[name])?;
+        run(&["register"], &[name, name])?;
+        run(
+            &["config"],
+            &[name, "ticker_max_lag=0", "ticker_idle_period=0"],
+        )?;
+        let config = run(&["config"], &[name])?.stdout;
+        assert!(config.starts_with(&format!("{name}\n    ")), "{config}");
+        run(&["pause"], &[name])?;
+        run(&["resume"], &[name])?;
+        db.execute("select pgq.insert_event($1, $1, $1)", &[&name])?;
+        assert_eq!(run(&["tick"], &[name])?.stdout, format!("{name}\t2\n"));
+        let failed = db.query(
+            "with b as materialized (select pgq.next_batch($1, $1) as id), \
+             e as materialized (select id, ev_id from b, pgq.get_batch_events(id)) \
+             select pgq.event_failed(id, ev_id, $1) from e",
+            &[&name],
+        )?;
+        assert_eq!(failed.len(), 1, "{name}");
+        let batch = run(&["batch"], &[name, name])?.stdout;
+        assert!(batch.contains("Failed          1\n"), "{name}: {batch}");
+        let status: Value = serde_json::from_str(&run(&["--json", "status"], &[name])?.stdout)?;
+        assert_eq!(status["queues"][0]["queue"], name);
+        assert_eq!(status["consumers"][0]["consumer"], name);
+        let list: Value =
+            serde_json::from_str(&run(&["--json", "failed", "list"], &[name, name])?.stdout)?;
+        assert_eq!(list[0]["reason"], name);
+        assert_eq!(run(&["failed", "count"], &[name, name])?.stdout, "1\n");
+        run(&["failed", "retry", "--all"], &[name, name])?;
+        run(&["failed", "delete", "--all"], &[name, name])?;
+        assert_eq!(run(&["failed", "count"], &[name, name])?.stdout, "0\n");
+        run(&["unregister"], &[name, name])?;
+        run(&["drop"], &[name])?;
+        let left = db.query_one(
+            "select (select count(*) from pgq.queue) + (select count(*) from pgq.consumer)",
+            &[],
+        )?;
+        assert_eq!(left.get::<_, i64>(0), 0, "{name}");
+    }
+    Ok(())
+}
