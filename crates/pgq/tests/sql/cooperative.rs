@@ -6,8 +6,8 @@ use postgres::Client;
 use testkit::TestResult;
 
 use crate::support::{
-    cluster, cluster_with_consumer, eager_queue, insert, pid, refusal, row, rows, tick,
-    wait_for_lock,
+    cluster, cluster_with_consumer, connect_and_hear, eager_queue, insert, pid, refusal, row, rows,
+    tick, wait_for_lock,
 };
 
 /// Inserts events and ticks after each: a batch per event.
@@ -234,6 +234,9 @@ fn a_member_that_says_it_lives_keeps_its_batch() -> TestResult {
     batches(&mut db, &["a"])?;
     let held = next(&mut db, "1")?;
     silence(&mut db, "1")?;
+    assert_eq!(next(&mut db, "1")?, held);
+    assert_eq!(next_or_take_over(&mut db, "2")?, "NULL", "it asked");
+    silence(&mut db, "1")?;
     let touch = "select pgq_coop.touch_subconsumer('q', 'c', '1')";
     assert_eq!(row(&mut db, touch)?, "1");
     assert_eq!(next_or_take_over(&mut db, "2")?, "NULL");
@@ -381,6 +384,68 @@ fn a_member_with_a_batch_leaves_only_if_told_what_becomes_of_it() -> TestResult 
     finish(&mut db, &batch)?;
     assert_eq!(row(&mut db, &leave("3", "0"))?, "1");
     assert_eq!(group(&mut db)?, ["c|4|f|NULL"], "the main consumer stays");
+    Ok(())
+}
+
+#[test]
+fn an_unknown_batch_is_warned_of_and_is_no_error() -> TestResult {
+    let (cluster, mut db) = cluster_with_consumer()?;
+    batches(&mut db, &["a"])?;
+    let batch = next(&mut db, "1")?;
+    let (mut other, heard) = connect_and_hear(&cluster, "postgres")?;
+    for (schema, name) in [("pgq", "finish_batch"), ("pgq_coop", "coop_finish_batch")] {
+        for unknown in ["777", "null"] {
+            let call = format!("select {schema}.finish_batch({unknown})");
+            assert_eq!(row(&mut other, &call)?, "0");
+            let unknown = unknown.replace("null", "<NULL>");
+            assert_eq!(heard.take(), [format!("{name}: batch {unknown} not found")]);
+        }
+    }
+    assert_eq!(
+        group(&mut db)?,
+        ["c|2|f|NULL", "c.1|1|t|2"],
+        "nothing happened to what is open"
+    );
+    // Finished through the other schema it is finished as well, and the second time there is nothing to finish.
+    let finish = format!("select pgq.finish_batch({batch})");
+    assert_eq!(row(&mut other, &finish)?, "1");
+    assert_eq!(heard.take(), [] as [&str; 0]);
+    assert_eq!(group(&mut db)?, ["c|2|f|NULL", "c.1|NULL|f|NULL"]);
+    assert_eq!(row(&mut other, &finish)?, "0");
+    assert_eq!(heard.take().len(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_member_leaves_through_the_ordinary_interface_and_the_group_goes_on() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    batches(&mut db, &["a", "b", "c"])?;
+    let first = next(&mut db, "1")?;
+    db.batch_execute(&format!("select pgq.event_retry({first}, 1, 0)"))?;
+    next(&mut db, "2")?;
+    // With its batch: what it did not finish is not seen again, what it had retried is.
+    for member in ["1", "2"] {
+        let leave = format!("select pgq.unregister_consumer('q', 'c.{member}')");
+        assert_eq!(row(&mut db, &leave)?, "1", "{member}");
+        assert_eq!(row(&mut db, &leave)?, "0", "{member}");
+    }
+    assert_eq!(group(&mut db)?, ["c|3|f|NULL"]);
+    assert_eq!(rows(&mut db, "select co_name from pgq.consumer")?, ["c"]);
+    assert_eq!(row(&mut db, "select pgq.maint_retry_events()")?, "1");
+    tick(&mut db)?;
+    for expected in ["c", "a"] {
+        let batch = next(&mut db, "3")?;
+        assert_eq!(data(&mut db, &batch)?, [expected]);
+        finish(&mut db, &batch)?;
+    }
+    // The main consumer takes a member along that holds a batch.
+    batches(&mut db, &["d"])?;
+    next(&mut db, "3")?;
+    assert_eq!(
+        row(&mut db, "select pgq.unregister_consumer('q', 'c')")?,
+        "2"
+    );
+    assert_eq!(row(&mut db, "select count(*) from pgq.consumer")?, "0");
     Ok(())
 }
 

@@ -1,8 +1,11 @@
 //! What consumers remember in a target database.
 
+use std::thread;
+
 use testkit::TestResult;
 
-use crate::support::{cluster, row, rows, run_scripts};
+use crate::catalogue;
+use crate::support::{cluster, pid, row, rows, run, run_scripts, wait_for_lock};
 
 #[test]
 fn both_forms_remember_batches_events_and_ticks() -> TestResult {
@@ -42,6 +45,16 @@ fn both_forms_remember_batches_events_and_ticks() -> TestResult {
         }
     }
     for (call, result) in [
+        // Nobody forgot what another one had done.
+        ("is_event_done('c', 2, 7)", "t"),
+        ("is_event_done('c', '', 2, 7)", "t"),
+        ("is_event_done('d', 2, 7)", "f"),
+        ("is_batch_done('d', 2)", "f"),
+        ("get_last_tick('d')", "NULL"),
+        // What is no batch is not stored.
+        ("set_batch_done('c', -1)", "t"),
+        ("set_batch_done('c', null)", "t"),
+        ("is_batch_done('c', 2)", "t"),
         ("get_last_tick_time('c')", "NULL"),
         (
             "set_last_tick('c', '', 5, '2026-01-02 03:04:05.678901+00')",
@@ -77,7 +90,7 @@ fn both_forms_remember_batches_events_and_ticks() -> TestResult {
 
 #[test]
 fn tables_of_version_2_are_upgraded_with_what_they_hold() -> TestResult {
-    let (cluster, _db) = cluster()?;
+    let (cluster, mut db) = cluster()?;
     let mut old = cluster.create_database("old")?;
     old.batch_execute(
         "create schema pgq_ext;
@@ -95,7 +108,12 @@ fn tables_of_version_2_are_upgraded_with_what_they_hold() -> TestResult {
          insert into pgq_ext.completed_event values ('c', 7, 8);
          insert into pgq_ext.partial_batch values ('c', 7)",
     )?;
+    run(&mut old, &["pgq_ext/functions/pgq_ext.upgrade_schema.sql"])?;
+    for changes in ["6", "0"] {
+        assert_eq!(row(&mut old, "select pgq_ext.upgrade_schema()")?, changes);
+    }
     run_scripts(&mut old)?;
+    catalogue::assert_same(&mut old, &mut db)?;
     assert_eq!(
         row(
             &mut old,
@@ -116,6 +134,42 @@ fn tables_of_version_2_are_upgraded_with_what_they_hold() -> TestResult {
             "completed_tick_pkey|PRIMARY KEY (consumer_id, subconsumer_id)",
             "partial_batch_pkey|PRIMARY KEY (consumer_id, subconsumer_id)",
         ]
+    );
+    Ok(())
+}
+
+#[test]
+fn of_two_sessions_that_do_the_same_at_once_one_has_done_it() -> TestResult {
+    let (cluster, mut db) = cluster()?;
+    let mut other = cluster.connect("postgres")?;
+    let other_pid = pid(&mut other)?;
+    // With what was done before, and without.
+    for number in [1, 2] {
+        for (call, first, second) in [
+            (format!("set_batch_done('c', {number})"), "t", "f"),
+            (format!("set_event_done('c', {number}, 1)"), "t", "f"),
+            (format!("set_last_tick('c', {number})"), "1", "1"),
+        ] {
+            let call = format!("select pgq_ext.{call}");
+            assert_eq!(row(&mut db, &format!("begin; {call}"))?, first, "{call}");
+            let found = thread::scope(|scope| -> TestResult<String> {
+                let second = scope.spawn(|| row(&mut other, &call));
+                wait_for_lock(&mut cluster.connect("postgres")?, &other_pid)?;
+                db.batch_execute("commit")?;
+                second.join().expect("the other session does not panic")
+            })?;
+            assert_eq!(found, second, "{call}");
+        }
+    }
+    assert_eq!(
+        row(
+            &mut db,
+            "select (select string_agg(b::text, '') from pgq_ext.completed_batch b),
+                    (select string_agg(e::text, '') from pgq_ext.completed_event e),
+                    (select string_agg(p::text, '') from pgq_ext.partial_batch p),
+                    (select string_agg(t::text, '') from pgq_ext.completed_tick t)"
+        )?,
+        "(c,\"\",2,)|(c,\"\",2,1)|(c,\"\",2)|(c,\"\",2,)"
     );
     Ok(())
 }

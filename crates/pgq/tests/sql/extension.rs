@@ -69,6 +69,7 @@ fn the_extension_is_what_the_installer_makes() -> TestResult {
     catalogue::assert_same(&mut db, &mut plain)?;
     for table in [
         "pgq.batch_id_seq",
+        "pgq.capture",
         "pgq.consumer ",
         "pgq.consumer_co_id_seq",
         "pgq.event_template",
@@ -238,7 +239,9 @@ fn a_dump_of_the_extension_restores_queues_and_numbers_nothing_twice() -> TestRe
         eager_queue(&mut db, "q")?;
         db.batch_execute(
             "select pgq.register_consumer('q', 'c'), pgq.register_consumer('q', 'd'), pgq_ext.set_last_tick('c', 7);
-             grant select on pgq.event_template to reader_of_events; select pgq.grant_perms('q')",
+             grant select on pgq.event_template to reader_of_events; select pgq.grant_perms('q');
+             create table t (id int primary key);
+             select pgq.create_capture('t', 'capture', 'sql', 'row', '{q}')",
         )?;
         insert(&mut db, "retried")?;
         insert(&mut db, "failed")?;
@@ -264,6 +267,24 @@ fn a_dump_of_the_extension_restores_queues_and_numbers_nothing_twice() -> TestRe
         );
         assert_eq!(row(&mut copy, "select pgq_ext.get_last_tick('c')")?, "7");
         // What is new has numbers of its own.
+        let newest = row(&mut db, "select last_value from pgq.event_1_id_seq")?;
+        copy.batch_execute("insert into t values (1)")?;
+        assert_eq!(
+            row(
+                &mut copy,
+                &format!("select ev_data from pgq.event_1 where ev_id > {newest}")
+            )?,
+            "(id) values ('1')"
+        );
+        // Maintenance finds the table again, which has another number here.
+        copy.batch_execute("select pgq.refresh_captures()")?;
+        assert_eq!(
+            row(
+                &mut copy,
+                "select cap_relid::regclass, cap_trigger from pgq.capture"
+            )?,
+            "t|capture"
+        );
         assert_eq!(row(&mut copy, "select pgq.create_queue('new')")?, "1");
         assert_eq!(
             row(&mut copy, "select pgq.register_consumer('new', 'another')")?,

@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use postgres::Client;
 use testkit::{Cluster, TestResult};
 
 use crate::catalogue;
 use crate::support::{
-    cluster, cluster_with_consumer, consume, has_program, insert, open, refusal, row, rows, run,
-    run_scripts, succeed, tick,
+    Heard, cluster, cluster_with_consumer, connect_and_hear, consume, has_program, insert, open,
+    refusal, row, rows, run, run_scripts, succeed, tick,
 };
 
 /// Everything about the schemas that installing decides.
@@ -277,26 +276,11 @@ fn uninstalling_removes_everything_but_the_roles() -> TestResult {
 }
 
 /// A connection of the role `installer`, and what the server has told it.
-fn installer(
-    cluster: &Cluster,
-    attributes: &str,
-    roles: &str,
-) -> TestResult<(Client, Arc<Mutex<Vec<String>>>)> {
+fn installer(cluster: &Cluster, attributes: &str, roles: &str) -> TestResult<(Client, Heard)> {
     cluster.connect("postgres")?.batch_execute(&format!(
         "create role installer login {attributes}; grant create on database postgres to installer; {roles}"
     ))?;
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let notices = Arc::clone(&told);
-    let mut config: postgres::Config = cluster.conninfo("postgres").parse()?;
-    config.user("installer").notice_callback(move |notice| {
-        if notice.severity() != "NOTICE" {
-            notices
-                .lock()
-                .expect("nobody panics")
-                .push(notice.message().to_owned());
-        }
-    });
-    Ok((config.connect(postgres::NoTls)?, told))
+    connect_and_hear(cluster, "installer")
 }
 
 /// An event comes through, with the rights of the role that installed.
@@ -314,7 +298,7 @@ fn a_role_without_superuser_rights_can_install() -> TestResult {
     let (mut db, told) = installer(&cluster, "createrole", "")?;
     run_scripts(&mut db)?;
     run_scripts(&mut db)?;
-    assert_eq!(*told.lock().expect("nobody panics"), [] as [&str; 0]);
+    assert_eq!(told.take(), [] as [&str; 0]);
     works(&mut db)?;
     catalogue::assert_same(&mut db, &mut cluster.connect("postgres")?)
 }
@@ -327,7 +311,7 @@ fn roles_that_exist_without_their_memberships_are_completed_or_warned_about() ->
     run_scripts(&mut db)?;
     works(&mut db)?;
     let members = "select count(*) from pg_auth_members where member = 'pgq_admin'::regrole";
-    let told = told.lock().expect("nobody panics").clone();
+    let told = told.take();
     // Since 16 a role may nest only roles that it administers.
     if cluster.major() >= 16 {
         assert_eq!(
@@ -359,7 +343,7 @@ fn a_role_that_may_create_no_roles_can_install_where_they_exist() -> TestResult 
         "create role pgq_reader; create role pgq_writer; create role pgq_admin in role pgq_reader, pgq_writer",
     )?;
     run_scripts(&mut db)?;
-    assert_eq!(*told.lock().expect("nobody panics"), [] as [&str; 0]);
+    assert_eq!(told.take(), [] as [&str; 0]);
     works(&mut db)
 }
 

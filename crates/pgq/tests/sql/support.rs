@@ -1,6 +1,7 @@
 //! A server with PgQ, and statements as text: rows come back as lines of `a|b`, a null as `NULL`.
 
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pgq::schema::SCRIPTS;
@@ -233,6 +234,31 @@ pub(crate) fn succeed(command: &mut Command) -> TestResult<Vec<u8>> {
         return Ok(output.stdout);
     }
     Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
+}
+
+/// Connects to the database `postgres` as a role, and collects the messages above the level of notices.
+pub(crate) fn connect_and_hear(cluster: &Cluster, role: &str) -> TestResult<(Client, Heard)> {
+    let heard = Heard::default();
+    let messages = Arc::clone(&heard.0);
+    let mut config: postgres::Config = cluster.conninfo("postgres").parse()?;
+    config.user(role).notice_callback(move |notice| {
+        if notice.severity() != "NOTICE" {
+            let message = notice.message().to_owned();
+            messages.lock().expect("nobody panics").push(message);
+        }
+    });
+    Ok((config.connect(postgres::NoTls)?, heard))
+}
+
+/// What a server told a session.
+#[derive(Default)]
+pub(crate) struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Heard {
+    /// The messages since the last call.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().expect("nobody panics"))
+    }
 }
 
 /// Connects to the database `postgres` as another role.

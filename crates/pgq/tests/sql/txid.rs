@@ -19,6 +19,14 @@ fn snapshots_are_read_and_written_as_they_are() -> TestResult {
             text
         );
     }
+    // The module of SkyTools 2 refused these.
+    assert_eq!(
+        row(
+            &mut db,
+            "select '12:12:'::txid_snapshot, '12:16:14,14'::txid_snapshot"
+        )?,
+        "12:12:|12:16:14"
+    );
     for text in ["31:12:", "0:1:", "12:13:0", "12:16:14,13"] {
         assert!(
             refusal(&mut db, &format!("select '{text}'::txid_snapshot"))?
@@ -61,4 +69,32 @@ fn a_transaction_does_not_see_itself_in_its_snapshot() -> TestResult {
         "t|f|t"
     );
     Ok(())
+}
+
+#[test]
+fn a_server_without_what_queues_stand_on_is_refused() -> TestResult {
+    let cluster = Cluster::start()?;
+    let mut db = cluster.connect("postgres")?;
+    for (function, arguments) in [
+        ("txid_current", ""),
+        ("txid_current_snapshot", ""),
+        ("txid_snapshot_xmin", "txid_snapshot"),
+        ("txid_snapshot_xmax", "txid_snapshot"),
+        ("txid_snapshot_xip", "txid_snapshot"),
+        ("txid_visible_in_snapshot", "bigint,txid_snapshot"),
+    ] {
+        db.batch_execute(&format!(
+            "alter function pg_catalog.{function}({arguments}) rename to gone"
+        ))?;
+        let error = format!(
+            "{:?}",
+            run(&mut db, &["txid/install.sql"]).expect_err("it is gone")
+        );
+        let message = format!("this server has no function {function}({arguments})");
+        assert!(error.contains(&message), "{error}");
+        db.batch_execute(&format!(
+            "alter function pg_catalog.gone({arguments}) rename to {function}"
+        ))?;
+    }
+    run(&mut db, &["txid/install.sql"])
 }
