@@ -4239,25 +4239,31 @@ as $$
 --      i_table           table
 --      i_new, i_old      the rows
 -- Returns:  the new row, with the values that its generated columns had so far
--- Reads:    pg_attribute
+-- Reads:    pg_attrdef, pg_attribute
 -- Used by:  pgq.sqltriga, pgq.logutriga, pgq.jsontriga, generated captures with SKIP
 declare
     v_query     pg_catalog.text;
 begin
-    select case when pg_catalog.bool_or(a.attgenerated operator(pg_catalog.=) 's')
-                then pg_catalog.concat('select ', pg_catalog.string_agg(
-                         pg_catalog.format(case when a.attgenerated operator(pg_catalog.=) 's' then '($2).%I' else '($1).%I' end,
-                                           a.attname), ', ' order by a.attnum)) end
+    -- Asked for every row. Most tables have few defaults, which expressions of generated columns are among.
+    if not exists (select
+                     from pg_catalog.pg_attrdef d
+                    where d.adrelid operator(pg_catalog.=) i_table
+                      and (select a.attgenerated operator(pg_catalog.=) 's'
+                             from pg_catalog.pg_attribute a
+                            where a.attrelid operator(pg_catalog.=) d.adrelid
+                              and a.attnum operator(pg_catalog.=) d.adnum)) then
+        o_row := i_new;
+        return;
+    end if;
+    select pg_catalog.concat('select ', pg_catalog.string_agg(
+               pg_catalog.format(case when a.attgenerated operator(pg_catalog.=) 's' then '($2).%I' else '($1).%I' end,
+                                 a.attname), ', ' order by a.attnum))
       into v_query
       from pg_catalog.pg_attribute a
      where a.attrelid operator(pg_catalog.=) i_table
        and a.attnum operator(pg_catalog.>) 0
        and not a.attisdropped;
-    if v_query is null then
-        o_row := i_new;
-    else
-        execute v_query into o_row using i_new, i_old;
-    end if;
+    execute v_query into o_row using i_new, i_old;
 end;
 -- No pinned search_path: it would cost more than the rest, and every name is qualified.
 $$ language plpgsql stable;
@@ -7847,6 +7853,11 @@ begin
             'the table is fed by logical replication, which does not call triggers for statements'
         when (select c.relkind not in ('r', 'p') from pg_class c where c.oid = i_table) then
             'only tables have triggers with transition tables'
+        when exists (select
+                       from pg_partition_tree(i_table) p
+                       join pg_class c on c.oid = p.relid
+                      where c.relkind = 'f') then
+            'the table has foreign partitions, whose rows get into no transition table'
     end;
     if v_reason is not null then
         raise exception 'cannot capture statements on %: %', i_table::regclass, v_reason

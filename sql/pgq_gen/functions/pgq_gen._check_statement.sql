@@ -54,6 +54,11 @@ begin
             'the table is fed by logical replication, which does not call triggers for statements'
         when (select c.relkind not in ('r', 'p') from pg_class c where c.oid = i_table) then
             'only tables have triggers with transition tables'
+        when exists (select
+                       from pg_partition_tree(i_table) p
+                       join pg_class c on c.oid = p.relid
+                      where c.relkind = 'f') then
+            'the table has foreign partitions, whose rows get into no transition table'
     end;
     if v_reason is not null then
         raise exception 'cannot capture statements on %: %', i_table::regclass, v_reason

@@ -2,7 +2,7 @@
 
 use testkit::{TestResult, wait_until};
 
-use crate::support::{PATIENCE, Pair};
+use crate::support::{ALL, PATIENCE, Pair, SIMPLE};
 
 #[test]
 fn every_way_of_publishing_a_table_replicates_it() -> TestResult {
@@ -286,4 +286,54 @@ fn odd_tables_are_replicated_through_every_change() -> TestResult {
     let log = pair.log()?;
     assert!(!log.contains(" ERROR "), "{log}");
     Ok(())
+}
+
+#[test]
+fn plain_literals_of_other_producers_keep_their_backslashes() -> TestResult {
+    let pair = Pair::start(SIMPLE)?;
+    // What the subscriber would make of them by itself does not matter.
+    pair.subscriber()?
+        .batch_execute("alter database shop set standard_conforming_strings = off")?;
+    let _replay = pair.replay()?;
+    pair.add(&["t"])?;
+    pair.wait_ok(&["public.t"])?;
+    let mut provider = pair.provider()?;
+    for (kind, data, extra2) in [
+        ("I", r"(id,data) values ('1','a\\b')", None),
+        ("I", r"(id,data) values ('2','it''s \')", None),
+        ("I", r"(id,data) values ('3',E'a\\b')", None),
+        ("I", r"(id,data) values ('4','x\\')", None),
+        ("I", r"(id,data) values ('5','n')", None),
+        ("U", r"data='t\\t' where id='3' and data=E'a\\b'", None),
+        ("D", r"id='4' and data='x\\'", None),
+        // As triggers before 2.1.5 write them.
+        ("U", r"id=5&data=o%5cld", Some("id")),
+        ("I", r"id=6&data", Some("id")),
+        ("I", r"id=7&data=x", Some("id")),
+        ("D", r"id=7&data=x", Some("id")),
+    ] {
+        provider.execute(
+            "select pgq.insert_event('q', $1, $2, 'public.t', $3, null, null)",
+            &[&kind, &data, &extra2],
+        )?;
+    }
+    pair.catch_up()?;
+    let rows: Vec<(i32, Option<String>)> = pair
+        .subscriber()?
+        .query(ALL, &[])?
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
+    let expected = [
+        (1, Some(r"a\\b")),
+        (2, Some(r"it's \")),
+        (3, Some(r"t\\t")),
+        (5, Some(r"o\ld")),
+        (6, None),
+    ];
+    assert_eq!(
+        rows,
+        expected.map(|(id, data)| (id, data.map(str::to_owned)))
+    );
+    pair.assert_quiet()
 }

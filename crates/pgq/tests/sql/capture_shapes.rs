@@ -438,3 +438,92 @@ fn columns_that_statements_cannot_capture_leave_the_slow_way_which_can() -> Test
     }
     Ok(())
 }
+
+#[test]
+#[expect(clippy::print_stderr, reason = "the reader of the results has to know")]
+fn foreign_partitions_are_captured_by_rows_alone() -> TestResult {
+    let (_cluster, mut db) = queue_and_table()?;
+    if db
+        .batch_execute("create extension postgres_fdw; drop table t")
+        .is_err()
+    {
+        eprintln!("skipped: the server came without postgres_fdw");
+        return Ok(());
+    }
+    db.batch_execute(
+        "create table remote (id int, a text);
+         do $$ begin
+             execute format('create server other foreign data wrapper postgres_fdw
+                             options (host %L, port %L, dbname %L, batch_size %L)',
+                            current_setting('unix_socket_directories'), current_setting('port'),
+                            current_database(), '100');
+         end $$;
+         create user mapping for current_user server other;
+         create table p (id int, a text) partition by range (id);
+         create table p1 partition of p for values from (0) to (10);
+         create table mid partition of p for values from (10) to (30) partition by range (id);
+         create foreign table p2 partition of mid for values from (10) to (20)
+             server other options (table_name 'remote')",
+    )?;
+    let statement =
+        "select pgq.create_capture('p', 'c', 'sql', 'statement', array['q', 'pkey=id'])";
+    assert_eq!(
+        refusal(&mut db, statement)?,
+        "cannot capture statements on public.p: the table has foreign partitions, whose rows get into no transition table"
+    );
+    for level in ["row", "generic"] {
+        row(
+            &mut db,
+            &format!(
+                "select pgq.create_capture('p', 'c', 'sql', '{level}', array['q', 'pkey=id'])"
+            ),
+        )?;
+        db.batch_execute(
+            "insert into p values (1, 'x'), (11, 'y'), (12, 'z'); update p set a = 'w' where id = 11;
+             delete from p",
+        )?;
+        assert_eq!(
+            events(&mut db)?,
+            [
+                "I|(id,a) values ('1','x')|public.p1",
+                "I|(id,a) values ('11','y')|public.p2",
+                "I|(id,a) values ('12','z')|public.p2",
+                "U|a='w' where id='11'|public.p2",
+                "D|id='1'|public.p1",
+                "D|id='12'|public.p2",
+                "D|id='11'|public.p2",
+            ],
+            "{level}"
+        );
+    }
+    // One that comes later cannot be written to through its root, and nothing is missed.
+    db.batch_execute("alter table mid detach partition p2")?;
+    row(&mut db, statement)?;
+    db.batch_execute(
+        "alter table mid attach partition p2 for values from (10) to (20);
+         insert into p values (2, 'x')",
+    )?;
+    let write = "insert into p values (3, 'x'), (13, 'y')";
+    assert_eq!(
+        refusal(&mut db, write)?,
+        "cannot collect transition tuples from child foreign tables"
+    );
+    assert_eq!(
+        rows(&mut db, "select id from p union all select id from remote")?,
+        ["2"]
+    );
+    assert_eq!(events(&mut db)?, ["I|(id,a) values ('2','x')|public.p"]);
+    row(
+        &mut db,
+        "select pgq.create_capture('p', 'c', 'sql', 'row', array['q', 'pkey=id'])",
+    )?;
+    db.batch_execute(write)?;
+    assert_eq!(
+        events(&mut db)?,
+        [
+            "I|(id,a) values ('3','x')|public.p1",
+            "I|(id,a) values ('13','y')|public.p2"
+        ]
+    );
+    Ok(())
+}

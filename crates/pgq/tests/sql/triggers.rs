@@ -5,6 +5,7 @@ mod edges;
 mod features;
 mod places;
 mod values;
+mod ways;
 
 use postgres::Client;
 use testkit::TestResult;

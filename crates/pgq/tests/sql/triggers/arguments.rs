@@ -159,7 +159,7 @@ fn structure_changes_are_seen_by_the_next_statement_of_every_session() -> TestRe
 #[test]
 fn wide_tables_and_generated_columns_are_captured() -> TestResult {
     let (_cluster, mut db) = cluster_with_consumer()?;
-    for width in [46, 101, 1000] {
+    for width in [46, 51, 101, 1000] {
         let names: Vec<String> = (1..=width).map(|n| format!("c{n}")).collect();
         db.batch_execute(&format!(
             "drop table if exists wide; create table wide ({} int, primary key (c1))",
@@ -582,11 +582,22 @@ fn positional_arguments_work_as_in_version_2() -> TestResult {
         ["I|(id,dat) values ('1','a')|public.t|NULL"]
     );
     assert!(logged(&mut db, "update t set dat2 = 'c'")?.is_empty());
+    // More letters than columns: none of them may be the last key.
+    capture(&mut db, "t", "logtriga", "'q', 'kvviv'")?;
+    assert_eq!(
+        logged(&mut db, "update t set dat = 'd', dat2 = 'e'")?,
+        ["U|dat='d',dat2='e' where id='1'"]
+    );
+    capture(&mut db, "t", "logtriga", "'q', 'kvvk'")?;
+    assert_eq!(
+        refusal(&mut db, "update t set dat = 'e'")?,
+        "key column does not exist"
+    );
     // A key that is null cannot find its row.
     capture(&mut db, "t", "logtriga", "'q', 'vik'")?;
     assert_eq!(
         logged(&mut db, "update t set dat2 = null")?,
-        ["U|dat2=NULL where dat2='c'"]
+        ["U|dat2=NULL where dat2='e'"]
     );
     assert_eq!(
         refusal(&mut db, "delete from t")?,

@@ -412,3 +412,52 @@ fn a_session_that_quotes_all_names_has_events_that_read_alike() -> TestResult {
     }
     Ok(())
 }
+
+#[test]
+fn an_expression_is_one_and_sees_the_change() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    db.batch_execute("create table t (id int primary key, a text)")?;
+    for level in ["", "row", "generic"] {
+        for (expression, expected) in [
+            (
+                "(select count(*) from t)",
+                ["I|2", "I|2", "U|2", "U|2", "D|0", "D|0"],
+            ),
+            (
+                "$1",
+                [
+                    "I|(1,x)", "I|(2,y)", "U|(1,z)", "U|(2,z)", "D|(1,z)", "D|(2,z)",
+                ],
+            ),
+        ] {
+            let arguments = format!("'q', 'ev_data={expression}'");
+            match level {
+                "" => capture(&mut db, "t", "sqltriga", &arguments)?,
+                _ => db.batch_execute(&format!(
+                    "select pgq.create_capture('t', 'capture', 'sql', '{level}', array[{arguments}])"
+                ))?,
+            }
+            assert_eq!(
+                logged(
+                    &mut db,
+                    "insert into t values (1, 'x'), (2, 'y'); update t set a = 'z'; delete from t"
+                )?,
+                expected,
+                "{expression}, {level:?}"
+            );
+            db.batch_execute("drop trigger capture on t")?;
+        }
+    }
+    for expression in ["1; select 2", "1;-- x", "(", "1 +", "select 1", "''x"] {
+        capture(
+            &mut db,
+            "t",
+            "sqltriga",
+            &format!("'q', 'ev_data={expression}'"),
+        )?;
+        let message = refusal(&mut db, "insert into t values (3, 'x')")?;
+        assert!(message.contains("syntax error"), "{expression}: {message}");
+        assert_eq!(row(&mut db, "select count(*) from t")?, "0");
+    }
+    Ok(())
+}

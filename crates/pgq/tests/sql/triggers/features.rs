@@ -212,8 +212,7 @@ fn triggers_of_ones_own_log_before_or_behind_their_cause_as_they_are_called() ->
              return null;
          end $$",
     )?;
-    capture(&mut db, "t", "sqltriga", "'q'")?;
-    for (name, expected) in [
+    let cases = [
         (
             "zz",
             [
@@ -230,16 +229,26 @@ fn triggers_of_ones_own_log_before_or_behind_their_cause_as_they_are_called() ->
                 "I|(id,a) values ('1','0')",
             ],
         ),
-    ] {
-        db.batch_execute(&format!(
-            "create trigger {name} after insert or update on t for each row execute function again()"
-        ))?;
-        assert_eq!(
-            logged(&mut db, "insert into t values (1, 0)")?,
-            expected,
-            "{name}"
-        );
-        db.batch_execute(&format!("drop trigger {name} on t; truncate t"))?;
+    ];
+    for level in ["", "generic", "row"] {
+        match level {
+            "" => capture(&mut db, "t", "sqltriga", "'q'")?,
+            _ => db.batch_execute(&format!(
+                "drop trigger capture on t;
+                 select pgq.create_capture('t', 'capture', 'sql', '{level}', array['q'])"
+            ))?,
+        }
+        for (name, expected) in cases {
+            db.batch_execute(&format!(
+                "create trigger {name} after insert or update on t for each row execute function again()"
+            ))?;
+            assert_eq!(
+                logged(&mut db, "insert into t values (1, 0)")?,
+                expected,
+                "{name}, {level:?}"
+            );
+            db.batch_execute(&format!("drop trigger {name} on t; truncate t"))?;
+        }
     }
     Ok(())
 }
@@ -251,33 +260,48 @@ fn heirs_are_not_captured_with_their_parent() -> TestResult {
         "create table parent (id int primary key, a text);
          create table heir (b text, primary key (id)) inherits (parent)",
     )?;
-    capture(&mut db, "parent", "sqltriga", "'q'")?;
+    let capture_as = |db: &mut postgres::Client, table: &str, level: &str| match level {
+        "" => capture(db, table, "sqltriga", "'q'"),
+        _ => Ok(db.batch_execute(&format!(
+            "select pgq.create_capture('{table}', 'capture', 'sql', '{level}', array['q'])"
+        ))?),
+    };
     let dml = "insert into parent values (1, 'x'); insert into heir values (2, 'y', 'z'); \
                update parent set a = 'w'; delete from parent";
-    db.batch_execute(dml)?;
-    assert_eq!(
-        events(&mut db)?,
-        [
-            "I|(id,a) values ('1','x')|public.parent|NULL",
-            "U|a='w' where id='1'|public.parent|NULL",
-            "D|id='1'|public.parent|NULL"
-        ]
-    );
-    // A trigger of its own has its own columns, also for what comes through the parent.
-    capture(&mut db, "heir", "sqltriga", "'q'")?;
-    db.batch_execute(dml)?;
-    let of_heir: Vec<String> = events(&mut db)?
-        .into_iter()
-        .filter(|event| event.contains("heir"))
-        .collect();
-    assert_eq!(
-        of_heir,
-        [
-            "I|(id,a,b) values ('2','y','z')|public.heir|NULL",
-            "U|a='w' where id='2'|public.heir|NULL",
-            "D|id='2'|public.heir|NULL"
-        ]
-    );
+    for level in ["", "generic", "row"] {
+        capture_as(&mut db, "parent", level)?;
+        db.batch_execute(dml)?;
+        assert_eq!(
+            events(&mut db)?,
+            [
+                "I|(id,a) values ('1','x')|public.parent|NULL",
+                "U|a='w' where id='1'|public.parent|NULL",
+                "D|id='1'|public.parent|NULL"
+            ],
+            "{level:?}"
+        );
+        // A trigger of its own has its own columns, also for what comes through the parent.
+        capture_as(&mut db, "heir", level)?;
+        db.batch_execute(dml)?;
+        let of_heir: Vec<String> = events(&mut db)?
+            .into_iter()
+            .filter(|event| event.contains("heir"))
+            .collect();
+        assert_eq!(
+            of_heir,
+            [
+                "I|(id,a,b) values ('2','y','z')|public.heir|NULL",
+                "U|a='w' where id='2'|public.heir|NULL",
+                "D|id='2'|public.heir|NULL"
+            ],
+            "{level:?}"
+        );
+        for table in ["parent", "heir"] {
+            db.batch_execute(&format!(
+                "select pgq.drop_capture('{table}', 'capture'); drop trigger if exists capture on {table}"
+            ))?;
+        }
+    }
     Ok(())
 }
 
