@@ -2634,6 +2634,40 @@ exception
 end;
 $$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
 
+-- pgq/functions/pgq._unseen_tick.sql
+create or replace function pgq._unseen_tick(i_queue_id integer, i_last_tick bigint, i_seq_name text)
+returns boolean as $$
+-- pgq._unseen_tick(3): whether a tick was made since the snapshot of this transaction was taken.
+-- Parameters:
+--      i_queue_id       a queue; the caller holds its lock of the ticker
+--      i_last_tick      newest tick that the snapshot shows; null: none
+--      i_seq_name       its tick sequence: dotted name, unquoted
+-- Returns:  false at READ COMMITTED, where every statement sees what the previous holder of the lock committed
+-- Reads:    the sequence, which shows every session the same
+-- Changes:  pgq.tick, for a moment
+-- Used by:  pgq.ticker
+declare
+    v_taken     bigint;
+begin
+    if current_setting('transaction_isolation') not in ('repeatable read', 'serializable') then
+        return false;
+    end if;
+    execute 'select case when is_called then last_value else 0 end from ' || pgq.quote_fqname(i_seq_name)
+       into v_taken;
+    -- The row is invisible here, but its id is taken.
+    insert into pgq.tick (tick_queue, tick_id, tick_event_seq)
+    select i_queue_id, n, 0
+      from generate_series(greatest(i_last_tick + 1, v_taken - 100), v_taken) n;
+    delete from pgq.tick
+     where tick_queue = i_queue_id
+       and tick_id between greatest(i_last_tick + 1, v_taken - 100) and v_taken;
+    return false;
+exception
+    when unique_violation then
+        return true;
+end;
+$$ language plpgsql set search_path = pg_catalog, pgq, pg_temp;
+
 -- pgq/functions/pgq.ticker.sql
 create or replace function pgq.ticker(i_queue_name text)
 returns bigint as $$
@@ -2660,7 +2694,6 @@ declare
     v_age       interval;
     v_snapshot  txid_snapshot;
     v_next_xid  bigint;
-    v_taken     bigint;
     v_tick      bigint;
     v_due       boolean;
 begin
@@ -2742,25 +2775,12 @@ begin
         end if;
     end if;
 
-    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-        -- A tick made since this transaction's snapshot is invisible here, and newer. Its id is
-        -- taken all the same, and the sequence says where to look.
-        execute 'select case when is_called then last_value else 0 end from '
-                || pgq.quote_fqname(v_queue.queue_tick_seq)
-           into v_taken;
-        begin
-            insert into pgq.tick (tick_queue, tick_id, tick_event_seq)
-            select v_queue.queue_id, n, 0
-              from generate_series(greatest(v_last.tick_id + 1, v_taken - 100), v_taken) n;
-            delete from pgq.tick
-             where tick_queue = v_queue.queue_id
-               and tick_id between greatest(v_last.tick_id + 1, v_taken - 100) and v_taken;
-        exception
-            when unique_violation then
-                return null;
-        end;
-    elsif v_age > greatest(5 * v_queue.queue_ticker_max_lag, interval '5 seconds')
-          and v_new between greatest(40 * v_queue.queue_ticker_max_count::bigint, 40) and 5000000 then
+    if pgq._unseen_tick(v_queue.queue_id, v_last.tick_id, v_queue.queue_tick_seq) then
+        return null;
+    end if;
+    if v_age > greatest(5 * v_queue.queue_ticker_max_lag, interval '5 seconds')
+       and v_new between greatest(40 * v_queue.queue_ticker_max_count::bigint, 40) and 5000000
+       and current_setting('transaction_isolation') not in ('repeatable read', 'serializable') then
         -- Nobody has ticked for a while, and this would be a giant batch.
         perform pgq._tick_backlog(v_queue.queue_id, v_snapshot, v_position);
     end if;
@@ -2875,7 +2895,9 @@ returns bigint as $$
 --      i_orig_timestamp      its time
 --      i_event_seq           its position of the event sequence; may be below the last tick's
 -- Returns:  the id
--- Raises:   "queue not found or ticker disabled: ..."; unique_violation if the tick exists
+-- Raises:   "queue not found or ticker disabled: ..."; unique_violation if the tick exists;
+--           serialization_failure if this transaction's snapshot is older than the last tick; "Invalid PgQ state:
+--           ..." if transaction ids went back, as after a restore into another cluster
 -- Changes:  pgq.tick; moves both sequences of the queue up to the tick. Its snapshot is the current
 --           one: the events must have been committed before. Wakes up who waits for it, if the queue is
 --           set to
@@ -2883,6 +2905,8 @@ returns bigint as $$
 -- Used by:  movers that copy ticks
 declare
     v_queue     record;
+    v_last      record;
+    v_next_xid  bigint;
 begin
     select q.queue_id, q.queue_tick_seq, q.queue_event_seq, q.queue_notify
       into v_queue
@@ -2894,7 +2918,25 @@ begin
         raise exception 'queue not found or ticker disabled: %', i_queue_name;
     end if;
 
+    -- Snapshots of ticks must never go back, as in pgq.ticker(1); but whoever pushes a tick counts on it.
     perform pg_advisory_xact_lock(1885827412, v_queue.queue_id);
+    v_next_xid := txid_snapshot_xmax(txid_current_snapshot());
+    select t.tick_id, t.tick_snapshot
+      into v_last
+      from pgq.tick t
+     where t.tick_queue = v_queue.queue_id
+     order by t.tick_queue desc, t.tick_id desc
+     limit 1;
+    if txid_snapshot_xmin(v_last.tick_snapshot) > v_next_xid then
+        raise exception 'Invalid PgQ state: old xmin=%, old xmax=%, cur txid=%',
+            txid_snapshot_xmin(v_last.tick_snapshot), txid_snapshot_xmax(v_last.tick_snapshot), v_next_xid;
+    end if;
+    if pgq._unseen_tick(v_queue.queue_id, v_last.tick_id, v_queue.queue_tick_seq) then
+        raise exception 'queue "%" was ticked after this transaction began', i_queue_name
+            using errcode = 'serialization_failure',
+                  hint = 'Try again, or tick at READ COMMITTED.';
+    end if;
+
     insert into pgq.tick (tick_queue, tick_id, tick_time, tick_event_seq)
     values (v_queue.queue_id, i_tick_id, i_orig_timestamp, i_event_seq);
     perform pgq.seq_setval(v_queue.queue_tick_seq, i_tick_id);
@@ -2904,7 +2946,8 @@ begin
     end if;
     return i_tick_id;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+-- Plans are kept from the time when the tables were small.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp set enable_seqscan = off;
 
 create or replace function pgq.ticker(i_queue_name text, i_tick_id bigint)
 returns bigint as $$
@@ -3296,7 +3339,8 @@ returns setof record as $$
 --      i_queue_name      queue; null: all, ordered by name
 -- Returns:  no row for an unknown queue. ticker_lag is the age of the newest tick, ev_per_sec the rate
 --           over the last 20 ticks, ev_new the events since the newest tick, open transactions'
---           included; all null without a tick
+--           included; all null without a tick, the last two but one if ticks of an older version do not know
+--           their position
 -- Reads:    pgq.queue, pgq.tick, the event sequences
 -- Used by:  pgqadm status, monitoring
 begin
@@ -3306,11 +3350,12 @@ begin
                q.queue_ticker_max_count, q.queue_ticker_max_lag, q.queue_ticker_idle_period,
                pgq._age(newest.tick_time),
                case when newest.tick_time > earlier.tick_time
+                         and newest.tick_event_seq - earlier.tick_event_seq is not null
                     -- Ticks of other versions count from one more, and a sequence may have been set back.
                     then greatest(newest.tick_event_seq - earlier.tick_event_seq, 0)
                          / extract(epoch from newest.tick_time - earlier.tick_time)::float8
                end,
-               case when newest.tick_id is not null
+               case when newest.tick_event_seq is not null
                     then greatest(pgq._seq_position(q.queue_event_seq) - newest.tick_event_seq, 0)
                end,
                newest.tick_id
@@ -3546,7 +3591,7 @@ returns setof record as $$
 -- Returns:  no row for an unknown queue.
 --           ticker_lag: age of the newest tick, null without one; ticker_limit: how old it becomes at
 --           most while a ticker works, null if the queue is paused or ticks from elsewhere;
---           new_events: events since the newest tick, about.
+--           new_events: events since the newest tick, about; null without one.
 --           rotation_age: time since the last switch of tables; rotation_overdue: how long the next one
 --           has been due, null if it is not; switch_pending: the last one is incomplete;
 --           rotation_blocker: who keeps a due or incomplete switch waiting: 'snapshot' (a session's
@@ -3567,7 +3612,9 @@ begin
                case when not q.queue_ticker_paused and not q.queue_external_ticker
                     then greatest(q.queue_ticker_idle_period, q.queue_ticker_max_lag)
                end,
-               greatest(pgq._seq_position(q.queue_event_seq) - newest.tick_event_seq, 0),
+               case when newest.tick_event_seq is not null
+                    then greatest(pgq._seq_position(q.queue_event_seq) - newest.tick_event_seq, 0)
+               end,
                pgq._age(q.queue_switch_time),
                due.overdue,
                q.queue_switch_step2 is null,

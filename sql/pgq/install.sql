@@ -79,6 +79,7 @@
 
 \ir functions/pgq._notify_tick.sql
 \ir functions/pgq._tick_backlog.sql
+\ir functions/pgq._unseen_tick.sql
 \ir functions/pgq.ticker.sql
 \ir functions/pgq.force_tick.sql
 \ir functions/pgq.maint_rotate_tables_step1.sql

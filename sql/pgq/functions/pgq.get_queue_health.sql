@@ -13,7 +13,7 @@ returns setof record as $$
 -- Returns:  no row for an unknown queue.
 --           ticker_lag: age of the newest tick, null without one; ticker_limit: how old it becomes at
 --           most while a ticker works, null if the queue is paused or ticks from elsewhere;
---           new_events: events since the newest tick, about.
+--           new_events: events since the newest tick, about; null without one.
 --           rotation_age: time since the last switch of tables; rotation_overdue: how long the next one
 --           has been due, null if it is not; switch_pending: the last one is incomplete;
 --           rotation_blocker: who keeps a due or incomplete switch waiting: 'snapshot' (a session's
@@ -34,7 +34,9 @@ begin
                case when not q.queue_ticker_paused and not q.queue_external_ticker
                     then greatest(q.queue_ticker_idle_period, q.queue_ticker_max_lag)
                end,
-               greatest(pgq._seq_position(q.queue_event_seq) - newest.tick_event_seq, 0),
+               case when newest.tick_event_seq is not null
+                    then greatest(pgq._seq_position(q.queue_event_seq) - newest.tick_event_seq, 0)
+               end,
                pgq._age(q.queue_switch_time),
                due.overdue,
                q.queue_switch_step2 is null,

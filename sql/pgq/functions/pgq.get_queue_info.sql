@@ -11,7 +11,8 @@ returns setof record as $$
 --      i_queue_name      queue; null: all, ordered by name
 -- Returns:  no row for an unknown queue. ticker_lag is the age of the newest tick, ev_per_sec the rate
 --           over the last 20 ticks, ev_new the events since the newest tick, open transactions'
---           included; all null without a tick
+--           included; all null without a tick, the last two but one if ticks of an older version do not know
+--           their position
 -- Reads:    pgq.queue, pgq.tick, the event sequences
 -- Used by:  pgqadm status, monitoring
 begin
@@ -21,11 +22,12 @@ begin
                q.queue_ticker_max_count, q.queue_ticker_max_lag, q.queue_ticker_idle_period,
                pgq._age(newest.tick_time),
                case when newest.tick_time > earlier.tick_time
+                         and newest.tick_event_seq - earlier.tick_event_seq is not null
                     -- Ticks of other versions count from one more, and a sequence may have been set back.
                     then greatest(newest.tick_event_seq - earlier.tick_event_seq, 0)
                          / extract(epoch from newest.tick_time - earlier.tick_time)::float8
                end,
-               case when newest.tick_id is not null
+               case when newest.tick_event_seq is not null
                     then greatest(pgq._seq_position(q.queue_event_seq) - newest.tick_event_seq, 0)
                end,
                newest.tick_id

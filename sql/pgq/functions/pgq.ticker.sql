@@ -23,7 +23,6 @@ declare
     v_age       interval;
     v_snapshot  txid_snapshot;
     v_next_xid  bigint;
-    v_taken     bigint;
     v_tick      bigint;
     v_due       boolean;
 begin
@@ -105,25 +104,12 @@ begin
         end if;
     end if;
 
-    if current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-        -- A tick made since this transaction's snapshot is invisible here, and newer. Its id is
-        -- taken all the same, and the sequence says where to look.
-        execute 'select case when is_called then last_value else 0 end from '
-                || pgq.quote_fqname(v_queue.queue_tick_seq)
-           into v_taken;
-        begin
-            insert into pgq.tick (tick_queue, tick_id, tick_event_seq)
-            select v_queue.queue_id, n, 0
-              from generate_series(greatest(v_last.tick_id + 1, v_taken - 100), v_taken) n;
-            delete from pgq.tick
-             where tick_queue = v_queue.queue_id
-               and tick_id between greatest(v_last.tick_id + 1, v_taken - 100) and v_taken;
-        exception
-            when unique_violation then
-                return null;
-        end;
-    elsif v_age > greatest(5 * v_queue.queue_ticker_max_lag, interval '5 seconds')
-          and v_new between greatest(40 * v_queue.queue_ticker_max_count::bigint, 40) and 5000000 then
+    if pgq._unseen_tick(v_queue.queue_id, v_last.tick_id, v_queue.queue_tick_seq) then
+        return null;
+    end if;
+    if v_age > greatest(5 * v_queue.queue_ticker_max_lag, interval '5 seconds')
+       and v_new between greatest(40 * v_queue.queue_ticker_max_count::bigint, 40) and 5000000
+       and current_setting('transaction_isolation') not in ('repeatable read', 'serializable') then
         -- Nobody has ticked for a while, and this would be a giant batch.
         perform pgq._tick_backlog(v_queue.queue_id, v_snapshot, v_position);
     end if;
@@ -238,7 +224,9 @@ returns bigint as $$
 --      i_orig_timestamp      its time
 --      i_event_seq           its position of the event sequence; may be below the last tick's
 -- Returns:  the id
--- Raises:   "queue not found or ticker disabled: ..."; unique_violation if the tick exists
+-- Raises:   "queue not found or ticker disabled: ..."; unique_violation if the tick exists;
+--           serialization_failure if this transaction's snapshot is older than the last tick; "Invalid PgQ state:
+--           ..." if transaction ids went back, as after a restore into another cluster
 -- Changes:  pgq.tick; moves both sequences of the queue up to the tick. Its snapshot is the current
 --           one: the events must have been committed before. Wakes up who waits for it, if the queue is
 --           set to
@@ -246,6 +234,8 @@ returns bigint as $$
 -- Used by:  movers that copy ticks
 declare
     v_queue     record;
+    v_last      record;
+    v_next_xid  bigint;
 begin
     select q.queue_id, q.queue_tick_seq, q.queue_event_seq, q.queue_notify
       into v_queue
@@ -257,7 +247,25 @@ begin
         raise exception 'queue not found or ticker disabled: %', i_queue_name;
     end if;
 
+    -- Snapshots of ticks must never go back, as in pgq.ticker(1); but whoever pushes a tick counts on it.
     perform pg_advisory_xact_lock(1885827412, v_queue.queue_id);
+    v_next_xid := txid_snapshot_xmax(txid_current_snapshot());
+    select t.tick_id, t.tick_snapshot
+      into v_last
+      from pgq.tick t
+     where t.tick_queue = v_queue.queue_id
+     order by t.tick_queue desc, t.tick_id desc
+     limit 1;
+    if txid_snapshot_xmin(v_last.tick_snapshot) > v_next_xid then
+        raise exception 'Invalid PgQ state: old xmin=%, old xmax=%, cur txid=%',
+            txid_snapshot_xmin(v_last.tick_snapshot), txid_snapshot_xmax(v_last.tick_snapshot), v_next_xid;
+    end if;
+    if pgq._unseen_tick(v_queue.queue_id, v_last.tick_id, v_queue.queue_tick_seq) then
+        raise exception 'queue "%" was ticked after this transaction began', i_queue_name
+            using errcode = 'serialization_failure',
+                  hint = 'Try again, or tick at READ COMMITTED.';
+    end if;
+
     insert into pgq.tick (tick_queue, tick_id, tick_time, tick_event_seq)
     values (v_queue.queue_id, i_tick_id, i_orig_timestamp, i_event_seq);
     perform pgq.seq_setval(v_queue.queue_tick_seq, i_tick_id);
@@ -267,7 +275,8 @@ begin
     end if;
     return i_tick_id;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+-- Plans are kept from the time when the tables were small.
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp set enable_seqscan = off;
 
 create or replace function pgq.ticker(i_queue_name text, i_tick_id bigint)
 returns bigint as $$

@@ -316,6 +316,19 @@ fn an_event_can_be_inserted_with_all_its_fields() -> TestResult {
     };
     assert_eq!(row(&mut db, &raw("900", "'2020-01-01'"))?, "900");
     assert_eq!(row(&mut db, &raw("null", "null"))?, "2");
+    // The time of the transaction also where an id is given, and under a limit.
+    db.batch_execute("begin")?;
+    row(&mut db, &raw("901", "null"))?;
+    db.batch_execute("select pgq.set_queue_config('q', 'per_tx_limit', '1')")?;
+    row(&mut db, &raw("null", "null"))?;
+    assert_eq!(
+        rows(
+            &mut db,
+            "select ev_id from pgq.event_1 where ev_time = now() order by 1"
+        )?,
+        ["4", "901"]
+    );
+    db.batch_execute("rollback")?;
     assert_eq!(
         rows(
             &mut db,

@@ -52,18 +52,32 @@ fn next_batch_custom_merges_ticks_up_to_the_wanted_size() -> TestResult {
         assert_eq!(row(&mut db, &sql)?, expected, "{arguments}");
     }
 
-    // A position that is not known counts as enough.
-    db.batch_execute(
-        "alter table pgq.tick alter tick_event_seq drop not null;
-         update pgq.tick set tick_event_seq = null where tick_id = 1",
-    )?;
-    assert_eq!(
-        row(
-            &mut db,
-            "select cur_tick_id from pgq.next_batch_custom('q', 'c', null, 1000, null)"
-        )?,
-        "5"
-    );
+    // A position that is not known, as of ticks of version 2, counts as enough.
+    db.batch_execute("alter table pgq.tick alter tick_event_seq drop not null")?;
+    for unknown in [1, 5] {
+        assert_eq!(
+            row(
+                &mut db,
+                &format!(
+                    "begin; update pgq.tick set tick_event_seq = null where tick_id = {unknown};
+                     select cur_tick_id from pgq.next_batch_custom('q', 'c', null, 1000, null);
+                     rollback"
+                )
+            )?,
+            "5"
+        );
+    }
+
+    // There is nothing after the newest tick, whatever is wanted.
+    db.batch_execute("select pgq.register_consumer_at('q', 'c', 5)")?;
+    for arguments in ["null, null, null", "null, 0, null", "null, null, '0'"] {
+        let sql = format!("select * from pgq.next_batch_custom('q', 'c', {arguments})");
+        assert_eq!(
+            row(&mut db, &sql)?,
+            "NULL|NULL|NULL|NULL|NULL|NULL|NULL",
+            "{arguments}"
+        );
+    }
     Ok(())
 }
 
@@ -136,6 +150,25 @@ fn a_batch_can_be_read_through_a_cursor() -> TestResult {
         );
         db.batch_execute("close \"odd \"\"name\"\"\"; commit")?;
     }
+    // It reads onwards, and ends with the transaction.
+    for name in ["é; --", "Upper 'Case'", &"x".repeat(63)] {
+        db.batch_execute("begin")?;
+        let name = name.replace('\'', "''");
+        db.batch_execute(&format!(
+            "select pgq.get_batch_cursor({batch}, '{name}', 1)"
+        ))?;
+        let cursors = "select name, is_scrollable, is_holdable from pg_cursors";
+        assert_eq!(
+            rows(&mut db, cursors)?,
+            [format!("{}|f|f", name.replace("''", "'"))]
+        );
+        db.batch_execute("commit")?;
+        assert!(rows(&mut db, cursors)?.is_empty());
+    }
+    assert_eq!(
+        refusal(&mut db, "select pgq.get_batch_cursor(777, 'c', 1)")?,
+        "batch not found"
+    );
     // A filter, with a comment at its end and the caller's search path.
     db.batch_execute(
         "create schema mine; create function mine.odd(text) returns boolean language sql as 'select $1::int % 2 = 1';
@@ -164,6 +197,8 @@ fn a_batch_can_be_read_through_a_cursor() -> TestResult {
         "1, null, 1, null",
         "1, 'c', null, null",
         "null, 'c', 1",
+        "1, null, 1",
+        "1, 'c', null",
     ] {
         db.batch_execute("begin")?;
         assert!(

@@ -532,9 +532,23 @@ fn a_dead_member_of_another_group_or_queue_is_left_alone() -> TestResult {
         ["other|c", "other|c.1", "q|c", "q|c.2", "q|d", "q|d.1"]
     );
     // Unregistering one leaves the other queue's rows with the same owner.
+    db.batch_execute(
+        "select pgq.event_retry_raw(q, 'c', now(), 700 + n, now(), 1, 't', q, null, null, null, null)
+           from (values ('q', 1), ('other', 2)) v (q, n);
+         insert into pgq.failed_queue (ev_failed_time, ev_id, ev_time, ev_owner, ev_data)
+         select now(), 800, now(), min(sub_id), 'of one of them' from pgq.subscription where sub_queue = 2",
+    )?;
     assert_eq!(
         row(&mut db, "select pgq.unregister_consumer('q', 'c')")?,
         "2"
+    );
+    assert_eq!(
+        row(
+            &mut db,
+            "select (select string_agg(ev_data, ',') from pgq.retry_queue), \
+             (select string_agg(ev_data, ',') from pgq.failed_queue)"
+        )?,
+        "other|of one of them"
     );
     assert_eq!(
         rows(

@@ -72,6 +72,31 @@ fn an_event_waits_until_its_time() -> TestResult {
 }
 
 #[test]
+fn an_event_comes_back_with_the_batch_after_its_time_not_before() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    insert(&mut db, "late")?;
+    tick(&mut db)?;
+    let batch = row(&mut db, "select pgq.next_batch('q', 'c')")?;
+    db.batch_execute(&format!(
+        "select pgq.event_retry({batch}, 1, 90), pgq.finish_batch({batch})"
+    ))?;
+    let wait = "select extract(epoch from ev_retry_after - now())::int between 60 and 90 from pgq.retry_queue";
+    assert_eq!(row(&mut db, wait)?, "t");
+    for data in ["a", "b"] {
+        insert(&mut db, data)?;
+        assert_eq!(row(&mut db, "select pgq.maint_retry_events()")?, "0");
+        assert_eq!(arrived(&mut db)?, [data]);
+    }
+    db.batch_execute("update pgq.retry_queue set ev_retry_after = now()")?;
+    insert(&mut db, "c")?;
+    assert_eq!(row(&mut db, "select pgq.maint_retry_events()")?, "1");
+    // By its id, which it kept.
+    assert_eq!(arrived(&mut db)?, ["late", "c"]);
+    assert!(arrived(&mut db)?.is_empty());
+    Ok(())
+}
+
+#[test]
 fn an_unknown_event_or_batch_is_refused() -> TestResult {
     let (_cluster, mut db) = cluster_with_consumer()?;
     insert(&mut db, "a")?;
@@ -160,6 +185,33 @@ fn a_batch_is_retried_without_what_waits_already() -> TestResult {
 }
 
 #[test]
+fn a_batch_that_holds_an_event_twice_retries_it_once() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    insert(&mut db, "a")?;
+    let raw = |retry: u32| {
+        format!(
+            "select pgq.event_retry_raw('q', 'c', now(), 1, now(), {retry}, 'type', 'a', null, null, null, null);
+             select pgq.maint_retry_events()"
+        )
+    };
+    db.batch_execute(&raw(4))?;
+    db.batch_execute(&raw(2))?;
+    tick(&mut db)?;
+    let batch = row(&mut db, "select pgq.next_batch('q', 'c')")?;
+    let events = format!("select count(*) from pgq.get_batch_events({batch})");
+    assert_eq!(row(&mut db, &events)?, "3");
+    assert_eq!(
+        row(&mut db, &format!("select pgq.batch_retry({batch}, 0)"))?,
+        "1"
+    );
+    assert_eq!(
+        row(&mut db, "select ev_id, ev_retry from pgq.retry_queue")?,
+        "1|5"
+    );
+    Ok(())
+}
+
+#[test]
 fn events_come_back_ten_at_a_time() -> TestResult {
     let (_cluster, mut db) = cluster_with_consumer()?;
     for n in 0..21 {
@@ -170,8 +222,25 @@ fn events_come_back_ten_at_a_time() -> TestResult {
     db.batch_execute(&format!(
         "select pgq.batch_retry({batch}, 0); select pgq.finish_batch({batch})"
     ))?;
+    // Those that have been due for longest come first.
+    db.batch_execute(
+        "update pgq.retry_queue set ev_retry_after = now() - (ev_id * 7 % 22) * interval '1 s'",
+    )?;
+    let oldest_ten = rows(
+        &mut db,
+        "select ev_id from (select * from pgq.retry_queue order by ev_retry_after limit 10) r order by 1",
+    )?;
     for moved in ["10", "10", "1", "0"] {
         assert_eq!(row(&mut db, "select pgq.maint_retry_events()")?, moved);
+        if row(&mut db, "select count(*) from pgq.retry_queue")? == "11" {
+            assert_eq!(
+                rows(
+                    &mut db,
+                    "select ev_id from pgq.event_1 where ev_owner is not null order by 1"
+                )?,
+                oldest_ten
+            );
+        }
     }
     assert_eq!(arrived(&mut db)?.len(), 21);
     Ok(())
@@ -215,7 +284,17 @@ fn two_movers_at_once_move_an_event_once() -> TestResult {
     )?;
     let mut other = cluster.connect("postgres")?;
     let pid = crate::support::pid(&mut other)?;
+    insert(&mut db, "meanwhile")?;
+    tick(&mut db)?;
+    let batch = row(&mut db, "select pgq.next_batch('q', 'c')")?;
     assert_eq!(row(&mut db, "begin; select pgq.maint_retry_events()")?, "1");
+    // Consumers do not wait for movers.
+    let mut consumer = cluster.connect("postgres")?;
+    consumer.batch_execute(&format!(
+        "set statement_timeout = '20s';
+         select pgq.event_retry({batch}, ev_id, 3600) from pgq.get_batch_events({batch});
+         select pgq.finish_batch({batch})"
+    ))?;
     std::thread::scope(|scope| -> TestResult {
         let second = scope.spawn(|| row(&mut other, "select pgq.maint_retry_events()"));
         crate::support::wait_for_lock(&mut cluster.connect("postgres")?, &pid)?;

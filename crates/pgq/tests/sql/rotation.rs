@@ -41,7 +41,7 @@ fn state(db: &mut Client) -> TestResult<String> {
 
 #[test]
 fn tables_are_used_in_a_ring_of_any_size() -> TestResult {
-    for size in [2, 3, 5] {
+    for size in [2, 3, 5_usize] {
         let (_cluster, mut db) = cluster()?;
         db.batch_execute(&format!(
             "alter table pgq.queue alter queue_ntables set default {size}"
@@ -66,10 +66,16 @@ fn tables_are_used_in_a_ring_of_any_size() -> TestResult {
                 row(&mut db, "select pgq.current_event_table('q')")?,
                 format!("pgq.event_1_{}", (turn + 1) % size)
             );
-            // The ring holds the last turns, the table in use is empty.
+            // The ring holds the last turns, each in its table; the table in use is empty.
+            let kept: Vec<String> = ((turn + 2).saturating_sub(size)..=turn)
+                .map(|turn| format!("pgq.event_1_{}|{turn}", turn % size))
+                .collect();
             assert_eq!(
-                row(&mut db, "select count(*) from pgq.event_1")?,
-                (turn + 1).min(size - 1).to_string()
+                rows(
+                    &mut db,
+                    "select tableoid::regclass, ev_data from pgq.event_1 order by ev_id"
+                )?,
+                kept
             );
         }
     }
@@ -107,11 +113,20 @@ fn a_batch_reads_the_same_before_and_after_a_switch() -> TestResult {
     assert_eq!(rows(&mut db, &events)?, before);
     step2(&mut db)?;
     assert_eq!(rows(&mut db, &events)?, before);
+    // It ended before the switch, and need not look into the new table.
+    let tables = |batch: &str| format!("select pgq.batch_event_tables({batch})");
+    assert_eq!(rows(&mut db, &tables(&batch))?, ["pgq.event_1_0"]);
     assert_eq!(consume(&mut db)?, Some(vec!["old table".to_owned()]));
 
-    // A batch on both sides of the next switch. Long enough after the last one, or there is none.
-    tick(&mut db)?;
-    consume(&mut db)?;
+    // The first batch after the switch begins before it, the next one does not.
+    for looked_into in [&["pgq.event_1_0", "pgq.event_1_1"][..], &["pgq.event_1_1"]] {
+        tick(&mut db)?;
+        let batch = row(&mut db, "select pgq.next_batch('q', 'c')")?;
+        assert_eq!(rows(&mut db, &tables(&batch))?, looked_into);
+        assert_eq!(consume(&mut db)?, Some(vec![]));
+    }
+
+    // A batch on both sides of the next switch.
     insert(&mut db, "one side")?;
     step1(&mut db)?;
     assert_eq!(state(&mut db)?, "2|f");
@@ -119,7 +134,7 @@ fn a_batch_reads_the_same_before_and_after_a_switch() -> TestResult {
     tick(&mut db)?;
     let batch = row(&mut db, "select pgq.next_batch('q', 'c')")?;
     assert_eq!(
-        rows(&mut db, &format!("select pgq.batch_event_tables({batch})"))?,
+        rows(&mut db, &tables(&batch))?,
         ["pgq.event_1_1", "pgq.event_1_2"]
     );
     assert_eq!(
@@ -173,27 +188,40 @@ fn a_loader_that_asked_for_the_table_before_the_switch_loses_nothing() -> TestRe
 
 #[test]
 fn a_prepared_writer_from_before_the_switch_loses_nothing() -> TestResult {
-    let cluster = Cluster::builder()
-        .setting("max_prepared_transactions", "1")
-        .start()?;
-    let mut db = install(&cluster)?;
-    eager_queue(&mut db, "q")?;
-    db.batch_execute(
-        "select pgq.register_consumer('q', 'c');
-         select pgq.set_queue_config('q', 'rotation_period', '0')",
-    )?;
-    assert!(arrived(&mut db)?.is_empty());
-    db.batch_execute(
-        "begin isolation level repeatable read;
-         select pgq.insert_event('q', 't', 'prepared');
-         prepare transaction 'p'",
-    )?;
-    step1(&mut db)?;
-    step2(&mut db)?;
-    assert_eq!(state(&mut db)?, "1|t");
-    assert!(arrived(&mut db)?.is_empty());
-    db.batch_execute("commit prepared 'p'")?;
-    assert_eq!(arrived(&mut db)?, ["prepared"]);
+    for late in [false, true] {
+        let cluster = Cluster::builder()
+            .setting("max_prepared_transactions", "1")
+            .start()?;
+        let mut db = install(&cluster)?;
+        eager_queue(&mut db, "q")?;
+        db.batch_execute(
+            "select pgq.register_consumer('q', 'c');
+             select pgq.set_queue_config('q', 'rotation_period', '0')",
+        )?;
+        assert!(arrived(&mut db)?.is_empty());
+        let mut writer = cluster.connect("postgres")?;
+        writer.batch_execute("begin isolation level repeatable read; select 1")?;
+        let write = "select pgq.insert_event('q', 't', 'prepared'); prepare transaction 'p'";
+        if late {
+            step1(&mut db)?;
+            step2(&mut db)?;
+            assert_eq!(state(&mut db)?, "1|f");
+            writer.batch_execute(write)?;
+        } else {
+            writer.batch_execute(write)?;
+            step1(&mut db)?;
+        }
+        // Ready to commit, it has its id: the switch can be completed.
+        step2(&mut db)?;
+        assert_eq!(state(&mut db)?, "1|t");
+        assert!(arrived(&mut db)?.is_empty());
+        db.batch_execute("commit prepared 'p'")?;
+        assert_eq!(
+            row(&mut db, "select tableoid::regclass from pgq.event_1")?,
+            "pgq.event_1_0"
+        );
+        assert_eq!(arrived(&mut db)?, ["prepared"]);
+    }
     Ok(())
 }
 
@@ -221,6 +249,7 @@ fn a_reader_of_the_next_table_postpones_the_switch() -> TestResult {
     let mut reader = cluster.connect("postgres")?;
     reader.batch_execute("begin; select from pgq.event_1_1")?;
     let ticks = rows(&mut db, "select tick_id from pgq.tick order by 1")?;
+    db.batch_execute("set statement_timeout = '20s'")?;
     step1(&mut db)?;
     assert_eq!(state(&mut db)?, "0|t");
     assert_eq!(
@@ -251,6 +280,46 @@ fn two_maintainers_at_once_switch_once() -> TestResult {
         Ok(())
     })?;
     assert_eq!(state(&mut db)?, "1|f");
+    Ok(())
+}
+
+#[test]
+fn a_second_maintainer_completes_no_switch_that_is_not_the_one_it_saw() -> TestResult {
+    let (cluster, mut db) = restless()?;
+    db.batch_execute("select pgq.unregister_consumer('q', 'c')")?;
+    // While it waits the first one completes the switch, or goes on to the next one as well.
+    for (goes_on, expected) in [(false, "1|t"), (true, "2|f")] {
+        if state(&mut db)? != "1|f" {
+            db.batch_execute("update pgq.queue set queue_cur_table = 0")?;
+            step1(&mut db)?;
+        }
+        let mut other = cluster.connect("postgres")?;
+        let other_pid = pid(&mut other)?;
+        db.batch_execute("begin")?;
+        step2(&mut db)?;
+        if goes_on {
+            step1(&mut db)?;
+        }
+        let switch = row(
+            &mut db,
+            "select queue_switch_step1, queue_switch_step2 from pgq.queue",
+        )?;
+        thread::scope(|scope| -> TestResult {
+            let second = scope.spawn(|| row(&mut other, "select pgq.maint_rotate_tables_step2()"));
+            wait_for_lock(&mut cluster.connect("postgres")?, &other_pid)?;
+            db.batch_execute("commit")?;
+            assert_eq!(second.join().expect("the other does not panic")?, "0");
+            Ok(())
+        })?;
+        assert_eq!(state(&mut db)?, expected);
+        assert_eq!(
+            row(
+                &mut db,
+                "select queue_switch_step1, queue_switch_step2 from pgq.queue"
+            )?,
+            switch
+        );
+    }
     Ok(())
 }
 
@@ -307,7 +376,11 @@ fn a_queue_without_readers_and_ticks_loses_its_ticks_and_says_so() -> TestResult
 #[test]
 fn a_missing_tick_is_reported_by_consumer_and_maintenance() -> TestResult {
     let (_cluster, mut db) = restless()?;
-    db.batch_execute("delete from pgq.tick")?;
+    eager_queue(&mut db, "r")?;
+    db.batch_execute(
+        "select pgq.set_queue_config('r', 'rotation_period', '0');
+         delete from pgq.tick where tick_queue = 1",
+    )?;
     assert_eq!(
         refusal(&mut db, "select pgq.next_batch('q', 'c')")?,
         "PgQ corruption: Consumer c on queue q does not see tick 2"
@@ -315,6 +388,27 @@ fn a_missing_tick_is_reported_by_consumer_and_maintenance() -> TestResult {
     assert_eq!(
         refusal(&mut db, "select pgq.maint_rotate_tables_step1('q')")?,
         "queue q maint failure: tick 2 not found"
+    );
+    // Not that of other queues.
+    assert_eq!(
+        rows(
+            &mut db,
+            "select func_name, func_arg from pgq.maint_operations()"
+        )?[..3],
+        [
+            "pgq.maint_rotate_tables_step1|q",
+            "pgq.maint_rotate_tables_step1|r",
+            "pgq.maint_rotate_tables_step2|NULL"
+        ]
+    );
+    db.batch_execute("select pgq.maint_rotate_tables_step1('r')")?;
+    step2(&mut db)?;
+    assert_eq!(
+        row(
+            &mut db,
+            "select queue_cur_table, queue_switch_step2 is not null from pgq.queue where queue_name = 'r'"
+        )?,
+        "1|t"
     );
     db.batch_execute("update pgq.queue set queue_switch_step1 = 90000000000")?;
     assert!(

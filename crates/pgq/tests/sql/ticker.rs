@@ -1,12 +1,14 @@
 //! When a tick is made, and that ticks never go back.
 
+use std::thread;
 use std::time::Duration;
 
 use postgres::fallible_iterator::FallibleIterator;
 use testkit::TestResult;
 
 use crate::support::{
-    arrived, cluster, cluster_with_consumer, consume, eager_queue, insert, refusal, row, rows, tick,
+    arrived, cluster, cluster_with_consumer, connect_and_hear, consume, eager_queue, insert, pid,
+    refusal, row, rows, tick, wait_for_lock,
 };
 
 #[test]
@@ -31,6 +33,9 @@ fn a_queue_ticks_when_the_table_of_decisions_says_so() -> TestResult {
         ("0", 6, Some(3), true),
         ("0", 59, Some(40), false),
         ("0", 60, Some(40), true),
+        // fewer events than at the last tick: as idle
+        ("-5", 4, Some(1), false),
+        ("-5", 5, Some(1), true),
         // nothing before the last tick
         ("0", 0, None, true),
         ("1", 0, None, false),
@@ -71,6 +76,82 @@ fn a_queue_ticks_when_the_table_of_decisions_says_so() -> TestResult {
             );
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_state_that_cannot_be_is_warned_of() -> TestResult {
+    let (cluster, mut db) = cluster()?;
+    db.batch_execute("select pgq.create_queue('q'), pgq.create_queue('broken')")?;
+    let (mut other, told) = connect_and_hear(&cluster, "postgres")?;
+    for ticker in ["ticker('q')", "ticker()"] {
+        for (change, warning) in [
+            (
+                "tick_event_seq = 700",
+                "Negative new_events?  old=700 cur=0",
+            ),
+            // Such a tick is not the last word: the next one would go back.
+            (
+                "tick_snapshot = '1:90000000000:'",
+                "Dubious PgQ state: old xmax=90000000000, cur txid=",
+            ),
+        ] {
+            other.batch_execute(&format!(
+                "begin; update pgq.tick set {change} where tick_queue = 1; select pgq.{ticker}; rollback"
+            ))?;
+            let warnings = told.take();
+            assert!(
+                warnings.len() == 1 && warnings[0].starts_with(warning),
+                "{warnings:?}"
+            );
+        }
+    }
+    // A tick of an older version, whose queue has had no event.
+    other.batch_execute("update pgq.tick set tick_event_seq = 1; select pgq.ticker()")?;
+    assert!(told.take().is_empty());
+    db.batch_execute("drop sequence pgq.event_2_tick_seq")?;
+    other.batch_execute("update pgq.tick set tick_time = '2020-01-01'; select pgq.ticker()")?;
+    assert_eq!(
+        told.take(),
+        ["cannot tick queue \"broken\": relation \"pgq.event_2_tick_seq\" does not exist"]
+    );
+    Ok(())
+}
+
+#[test]
+fn ticks_of_an_older_version_that_do_not_know_their_position_show_none() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    insert(&mut db, "a")?;
+    tick(&mut db)?;
+    let batch = row(&mut db, "select pgq.next_batch('q', 'c')")?;
+    db.batch_execute(
+        "alter table pgq.tick alter tick_event_seq drop not null;
+         update pgq.tick set tick_event_seq = null",
+    )?;
+    for (what, expected) in [
+        (
+            "ev_per_sec, ev_new, last_tick_id from pgq.get_queue_info('q')",
+            "NULL|NULL|2",
+        ),
+        ("new_events from pgq.get_queue_health('q')", "NULL"),
+        (
+            "pending_events from pgq.get_consumer_info('q', 'c')",
+            "NULL",
+        ),
+        (
+            &format!("seq_start, seq_end, tick_id from pgq.get_batch_info({batch})"),
+            "NULL|NULL|2",
+        ),
+        (
+            "cur_tick_event_seq, prev_tick_event_seq, cur_tick_id from pgq.next_batch_info('q', 'c')",
+            "NULL|NULL|2",
+        ),
+    ] {
+        assert_eq!(row(&mut db, &format!("select {what}"))?, expected, "{what}");
+    }
+    assert_eq!(consume(&mut db)?, Some(vec!["a".to_owned()]));
+    insert(&mut db, "b")?;
+    assert_eq!(arrived(&mut db)?, ["b"]);
     Ok(())
 }
 
@@ -259,9 +340,27 @@ fn an_external_tick_is_stored_as_it_is() -> TestResult {
     );
     assert_eq!(row(&mut db, "select pgq.ticker('q', 61)")?, "61");
     assert_eq!(
-        refusal(&mut db, "select pgq.ticker('nobody', 1)")?,
-        "queue not found or ticker disabled: nobody"
+        row(
+            &mut db,
+            "select tick_event_seq, now() - tick_time < '1 minute' from pgq.tick where tick_id = 61"
+        )?,
+        "700|t"
     );
+    db.batch_execute("select pgq.create_queue('own')")?;
+    for queue in ["nobody", "own", "q"] {
+        if queue == "q" {
+            db.batch_execute("select pgq.set_queue_config('q', 'ticker_paused', 'true')")?;
+        }
+        for arguments in ["70", "70, now(), 0"] {
+            assert_eq!(
+                refusal(
+                    &mut db,
+                    &format!("select pgq.ticker('{queue}', {arguments})")
+                )?,
+                format!("queue not found or ticker disabled: {queue}")
+            );
+        }
+    }
     assert_eq!(consume(&mut db)?, Some(vec!["before".to_owned()]));
     assert_eq!(consume(&mut db)?, Some(vec![]));
     Ok(())
@@ -282,11 +381,75 @@ fn events_pushed_in_the_transaction_of_an_external_tick_come_with_the_next() -> 
 }
 
 #[test]
+fn external_ticks_do_not_go_back_either() -> TestResult {
+    let (cluster, mut db) = cluster_with_consumer()?;
+    db.batch_execute("select pgq.set_queue_config('q', 'external_ticker', 'true')")?;
+    let mut number = 50;
+    for isolation in ["repeatable read", "serializable"] {
+        // Some that were rolled back are in the way of nobody.
+        let (kept, late) = (number, number + 1);
+        let mut old = cluster.connect("postgres")?;
+        old.batch_execute(&format!(
+            "begin; select pgq.ticker('q', {late}); rollback;
+             begin isolation level {isolation}; select 1"
+        ))?;
+        insert(&mut db, isolation)?;
+        db.batch_execute(&format!("select pgq.ticker('q', {kept})"))?;
+        let error = old
+            .batch_execute(&format!("select pgq.ticker('q', {late})"))
+            .expect_err("its snapshot is older than the last tick");
+        assert_eq!(
+            error.code().map(|code| code.code()),
+            Some("40001"),
+            "{error:?}"
+        );
+        // Again, as any client does that is told so; a second one in the same transaction, too.
+        old.batch_execute(&format!(
+            "rollback; begin isolation level {isolation};
+             select pgq.ticker('q', {late}), pgq.ticker('q', {late} + 1); commit"
+        ))?;
+        assert_eq!(consume(&mut db)?, Some(vec![isolation.to_owned()]));
+        assert_eq!(consume(&mut db)?, Some(vec![]), "delivered twice");
+        assert_eq!(consume(&mut db)?, Some(vec![]));
+        number += 10;
+    }
+
+    // Two at READ COMMITTED take turns.
+    let mut other = cluster.connect("postgres")?;
+    let other_pid = pid(&mut other)?;
+    db.batch_execute("begin; select pgq.ticker('q', 80)")?;
+    thread::scope(|scope| -> TestResult {
+        let second = scope.spawn(|| row(&mut other, "select pgq.ticker('q', 81)"));
+        let mut third = cluster.connect("postgres")?;
+        wait_for_lock(&mut third, &other_pid)?;
+        insert(&mut third, "between")?;
+        db.batch_execute("commit")?;
+        assert_eq!(second.join().expect("the other does not panic")?, "81");
+        Ok(())
+    })?;
+    assert_eq!(consume(&mut db)?, Some(vec![]));
+    assert_eq!(consume(&mut db)?, Some(vec!["between".to_owned()]));
+
+    db.batch_execute("update pgq.tick set tick_snapshot = '90000000000:90000000000:'")?;
+    assert!(
+        refusal(&mut db, "select pgq.ticker('q', 90)")?.starts_with(
+            "Invalid PgQ state: old xmin=90000000000, old xmax=90000000000, cur txid="
+        )
+    );
+    Ok(())
+}
+
+#[test]
 fn force_tick_makes_the_next_run_tick() -> TestResult {
     let (_cluster, mut db) = cluster()?;
     db.batch_execute("select pgq.create_queue('q'); select pgq.ticker('q')")?;
     assert_eq!(row(&mut db, "select pgq.ticker('q')")?, "NULL");
     assert_eq!(row(&mut db, "select pgq.force_tick('q')")?, "2");
+    // As many events as let any ticker tick: the next one, twice the queue's count, and a thousand.
+    assert_eq!(
+        row(&mut db, "select ev_new from pgq.get_queue_info('q')")?,
+        "2001"
+    );
     assert_eq!(row(&mut db, "select pgq.ticker('q')")?, "3");
     for setting in ["ticker_paused", "external_ticker"] {
         db.batch_execute(&format!(
@@ -300,6 +463,8 @@ fn force_tick_makes_the_next_run_tick() -> TestResult {
         );
     }
     assert_eq!(row(&mut db, "select pgq.force_tick('nobody')")?, "NULL");
+    db.batch_execute("delete from pgq.tick")?;
+    assert_eq!(row(&mut db, "select pgq.force_tick('q')")?, "NULL");
     Ok(())
 }
 

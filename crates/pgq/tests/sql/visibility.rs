@@ -9,8 +9,8 @@ use postgres::Client;
 use testkit::{Cluster, TestResult, wait_until};
 
 use crate::support::{
-    arrived, cluster_with_consumer, consume, consume_as, eager_queue, insert, install, refusal,
-    row, rows, tick,
+    arrived, cluster_with_consumer, connect_and_hear, consume, consume_as, eager_queue, insert,
+    install, refusal, row, rows, tick,
 };
 
 #[test]
@@ -317,7 +317,7 @@ fn two_sessions_of_a_consumer_get_the_same_batch() -> TestResult {
 
 #[test]
 fn a_batch_stays_the_same_until_it_is_finished_and_finishes_once() -> TestResult {
-    let (_cluster, mut db) = cluster_with_consumer()?;
+    let (cluster, mut db) = cluster_with_consumer()?;
     insert(&mut db, "a")?;
     tick(&mut db)?;
     let batch = row(&mut db, "select pgq.next_batch('q', 'c')")?;
@@ -328,9 +328,20 @@ fn a_batch_stays_the_same_until_it_is_finished_and_finishes_once() -> TestResult
         row(&mut db, &format!("select pgq.finish_batch({batch})"))?,
         "1"
     );
+    let (mut other, told) = connect_and_hear(&cluster, "postgres")?;
+    for schema in ["pgq", "pgq_coop"] {
+        assert_eq!(
+            row(
+                &mut other,
+                &format!("select {schema}.finish_batch({batch})")
+            )?,
+            "0"
+        );
+    }
     assert_eq!(
-        row(&mut db, &format!("select pgq.finish_batch({batch})"))?,
-        "0"
+        told.take(),
+        ["finish_batch", "coop_finish_batch"]
+            .map(|name| format!("{name}: batch {batch} not found"))
     );
     assert_eq!(
         refusal(

@@ -166,13 +166,24 @@ fn failing_maintenance_stops_neither_the_ticks_nor_the_rest_of_maintenance() -> 
          create function public.extra(queue text) returns void language plpgsql as $$ begin \
          if queue = 'a' then raise exception 'out of order'; end if; \
          insert into done values (queue); end $$; \
-         update pgq.queue set queue_extra_maint = '{public.extra}'",
+         update pgq.queue set queue_extra_maint = '{public.extra}', queue_rotation_period = '0'; \
+         select pgq.register_consumer('a', 'lost'); \
+         delete from pgq.tick where tick_queue = 1",
     )?;
     // Once: the daemon would pause for 20 seconds after the failure.
     let said = site.fail(&["t.ini", "ticker", "--once"])?;
-    assert!(said.contains("out of order"), "{said}");
+    for failure in ["queue a maint failure: tick 1 not found", "out of order"] {
+        assert!(said.contains(failure), "{said}");
+    }
     let row = db.query_one("select string_agg(queue, ',') from done", &[])?;
     assert_eq!(row.get::<_, Option<&str>>(0), Some("b"));
+    let row = db.query_one(
+        "select string_agg(queue_cur_table || ' ' || (queue_switch_step2 is not null), ',' order by queue_name) \
+         from pgq.queue",
+        &[],
+    )?;
+    assert_eq!(row.get::<_, Option<&str>>(0), Some("0 true,1 true"));
+    db.batch_execute("select pgq.unregister_consumer('a', 'lost')")?;
 
     let _ticker = site.spawn(&["t.ini", "ticker"])?;
     site.wait_for_log(

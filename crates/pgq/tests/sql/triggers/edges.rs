@@ -461,3 +461,52 @@ fn an_expression_is_one_and_sees_the_change() -> TestResult {
     }
     Ok(())
 }
+
+#[test]
+fn keys_and_ignored_columns_may_be_of_types_without_an_equality() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    db.batch_execute("create table t (k json, p point, i json, v text)")?;
+    for level in ["trigger", "row", "statement", "generic"] {
+        let arguments = "'q', 'pkey=k,p', 'ignore=i'";
+        match level {
+            "trigger" => capture(&mut db, "t", "sqltriga", arguments)?,
+            _ => db.batch_execute(&format!(
+                "drop trigger if exists capture on t;
+                 select pgq.create_capture('t', 'capture', 'sql', '{level}', array[{arguments}])"
+            ))?,
+        }
+        for (statement, expected) in [
+            (
+                r#"insert into t values ('{"a":1}', '(1,2)', '1', 'v')"#,
+                vec![r#"I|(k,p,v) values ('{"a":1}','(1,2)','v')"#],
+            ),
+            (r#"update t set i = '{"b":2}'"#, vec![]),
+            (
+                "update t set i = null, v = 'w'",
+                vec![r#"U|v='w' where k='{"a":1}' and p='(1,2)'"#],
+            ),
+        ] {
+            assert_eq!(
+                logged(&mut db, statement)?,
+                expected,
+                "{level}: {statement}"
+            );
+        }
+        for change in [r#"k = '{"a": 1}'"#, "p = '(1,3)'"] {
+            assert_eq!(
+                refusal(&mut db, &format!("update t set {change}"))?,
+                "primary key update not allowed",
+                "{level}: {change}"
+            );
+        }
+        assert_eq!(
+            logged(&mut db, "delete from t")?,
+            [r#"D|k='{"a":1}' and p='(1,2)'"#],
+            "{level}"
+        );
+        if level != "trigger" {
+            db.batch_execute("select pgq.drop_capture('t', 'capture')")?;
+        }
+    }
+    Ok(())
+}
