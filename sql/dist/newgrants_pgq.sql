@@ -183,6 +183,7 @@ grant execute on function
     pgq.maint_rotate_tables_step1(text),
     pgq.maint_rotate_tables_step2(),
     pgq.maint_tables_to_vacuum(),
+    pgq._queue_health(text, boolean),
     pgq._rotation_blocker(integer),
     pgq._unaware_sessions(integer, bigint),
     pgq._snapshot_holders(),

@@ -546,7 +546,7 @@ returns interval as $$
 -- Parameters:
 --      i_time      a time that was now()
 -- Returns:  interval >= 0, since a clock that is set back puts the past into the future; null for a null
--- Used by:  pgq.get_queue_info, pgq.get_consumer_info, pgq.get_batch_info, pgq.get_queue_health,
+-- Used by:  pgq.get_queue_info, pgq.get_consumer_info, pgq.get_batch_info, pgq._queue_health,
 --           pgq.get_consumer_health, pgq._rotation_blocker, pgq._snapshot_holders
     select greatest(now() - i_time, interval '0');
 $$ language sql stable strict set search_path = pg_catalog, pg_temp;
@@ -3389,7 +3389,7 @@ begin
          where i_queue_name is null or q.queue_name = i_queue_name
          order by q.queue_name;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp set jit = off;
 
 create or replace function pgq.get_queue_info(
     out queue_name text, out queue_ntables integer, out queue_cur_table integer,
@@ -3507,7 +3507,7 @@ create or replace function pgq._rotation_blocker(
 as $$
 -- pgq._rotation_blocker(1): who keeps a queue from switching to its next table, if somebody does.
 -- Parameters:
---      i_queue_id      a queue
+--      i_queue_id      a queue; null: none
 -- Returns:  blocker: 'snapshot' (a session's snapshot from before the last switch), 'transaction' or
 --           'prepared transaction' (begun before it, or does not know of it), 'consumer' (has not passed it),
 --           'lock' (a session uses the next table); null if it is none of these. blocker_name: process id,
@@ -3515,7 +3515,7 @@ as $$
 --           sign of life of a consumer
 -- Reads:    pgq.queue, pgq.subscription, pgq.consumer, pgq.tick, pg_stat_activity, pg_prepared_xacts,
 --           pg_locks: to see all sessions the owner must be superuser or in pg_read_all_stats
--- Used by:  pgq.get_queue_health
+-- Used by:  pgq._queue_health
 declare
     v_queue     record;
     v_oldest    bigint := txid_snapshot_xmin(txid_current_snapshot());
@@ -3586,7 +3586,73 @@ begin
      order by a.xact_start
      limit 1;
 end;
-$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
+$$ language plpgsql stable strict set search_path = pg_catalog, pgq, pg_temp;
+
+-- pgq/functions/pgq._queue_health.sql
+create or replace function pgq._queue_health(
+    i_queue_name text, i_all_sizes boolean,
+    out queue_name text, out ticker_paused boolean, out external_ticker boolean, out insert_disabled boolean,
+    out ticker_lag interval, out ticker_limit interval, out new_events bigint,
+    out rotation_age interval, out rotation_overdue interval, out switch_pending boolean,
+    out rotation_blocker text, out rotation_blocker_name text, out rotation_blocker_age interval,
+    out event_tables_size bigint,
+    out retry_events bigint, out retry_overdue interval, out failed_events bigint)
+returns setof record as $$
+-- pgq._queue_health(2): what there is to watch about a queue.
+-- Parameters:
+--      i_queue_name      queue; null: all, ordered by name
+--      i_all_sizes       false: the size of event tables only where a rotation is due. The files of each table
+--                        are looked at, which takes most of the time that all the rest takes
+-- Returns:  as pgq.get_queue_health(1)
+-- Reads:    as pgq.get_queue_health(1)
+-- Used by:  pgq.get_queue_health, pgq.get_problems
+begin
+    return query
+        select q.queue_name, q.queue_ticker_paused, q.queue_external_ticker, q.queue_disable_insert,
+               pgq._age(newest.tick_time),
+               case when not q.queue_ticker_paused and not q.queue_external_ticker
+                    then greatest(q.queue_ticker_idle_period, q.queue_ticker_max_lag)
+               end,
+               case when newest.tick_event_seq is not null
+                    then greatest(pgq._seq_position(q.queue_event_seq) - newest.tick_event_seq, 0)
+               end,
+               pgq._age(q.queue_switch_time),
+               due.overdue,
+               q.queue_switch_step2 is null,
+               b.blocker, b.blocker_name, b.blocker_age,
+               case when i_all_sizes or due.overdue is not null
+                    then (select sum(pg_total_relation_size(to_regclass(
+                                     pgq.quote_fqname(q.queue_data_pfx || '_' || n))))::bigint
+                            from generate_series(0, q.queue_ntables - 1) n)
+               end,
+               retry.events, retry.overdue,
+               (select count(*)
+                  from pgq.failed_queue f
+                 where f.ev_owner in (select s.sub_id from pgq.subscription s where s.sub_queue = q.queue_id))
+          from pgq.queue q
+          left join lateral (
+                   select t.tick_time, t.tick_event_seq
+                     from pgq.tick t
+                    where t.tick_queue = q.queue_id
+                    order by t.tick_queue desc, t.tick_id desc
+                    limit 1) newest on true
+         cross join lateral (
+                   select case when now() > q.queue_switch_time + q.queue_rotation_period
+                               then now() - q.queue_switch_time - q.queue_rotation_period
+                          end as overdue) due
+         cross join lateral (
+                   select count(*) as events,
+                          case when min(r.ev_retry_after) < now() then now() - min(r.ev_retry_after) end as overdue
+                     from pgq.retry_queue r
+                    where r.ev_queue = q.queue_id) retry
+         -- Asked of those alone: a condition of the join would ask of all.
+         cross join lateral pgq._rotation_blocker(
+                   case when due.overdue is not null or q.queue_switch_step2 is null then q.queue_id end) b
+         where i_queue_name is null or q.queue_name = i_queue_name
+         order by q.queue_name;
+end;
+-- Compiling the plan takes longer than running it.
+$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp set jit = off;
 
 -- pgq/functions/pgq.get_queue_health.sql
 create or replace function pgq.get_queue_health(
@@ -3619,46 +3685,7 @@ returns setof record as $$
 --           sequences and the sizes of the event tables
 -- Used by:  pgq.get_problems, pgqadm status, monitoring
 begin
-    return query
-        select q.queue_name, q.queue_ticker_paused, q.queue_external_ticker, q.queue_disable_insert,
-               pgq._age(newest.tick_time),
-               case when not q.queue_ticker_paused and not q.queue_external_ticker
-                    then greatest(q.queue_ticker_idle_period, q.queue_ticker_max_lag)
-               end,
-               case when newest.tick_event_seq is not null
-                    then greatest(pgq._seq_position(q.queue_event_seq) - newest.tick_event_seq, 0)
-               end,
-               pgq._age(q.queue_switch_time),
-               due.overdue,
-               q.queue_switch_step2 is null,
-               b.blocker, b.blocker_name, b.blocker_age,
-               (select sum(pg_total_relation_size(to_regclass(
-                               pgq.quote_fqname(q.queue_data_pfx || '_' || n))))::bigint
-                  from generate_series(0, q.queue_ntables - 1) n),
-               retry.events, retry.overdue,
-               (select count(*)
-                  from pgq.failed_queue f
-                 where f.ev_owner in (select s.sub_id from pgq.subscription s where s.sub_queue = q.queue_id))
-          from pgq.queue q
-          left join lateral (
-                   select t.tick_time, t.tick_event_seq
-                     from pgq.tick t
-                    where t.tick_queue = q.queue_id
-                    order by t.tick_queue desc, t.tick_id desc
-                    limit 1) newest on true
-         cross join lateral (
-                   select case when now() > q.queue_switch_time + q.queue_rotation_period
-                               then now() - q.queue_switch_time - q.queue_rotation_period
-                          end as overdue) due
-         cross join lateral (
-                   select count(*) as events,
-                          case when min(r.ev_retry_after) < now() then now() - min(r.ev_retry_after) end as overdue
-                     from pgq.retry_queue r
-                    where r.ev_queue = q.queue_id) retry
-          left join lateral pgq._rotation_blocker(q.queue_id) b
-                 on due.overdue is not null or q.queue_switch_step2 is null
-         where i_queue_name is null or q.queue_name = i_queue_name
-         order by q.queue_name;
+    return query select * from pgq._queue_health(i_queue_name, true);
 end;
 $$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp;
 
@@ -3743,7 +3770,7 @@ begin
            and (i_consumer_name is null or c.co_name = i_consumer_name)
          order by q.queue_name, c.co_name;
 end;
-$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp;
+$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp set jit = off;
 
 create or replace function pgq.get_consumer_health(
     out queue_name text, out consumer_name text, out lag interval, out last_seen interval,
@@ -3879,7 +3906,7 @@ begin
 
     for v_queue in
         select h.*, q.queue_rotation_period as period
-          from pgq.get_queue_health(i_queue_name) h
+          from pgq._queue_health(i_queue_name, false) h
           join pgq.queue q on q.queue_name = h.queue_name
     loop
         queue_name := v_queue.queue_name;
@@ -4041,15 +4068,18 @@ begin
     consumer_name := null;
     amount := null;
     for v_queue in
-        select c.*, q.queue_id is null as is_orphan, c.relation::regclass::text as name
-          from (select s.*, pgq_gen._relation_of(s) as relation
-                  from pgq.capture s
-                 where i_queue_name is null
-                    or s.cap_queue = i_queue_name) c
-          left join pgq.queue q on q.queue_name = c.cap_queue
-         where c.relation is not null
-           and (c.cap_problem is not null or q.queue_id is null)
-         order by c.cap_queue, c.relation, c.cap_trigger
+        -- Those first, since to look for the table of each takes longer.
+        with wrong as materialized (
+            select c, q.queue_id is null as is_orphan
+              from pgq.capture c
+              left join pgq.queue q on q.queue_name = c.cap_queue
+             where (i_queue_name is null or c.cap_queue = i_queue_name)
+               and (c.cap_problem is not null or q.queue_id is null)
+        )
+        select (w.c).*, w.is_orphan, w.relation::regclass::text as name
+          from (select wrong.*, pgq_gen._relation_of(wrong.c) as relation from wrong) w
+         where w.relation is not null
+         order by (w.c).cap_queue, w.relation, (w.c).cap_trigger
     loop
         problem := 'capture';
         queue_name := v_queue.cap_queue;
@@ -4095,7 +4125,7 @@ begin
         return next;
     end if;
 end;
-$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp;
+$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp set jit = off;
 
 create or replace function pgq.get_problems(
     out severity text, out problem text, out queue_name text, out consumer_name text,
@@ -5563,22 +5593,33 @@ returns oid as $$
 --           restored elsewhere has other oids; for generic ones the table, if its trigger still has the
 --           same format and arguments; else null
 -- Reads:    triggers
--- Used by:  pgq.create_capture, pgq.refresh_captures
-    select t.tgrelid
-      from pg_trigger t
-      join pg_proc p on p.oid = t.tgfoid
-     where case when i_capture.cap_level = 'generic'
-                then p.pronamespace = 'pgq'::regnamespace
-                     and t.tgrelid = i_capture.cap_relid
-                     and t.tgname = i_capture.cap_trigger
-                     and pgq_gen._format_of(p.proname) = i_capture.cap_format
-                     and pgq_gen._trigger_args(t.tgargs, t.tgnargs) = i_capture.cap_args
-                else p.pronamespace = 'pgq_gen'::regnamespace
-                     and p.proname = i_capture.cap_function
-                     and t.tgparentid = 0
-           end
-     order by t.tgrelid <> i_capture.cap_relid, t.oid
-     limit 1;
+-- Used by:  pgq.create_capture, pgq.refresh_captures, pgq.get_problems
+    select coalesce(
+        -- Where it was: there are indexes for this.
+        (select t.tgrelid
+           from pg_trigger t
+           join pg_proc p on p.oid = t.tgfoid
+          where t.tgrelid = i_capture.cap_relid
+            and case when i_capture.cap_level = 'generic'
+                     then p.pronamespace = 'pgq'::regnamespace
+                          and t.tgname = i_capture.cap_trigger
+                          and pgq_gen._format_of(p.proname) = i_capture.cap_format
+                          and pgq_gen._trigger_args(t.tgargs, t.tgnargs) = i_capture.cap_args
+                     else p.pronamespace = 'pgq_gen'::regnamespace
+                          and p.proname = i_capture.cap_function
+                          and t.tgparentid = 0
+                end
+          limit 1),
+        (select t.tgrelid
+           from pg_trigger t
+          where i_capture.cap_level <> 'generic'
+            and t.tgfoid = (select p.oid
+                              from pg_proc p
+                             where p.pronamespace = 'pgq_gen'::regnamespace
+                               and p.proname = i_capture.cap_function)
+            and t.tgparentid = 0
+          order by t.oid
+          limit 1));
 $$ language sql stable set search_path = pg_catalog, pg_temp;
 
 -- pgq_gen/functions/pgq_gen._either.sql
@@ -7361,16 +7402,30 @@ begin
 end;
 $$ language plpgsql stable set search_path = pg_catalog, pg_temp;
 
--- pgq_gen/functions/pgq_gen._state.sql
-create or replace function pgq_gen._state(i_table oid, i_queue text)
+-- pgq_gen/functions/pgq_gen._generator.sql
+create or replace function pgq_gen._generator()
 returns text as $$
--- pgq_gen._state(2): fingerprint of all that the function of a capture is generated from.
+-- pgq_gen._generator(0): fingerprint of what writes the functions of captures: a new version writes new code.
+-- Returns:  32 hexadecimal digits
+-- Reads:    the functions of pgq_gen that write code
+-- Used by:  pgq_gen._state, pgq.refresh_captures
+    select md5(string_agg(p.prosrc, '' order by p.proname, p.pronargs))
+      from pg_proc p
+     where p.pronamespace = 'pgq_gen'::regnamespace
+       and p.proname like E'\\_%';
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+-- pgq_gen/functions/pgq_gen._state.sql
+create or replace function pgq_gen._state(i_table oid, i_queue text, i_generator text)
+returns text as $$
+-- pgq_gen._state(3): fingerprint of all that the function of a capture is generated from.
 -- Parameters:
 --      i_table      captured table
 --      i_queue      its queue
+--      i_generator  pgq_gen._generator()
 -- Returns:  32 hexadecimal digits
--- Reads:    the definition of the table, pgq.queue, the functions of pgq_gen that write code
--- Used by:  pgq_gen._write, pgq.refresh_captures, londiste.provider_check
+-- Reads:    the definition of the table, pgq.queue
+-- Used by:  pgq_gen._state, pgq.refresh_captures
     select md5(concat(
         i_table,
         -- Triggers of partitions know their capture by it.
@@ -7379,11 +7434,16 @@ returns text as $$
         (select concat_ws(' ', q.queue_id, q.queue_ntables, q.queue_data_pfx, q.queue_event_seq)
            from pgq.queue q
           where q.queue_name = i_queue),
-        -- A new version writes new code.
-        (select md5(string_agg(p.prosrc, '' order by p.proname))
-           from pg_proc p
-          where p.pronamespace = 'pgq_gen'::regnamespace
-            and p.proname like E'\\_%')));
+        i_generator));
+$$ language sql stable set search_path = pg_catalog, pg_temp;
+
+create or replace function pgq_gen._state(i_table oid, i_queue text)
+returns text as $$
+-- pgq_gen._state(2): fingerprint of all that the function of a capture is generated from.
+-- Returns:  as pgq_gen._state(3)
+-- Reads:    as pgq_gen._state(3); the functions of pgq_gen that write code
+-- Used by:  pgq_gen._write, londiste.stale_trigger
+    select pgq_gen._state(i_table, i_queue, pgq_gen._generator());
 $$ language sql stable set search_path = pg_catalog, pg_temp;
 
 -- pgq_gen/functions/pgq_gen._grant.sql
@@ -7990,7 +8050,9 @@ grant execute on function
     pgq_gen._format_of(text),
     pgq_gen._trigger_args(bytea, integer),
     pgq_gen._relation_of(pgq.capture),
+    pgq_gen._generator(),
     pgq_gen._state(oid, text),
+    pgq_gen._state(oid, text, text),
     pgq_gen._check_statement(oid, text, text[]),
     pgq_gen._write_insert_event(),
     pgq_gen._write_current_table(integer),
@@ -8250,6 +8312,7 @@ returns integer as $$
 declare
     v_capture   record;
     v_has_table boolean := false;
+    v_generator text;
     -- What is wrong with which capture: a later finding says more.
     v_tables    oid[];
     v_triggers  text[];
@@ -8279,6 +8342,7 @@ begin
                 null;
         end;
     end loop;
+    v_generator := pgq_gen._generator();
     -- Sorted, so that all rows are gone before the first comes back under the oid of another.
     with moved as (
         delete from pgq.capture c
@@ -8308,7 +8372,7 @@ begin
         begin
             if v_capture.relation is null then
                 perform pgq_gen._remove(v_capture.cap_relid, v_capture.cap_trigger);
-            elsif v_capture.cap_shape <> pgq_gen._state(v_capture.cap_relid, v_capture.cap_queue) then
+            elsif v_capture.cap_shape <> pgq_gen._state(v_capture.cap_relid, v_capture.cap_queue, v_generator) then
                 perform pgq_gen._write(v_capture.cap_relid, v_capture.cap_trigger, v_capture.cap_format,
                                        v_capture.cap_level, v_capture.cap_args);
             elsif v_capture.cap_level = 'generic' then
@@ -8878,6 +8942,7 @@ grant execute on function
     pgq.maint_rotate_tables_step1(text),
     pgq.maint_rotate_tables_step2(),
     pgq.maint_tables_to_vacuum(),
+    pgq._queue_health(text, boolean),
     pgq._rotation_blocker(integer),
     pgq._unaware_sessions(integer, bigint),
     pgq._snapshot_holders(),

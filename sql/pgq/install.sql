@@ -92,6 +92,7 @@
 \ir functions/pgq.get_consumer_info.sql
 \ir functions/pgq.get_batch_info.sql
 \ir functions/pgq._rotation_blocker.sql
+\ir functions/pgq._queue_health.sql
 \ir functions/pgq.get_queue_health.sql
 \ir functions/pgq.get_consumer_health.sql
 \ir functions/pgq._snapshot_holders.sql

@@ -59,6 +59,7 @@
 \ir functions/pgq_gen._statement_slow_code.sql
 \ir functions/pgq_gen._statement_code.sql
 \ir functions/pgq_gen._function.sql
+\ir functions/pgq_gen._generator.sql
 \ir functions/pgq_gen._state.sql
 \ir functions/pgq_gen._grant.sql
 \ir functions/pgq_gen.dispatch_dynamically.sql

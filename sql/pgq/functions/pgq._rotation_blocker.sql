@@ -4,7 +4,7 @@ create or replace function pgq._rotation_blocker(
 as $$
 -- pgq._rotation_blocker(1): who keeps a queue from switching to its next table, if somebody does.
 -- Parameters:
---      i_queue_id      a queue
+--      i_queue_id      a queue; null: none
 -- Returns:  blocker: 'snapshot' (a session's snapshot from before the last switch), 'transaction' or
 --           'prepared transaction' (begun before it, or does not know of it), 'consumer' (has not passed it),
 --           'lock' (a session uses the next table); null if it is none of these. blocker_name: process id,
@@ -12,7 +12,7 @@ as $$
 --           sign of life of a consumer
 -- Reads:    pgq.queue, pgq.subscription, pgq.consumer, pgq.tick, pg_stat_activity, pg_prepared_xacts,
 --           pg_locks: to see all sessions the owner must be superuser or in pg_read_all_stats
--- Used by:  pgq.get_queue_health
+-- Used by:  pgq._queue_health
 declare
     v_queue     record;
     v_oldest    bigint := txid_snapshot_xmin(txid_current_snapshot());
@@ -83,4 +83,4 @@ begin
      order by a.xact_start
      limit 1;
 end;
-$$ language plpgsql stable set search_path = pg_catalog, pgq, pg_temp;
+$$ language plpgsql stable strict set search_path = pg_catalog, pgq, pg_temp;

@@ -62,7 +62,7 @@ begin
            and (i_consumer_name is null or c.co_name = i_consumer_name)
          order by q.queue_name, c.co_name;
 end;
-$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp;
+$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp set jit = off;
 
 create or replace function pgq.get_consumer_health(
     out queue_name text, out consumer_name text, out lag interval, out last_seen interval,

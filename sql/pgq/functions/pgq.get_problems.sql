@@ -72,7 +72,7 @@ begin
 
     for v_queue in
         select h.*, q.queue_rotation_period as period
-          from pgq.get_queue_health(i_queue_name) h
+          from pgq._queue_health(i_queue_name, false) h
           join pgq.queue q on q.queue_name = h.queue_name
     loop
         queue_name := v_queue.queue_name;
@@ -234,15 +234,18 @@ begin
     consumer_name := null;
     amount := null;
     for v_queue in
-        select c.*, q.queue_id is null as is_orphan, c.relation::regclass::text as name
-          from (select s.*, pgq_gen._relation_of(s) as relation
-                  from pgq.capture s
-                 where i_queue_name is null
-                    or s.cap_queue = i_queue_name) c
-          left join pgq.queue q on q.queue_name = c.cap_queue
-         where c.relation is not null
-           and (c.cap_problem is not null or q.queue_id is null)
-         order by c.cap_queue, c.relation, c.cap_trigger
+        -- Those first, since to look for the table of each takes longer.
+        with wrong as materialized (
+            select c, q.queue_id is null as is_orphan
+              from pgq.capture c
+              left join pgq.queue q on q.queue_name = c.cap_queue
+             where (i_queue_name is null or c.cap_queue = i_queue_name)
+               and (c.cap_problem is not null or q.queue_id is null)
+        )
+        select (w.c).*, w.is_orphan, w.relation::regclass::text as name
+          from (select wrong.*, pgq_gen._relation_of(wrong.c) as relation from wrong) w
+         where w.relation is not null
+         order by (w.c).cap_queue, w.relation, (w.c).cap_trigger
     loop
         problem := 'capture';
         queue_name := v_queue.cap_queue;
@@ -288,7 +291,7 @@ begin
         return next;
     end if;
 end;
-$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp;
+$$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp set jit = off;
 
 create or replace function pgq.get_problems(
     out severity text, out problem text, out queue_name text, out consumer_name text,

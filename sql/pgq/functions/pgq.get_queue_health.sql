@@ -28,46 +28,7 @@ returns setof record as $$
 --           sequences and the sizes of the event tables
 -- Used by:  pgq.get_problems, pgqadm status, monitoring
 begin
-    return query
-        select q.queue_name, q.queue_ticker_paused, q.queue_external_ticker, q.queue_disable_insert,
-               pgq._age(newest.tick_time),
-               case when not q.queue_ticker_paused and not q.queue_external_ticker
-                    then greatest(q.queue_ticker_idle_period, q.queue_ticker_max_lag)
-               end,
-               case when newest.tick_event_seq is not null
-                    then greatest(pgq._seq_position(q.queue_event_seq) - newest.tick_event_seq, 0)
-               end,
-               pgq._age(q.queue_switch_time),
-               due.overdue,
-               q.queue_switch_step2 is null,
-               b.blocker, b.blocker_name, b.blocker_age,
-               (select sum(pg_total_relation_size(to_regclass(
-                               pgq.quote_fqname(q.queue_data_pfx || '_' || n))))::bigint
-                  from generate_series(0, q.queue_ntables - 1) n),
-               retry.events, retry.overdue,
-               (select count(*)
-                  from pgq.failed_queue f
-                 where f.ev_owner in (select s.sub_id from pgq.subscription s where s.sub_queue = q.queue_id))
-          from pgq.queue q
-          left join lateral (
-                   select t.tick_time, t.tick_event_seq
-                     from pgq.tick t
-                    where t.tick_queue = q.queue_id
-                    order by t.tick_queue desc, t.tick_id desc
-                    limit 1) newest on true
-         cross join lateral (
-                   select case when now() > q.queue_switch_time + q.queue_rotation_period
-                               then now() - q.queue_switch_time - q.queue_rotation_period
-                          end as overdue) due
-         cross join lateral (
-                   select count(*) as events,
-                          case when min(r.ev_retry_after) < now() then now() - min(r.ev_retry_after) end as overdue
-                     from pgq.retry_queue r
-                    where r.ev_queue = q.queue_id) retry
-          left join lateral pgq._rotation_blocker(q.queue_id) b
-                 on due.overdue is not null or q.queue_switch_step2 is null
-         where i_queue_name is null or q.queue_name = i_queue_name
-         order by q.queue_name;
+    return query select * from pgq._queue_health(i_queue_name, true);
 end;
 $$ language plpgsql stable security definer set search_path = pg_catalog, pgq, pg_temp;
 

@@ -48,7 +48,7 @@ begin
          where i_queue_name is null or q.queue_name = i_queue_name
          order by q.queue_name;
 end;
-$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp;
+$$ language plpgsql security definer set search_path = pg_catalog, pgq, pg_temp set jit = off;
 
 create or replace function pgq.get_queue_info(
     out queue_name text, out queue_ntables integer, out queue_cur_table integer,

@@ -16,6 +16,7 @@ returns integer as $$
 declare
     v_capture   record;
     v_has_table boolean := false;
+    v_generator text;
     -- What is wrong with which capture: a later finding says more.
     v_tables    oid[];
     v_triggers  text[];
@@ -45,6 +46,7 @@ begin
                 null;
         end;
     end loop;
+    v_generator := pgq_gen._generator();
     -- Sorted, so that all rows are gone before the first comes back under the oid of another.
     with moved as (
         delete from pgq.capture c
@@ -74,7 +76,7 @@ begin
         begin
             if v_capture.relation is null then
                 perform pgq_gen._remove(v_capture.cap_relid, v_capture.cap_trigger);
-            elsif v_capture.cap_shape <> pgq_gen._state(v_capture.cap_relid, v_capture.cap_queue) then
+            elsif v_capture.cap_shape <> pgq_gen._state(v_capture.cap_relid, v_capture.cap_queue, v_generator) then
                 perform pgq_gen._write(v_capture.cap_relid, v_capture.cap_trigger, v_capture.cap_format,
                                        v_capture.cap_level, v_capture.cap_args);
             elsif v_capture.cap_level = 'generic' then

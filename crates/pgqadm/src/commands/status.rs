@@ -1,5 +1,6 @@
 mod advice;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -57,6 +58,25 @@ struct Health {
     consumer_health: Vec<ConsumerHealth>,
 }
 
+impl Health {
+    /// Only JSON holds more than the problems, and to find out the sizes of event tables takes long.
+    fn read(
+        db: &mut Connection,
+        queue: Option<&QueueName>,
+        is_json: bool,
+    ) -> Result<Health, Error> {
+        let mut health = Health {
+            problems: Some(pgq::health::problems(&mut **db, queue)?),
+            ..Health::default()
+        };
+        if is_json {
+            health.queue_health = pgq::health::queues(&mut **db, queue)?;
+            health.consumer_health = pgq::health::consumers(&mut **db, queue, None)?;
+        }
+        Ok(health)
+    }
+}
+
 /// Exit code for "done, and something is wrong".
 const WRONG: u8 = 3;
 
@@ -64,7 +84,8 @@ pub(super) fn run(job: Job<Config>, args: &Args, options: &Options) -> Result<Ex
     let is_well = job.without_pidfile().run_command(|job, context| {
         let mut source = Source::new(job, options)?;
         let look = || {
-            let found = source.read(args).inspect_err(|_| source.reset())?;
+            let found = source.read(args, options.json);
+            let found = found.inspect_err(|_| source.reset())?;
             let text = text(&found, source.is_one(), options.json)?;
             let is_well = source.failed == 0 && !found.iter().any(Status::is_wrong);
             Ok((text, is_well))
@@ -135,7 +156,7 @@ impl Source {
     }
 
     /// What there is to show. Of many databases one that fails is logged, and left out.
-    fn read(&mut self, args: &Args) -> Result<Vec<Status>, Error> {
+    fn read(&mut self, args: &Args, is_json: bool) -> Result<Vec<Status>, Error> {
         if self.open.is_empty() {
             self.open = match (&self.conninfo, &self.scope) {
                 (Some(conninfo), _) => vec![(None, connection(conninfo.clone()))],
@@ -150,7 +171,7 @@ impl Source {
         self.failed = 0;
         for (name, database) in &mut self.open {
             let status = (database.connection().map_err(Error::from))
-                .and_then(|db| Status::read(db, args, name.clone(), &self.advice));
+                .and_then(|db| Status::read(db, args, is_json, name.clone(), &self.advice));
             let Some(name) = name else {
                 found.push(status?);
                 continue;
@@ -184,6 +205,7 @@ impl Status {
     fn read(
         db: &mut Connection,
         args: &Args,
+        is_json: bool,
         database: Option<String>,
         advice: &Advice,
     ) -> Result<Status, Error> {
@@ -205,11 +227,7 @@ impl Status {
             is_version_2: pgq::admin::is_version_2(&mut **db)?,
             health: match row.get(1) {
                 false => Health::default(),
-                true => Health {
-                    problems: Some(pgq::health::problems(&mut **db, queue)?),
-                    queue_health: pgq::health::queues(&mut **db, queue)?,
-                    consumer_health: pgq::health::consumers(&mut **db, queue, None)?,
-                },
+                true => Health::read(db, queue, is_json)?,
             },
         })
     }
@@ -305,18 +323,20 @@ impl fmt::Display for Status {
         let header = ["Consumer", "Lag", "LastSeen", "Pending"];
         write_consumer(out, header, 0, version_2)?;
         writeln!(out, "{ruler}")?;
+        let mut of_queue: HashMap<&QueueName, Vec<&ConsumerInfo>> = HashMap::new();
+        for consumer in &self.consumers {
+            of_queue.entry(&consumer.queue).or_default().push(consumer);
+        }
         for queue in &self.queues {
             writeln!(out, "{}:", queue.queue)?;
-            for consumer in &self.consumers {
-                if consumer.queue == queue.queue {
-                    let fields = [
-                        consumer.consumer.as_str(),
-                        &seconds(consumer.lag_seconds),
-                        &seconds(consumer.last_seen_seconds),
-                        &count(consumer.pending_events),
-                    ];
-                    write_consumer(out, fields, 2, version_2)?;
-                }
+            for consumer in of_queue.get(&queue.queue).into_iter().flatten() {
+                let fields = [
+                    consumer.consumer.as_str(),
+                    &seconds(consumer.lag_seconds),
+                    &seconds(consumer.last_seen_seconds),
+                    &count(consumer.pending_events),
+                ];
+                write_consumer(out, fields, 2, version_2)?;
             }
         }
         writeln!(out, "{ruler}")?;
