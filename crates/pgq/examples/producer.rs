@@ -3,9 +3,11 @@
 //! Lines go in by the thousand, each thousand with one call and in one transaction.
 
 use std::io::{self, BufRead};
+use std::process::ExitCode;
 
 use pgq::producer::{self, NewEvent};
 use pgq::{QueueName, admin};
+use skytools::app::chain;
 use skytools::conninfo::ConnInfo;
 use skytools::db::Connection;
 
@@ -24,8 +26,18 @@ struct Args {
     create: bool,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args: Args = clap::Parser::parse();
+#[expect(clippy::print_stderr, reason = "this is a program")]
+fn main() -> ExitCode {
+    match run(clap::Parser::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let queue = QueueName::from(args.queue);
     let mut db = Connection::open("db", &args.db)?;
     if args.create {

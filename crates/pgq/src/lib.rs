@@ -69,7 +69,7 @@
 //! * [`coop`]: several processes on the batches of one consumer
 //! * [`row`]: events that are changed rows, in any of the formats of the triggers
 //! * [`position`]: what a destination has applied; [`lock`]: one process per consumer
-//! * [`health`]: what is wrong; [`failed`]: events that a consumer gave up on
+//! * [`health`]: what is wrong, and how queues and consumers are
 //! * [`maintenance`]: rotation and redelivery
 //! * [`schema`]: installing the SQL side
 //! * [`consumer`]: the work loops built from these; [`mover`]: programs built from such a loop

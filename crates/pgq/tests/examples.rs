@@ -78,6 +78,18 @@ fn count(db: &mut Connection, sql: &str) -> TestResult<i64> {
 fn the_producer_puts_each_line_into_the_queue() -> TestResult {
     let cluster = Cluster::start()?;
     let mut db = install(&cluster, "shop")?;
+    let dir = tempfile::tempdir()?;
+    let lines = dir.path().join("lines");
+    std::fs::write(&lines, "one\n")?;
+    let refused = Program::new("examples/producer", dir.path())
+        .args([cluster.conninfo("shop").as_str(), "orders"])
+        .input(&lines)?
+        .output()?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(
+        refused.stderr,
+        "cannot insert the events: ERROR: No such queue\n"
+    );
     produce(
         &cluster.conninfo("shop"),
         (0..2500).map(|n| format!("line {n}")),

@@ -65,7 +65,7 @@ fn copy(
 fn copy_error(error: CopyError) -> Error {
     match error {
         CopyError::Source(error) | CopyError::Target(error) => error.into(),
-        CopyError::ColumnCount | CopyError::Stopped => {
+        CopyError::ColumnCount | CopyError::Stopped | CopyError::Rewrite(_) => {
             unreachable!("both sides have the same columns, and nobody stops the copy")
         }
     }

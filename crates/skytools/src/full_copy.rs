@@ -85,6 +85,9 @@ pub enum CopyError {
     /// The progress callback asked for the end.
     #[error("copy stopped on request")]
     Stopped,
+    /// The closure that rewrites rows refused one.
+    #[error("cannot rewrite a row")]
+    Rewrite(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl FullCopy {
@@ -178,6 +181,60 @@ impl FullCopy {
         target: &mut Tx<'_>,
         mut progress: impl FnMut(Copied) -> ControlFlow<()>,
     ) -> Result<Copied, CopyError> {
+        self.start(source, target, None, &mut progress)
+    }
+
+    /// Copies as [`FullCopy::run`] does, with each row as `rewrite` makes it.
+    ///
+    /// `rewrite` gets a row in the text form of COPY, with its line end, and appends what is to take its place to the
+    /// buffer: a row, several of them, or nothing. [`copy::fields`](crate::copy::fields) and
+    /// [`copy::row_of`](crate::copy::row_of) read and write rows. What it appends is what is counted.
+    ///
+    /// ```no_run
+    /// # use std::ops::ControlFlow;
+    /// # use skytools::{copy, db::Tx, full_copy::{CopyError, FullCopy}, quote, table::TableName};
+    /// # fn mask(from: &mut Tx<'_>, to: &mut Tx<'_>) -> Result<(), CopyError> {
+    /// // Ids as they are, nobody's address.
+    /// FullCopy::new(&TableName::parse("users")).columns(&["id", "email"]).run_rewriting(
+    ///     from,
+    ///     to,
+    ///     |row, out| {
+    ///         let id = copy::fields(row).next().transpose()?.flatten();
+    ///         copy::row_of([id.as_deref(), None], out);
+    ///         Ok::<(), quote::Error>(())
+    ///     },
+    ///     |_| ControlFlow::Continue(()),
+    /// )?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`FullCopy::run`]; [`CopyError::Rewrite`] with the error of `rewrite`.
+    pub fn run_rewriting<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        &self,
+        source: &mut Tx<'_>,
+        target: &mut Tx<'_>,
+        mut rewrite: impl FnMut(&[u8], &mut Vec<u8>) -> Result<(), E>,
+        mut progress: impl FnMut(Copied) -> ControlFlow<()>,
+    ) -> Result<Copied, CopyError> {
+        let rewriter = Rewriter {
+            rewrite: &mut |row, out| {
+                rewrite(row, out).map_err(|error| CopyError::Rewrite(error.into()))
+            },
+            rest: Vec::new(),
+            out: Vec::new(),
+        };
+        self.start(source, target, Some(rewriter), &mut progress)
+    }
+
+    fn start(
+        &self,
+        source: &mut Tx<'_>,
+        target: &mut Tx<'_>,
+        rewriter: Option<Rewriter<'_>>,
+        progress: &mut dyn FnMut(Copied) -> ControlFlow<()>,
+    ) -> Result<Copied, CopyError> {
         let (copy_out, copy_in) = (self.copy_out_sql(), self.copy_in_sql()?);
         let mut copied = Copied::default();
         let canceller = source.canceller();
@@ -187,11 +244,20 @@ impl FullCopy {
                 let (give_back, spent) = mpsc::channel();
                 let reading = scope.spawn(move || read_ahead(reader, &send, &spent));
                 let mut source = Source { pieces, give_back };
-                let result =
-                    self.transfer(&mut source, target, &copy_in, &mut copied, &mut progress);
+                let result = self.transfer(
+                    &mut source,
+                    target,
+                    &copy_in,
+                    rewriter,
+                    &mut copied,
+                    progress,
+                );
                 // Then nobody listens to the thread, and it ends; unless it waits for the source.
                 drop(source);
-                let broken_off = matches!(result, Err(CopyError::Target(_) | CopyError::Stopped));
+                let broken_off = matches!(
+                    result,
+                    Err(CopyError::Target(_) | CopyError::Stopped | CopyError::Rewrite(_))
+                );
                 if broken_off {
                     // Unreachable for a cancel request, the server is likely gone; reading fails too.
                     let _ = canceller.cancel();
@@ -216,8 +282,9 @@ impl FullCopy {
         source: &mut Source,
         target: &mut Tx<'_>,
         copy_in: &str,
+        mut rewriter: Option<Rewriter<'_>>,
         copied: &mut Copied,
-        progress: &mut impl FnMut(Copied) -> ControlFlow<()>,
+        progress: &mut dyn FnMut(Copied) -> ControlFlow<()>,
     ) -> Result<(), CopyError> {
         let mut told = 0;
         let mut part_limit = FIRST_PART_BYTES;
@@ -233,13 +300,17 @@ impl FullCopy {
                     Ok(more) => more,
                     Err(error) => return Err(self.source_error(error)),
                 };
-                if let Err(error) = send(&mut writer, &chunk) {
+                let rows = match &mut rewriter {
+                    Some(rewriter) => rewriter.rows(&chunk, more)?,
+                    None => &chunk,
+                };
+                if let Err(error) = send(&mut writer, rows) {
                     return Err(self.target_error(error));
                 }
-                copied.bytes += chunk.len() as u64;
-                copied.rows += rows_in(&chunk);
-                part_bytes += chunk.len() as u64;
-                let at_row_end = chunk.ends_with(b"\n");
+                copied.bytes += rows.len() as u64;
+                copied.rows += rows_in(rows);
+                part_bytes += rows.len() as u64;
+                let at_row_end = rows.is_empty() || rows.ends_with(b"\n");
                 // A reader that has ended needs it no more.
                 let _ = source.give_back.send(chunk);
                 if !more || copied.bytes - told >= CHUNK_BYTES {
@@ -311,6 +382,37 @@ impl FullCopy {
             "copy {}{columns} from stdin{options}",
             self.target.quoted()
         ))
+    }
+}
+
+/// Rows on their way through a closure.
+struct Rewriter<'a> {
+    rewrite: &'a mut dyn FnMut(&[u8], &mut Vec<u8>) -> Result<(), CopyError>,
+    /// The beginning of a row whose end is still to come.
+    rest: Vec<u8>,
+    out: Vec<u8>,
+}
+
+impl Rewriter<'_> {
+    /// What becomes of the rows that end in a chunk; of all that are left if there is no more.
+    fn rows(&mut self, chunk: &[u8], more: bool) -> Result<&[u8], CopyError> {
+        self.out.clear();
+        for line in chunk.split_inclusive(|&byte| byte == b'\n') {
+            if self.rest.is_empty() && line.ends_with(b"\n") {
+                (self.rewrite)(line, &mut self.out)?;
+                continue;
+            }
+            self.rest.extend_from_slice(line);
+            if line.ends_with(b"\n") {
+                (self.rewrite)(&self.rest, &mut self.out)?;
+                self.rest.clear();
+            }
+        }
+        if !more && !self.rest.is_empty() {
+            (self.rewrite)(&self.rest, &mut self.out)?;
+            self.rest.clear();
+        }
+        Ok(&self.out)
     }
 }
 

@@ -408,6 +408,20 @@ pub fn exists_view(db: &mut impl GenericClient, view: &TableName) -> Result<bool
     Ok(find(db, view)?.is_some_and(|found| found.kind == RelationKind::View))
 }
 
+/// Whether this session has a temporary table of that name; those of other sessions do not count.
+///
+/// # Errors
+/// The server did not answer.
+pub fn exists_temp_table(db: &mut impl GenericClient, name: &str) -> Result<bool, DbError> {
+    exists(
+        db,
+        "select exists (
+             select from pg_catalog.pg_class c
+              where c.relnamespace = pg_catalog.pg_my_temp_schema() and c.relname = $1 and c.relkind in ('r', 'p'))",
+        &[name],
+    )
+}
+
 /// Whether a type of that name exists.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ use skytools::conninfo::ConnInfo;
 use skytools::db::{Connection, Isolation, Session};
 use skytools::full_copy::{Copied, CopyError, FullCopy};
 use skytools::table::TableName;
+use skytools::{copy, quote};
 use testkit::{Cluster, TestResult};
 
 const GO_ON: fn(Copied) -> ControlFlow<()> = |_| ControlFlow::Continue(());
@@ -288,5 +289,67 @@ fn progress_can_break_off() -> TestResult {
     assert!(from.commit().is_err());
     assert!(to.commit().is_err());
     assert_eq!(one::<i64>(&mut p.target, "select count(*) from t"), 0);
+    Ok(())
+}
+
+#[test]
+fn rows_can_be_rewritten_left_out_and_refused_on_the_way() -> TestResult {
+    let mut p = pair("create table t (id int, data text)")?;
+    // Rows longer than a piece, and many in one.
+    p.source.batch_execute(
+        "insert into t select g, case g when 7 then repeat(E'long\\n', 100000) else E'a\\tb' end
+           from generate_series(1, 50000) g",
+    )?;
+    let table = TableName::parse("t");
+    let (mut from, mut to) = (p.source.begin()?, p.target.begin()?);
+    let copied = FullCopy::new(&table).run_rewriting(
+        &mut from,
+        &mut to,
+        |row, out| {
+            let fields: Vec<_> = copy::fields(row).collect::<Result<_, _>>()?;
+            let id = fields[0].as_deref().unwrap_or_default();
+            let data = fields[1].as_deref();
+            // Two for one, none for one, and one as it was.
+            match id {
+                b"1" => [b"-1", b"-2"]
+                    .into_iter()
+                    .for_each(|id| copy::row_of([Some(&id[..]), None], out)),
+                b"2" => {}
+                _ => copy::row_of([Some(id), data], out),
+            }
+            Ok::<(), quote::Error>(())
+        },
+        GO_ON,
+    )?;
+    assert_eq!(copied.rows, 50_000);
+    assert_eq!(
+        one::<String>(
+            &mut to,
+            "select concat_ws(' ', count(*), count(*) filter (where id < 0 and data is null),
+                              count(*) filter (where id = 2), count(*) filter (where data = E'a\\tb'),
+                              max(length(data))) from t"
+        ),
+        "50000 2 0 49997 500000"
+    );
+    let error = FullCopy::new(&table)
+        .run_rewriting(
+            &mut from,
+            &mut to,
+            |row, out| match row.starts_with(b"40000\t") {
+                true => Err("not this one"),
+                false => {
+                    out.extend_from_slice(row);
+                    Ok(())
+                }
+            },
+            GO_ON,
+        )
+        .expect_err("a row is refused");
+    assert_eq!(error.to_string(), "cannot rewrite a row");
+    let cause = std::error::Error::source(&error).ok_or("no cause")?;
+    assert_eq!(cause.to_string(), "not this one");
+    assert!(from.commit().is_err());
+    assert!(to.commit().is_err());
+    assert!(p.source.is_open() && p.target.is_open());
     Ok(())
 }

@@ -121,6 +121,13 @@ fn look_ups_are_exact_and_ignore_the_search_path() -> TestResult {
         "an unqualified name is sought in pg_catalog too"
     );
     assert!(!table::exists_function(&mut db, "public.now", 0)?);
+    assert!(!table::exists_temp_table(&mut db, "Mixed")?);
+    db.batch_execute("create temp table \"Mixed\" (); create temp view seen as select 1 as a")?;
+    assert!(table::exists_temp_table(&mut db, "Mixed")?);
+    assert!(!table::exists_temp_table(&mut db, "mixed")?);
+    assert!(!table::exists_temp_table(&mut db, "seen")?);
+    let mut other = cluster.connect("postgres")?;
+    assert!(!table::exists_temp_table(&mut other, "Mixed")?);
     let error = table::relation(&mut db, &name("nowhere")).expect_err("no such table");
     assert_eq!(error.to_string(), "Table not found: public.nowhere");
     Ok(())

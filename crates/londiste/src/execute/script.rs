@@ -201,6 +201,8 @@ fn words(statement: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn refusal(text: &str) -> Option<String> {
@@ -281,5 +283,20 @@ mod tests {
             script.statements().unwrap(),
             ["alter table public.\"Order\" add a int;", "select '@x@'"]
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_script_panics(
+            text in any::<String>(),
+            similar in "(--\\*--[ :a-zL,-]{0,20}\n){0,3}((set|local|time|select|begin|end|'|\\$\\$|\\(|\\)|@a@|;|--|/\\*|\n|é) ?){0,20}",
+        ) {
+            for text in [text, similar] {
+                if let Ok(script) = Script::parse("s.sql", text) {
+                    prop_assert!(!script.statements().expect("it was read").is_empty());
+                    prop_assert!(script.settings().is_ok());
+                }
+            }
+        }
     }
 }

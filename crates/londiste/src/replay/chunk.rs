@@ -275,6 +275,8 @@ fn event(bytes: &[u8], places: [Place; FIELDS]) -> Option<Raw> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A chunk of events of these ids, with data that tell them.
@@ -369,5 +371,32 @@ pub(crate) mod tests {
                 .next(limits)
                 .is_err()
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_copy_panics(
+            junk: Vec<u8>,
+            damaged in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut: prop::sample::Index,
+        ) {
+            let mut bytes = copy(&[(1, Some("abc")), (2, None), (3, Some(""))]);
+            for (place, byte) in damaged {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            bytes.truncate(cut.index(bytes.len() + 1));
+            let mut behind_a_header = copy(&[])[..19].to_vec();
+            behind_a_header.extend(&junk);
+            for bytes in [junk, behind_a_header, bytes] {
+                let limits = Limits { events: 2, bytes: 1000 };
+                let mut reader = Reader::new(&bytes[..]);
+                while let Ok(Some(chunk)) = reader.next(limits) {
+                    for event in chunk.events() {
+                        let _ = (event.kind(), event.data(), event.extra(3), event.to_event());
+                    }
+                }
+            }
+        }
     }
 }

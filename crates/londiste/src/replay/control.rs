@@ -367,6 +367,8 @@ impl Control for Ignore {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -377,5 +379,26 @@ mod tests {
             parse_list("public.a,\"s.x,y\",\"\"\"my.s\"\".t\",public.b\"c"),
             ["public.a", "s.x,y", "\"my.s\".t", "public.b\"c"]
         );
+    }
+
+    proptest! {
+        #[test]
+        fn a_list_of_tables_reads_back(names in prop::collection::vec("[a-z.,\"' ]{0,8}[a-z.,\"]", 0..5)) {
+            let quoted: Vec<String> = names
+                .iter()
+                .map(|name| match name.contains([',', '"']) || name.trim() != name {
+                    true => format!("\"{}\"", name.replace('"', "\"\"")),
+                    false => name.clone(),
+                })
+                .collect();
+            prop_assert_eq!(parse_list(&quoted.join(",")), names);
+        }
+
+        #[test]
+        fn no_list_of_tables_panics(text in any::<String>(), similar in "[a,\" ]{0,12}") {
+            for list in [text, similar] {
+                prop_assert!(parse_list(&list).iter().all(|name| !name.is_empty()));
+            }
+        }
     }
 }

@@ -20,7 +20,9 @@ fn a_queue_is_all_a_consumer_needs() -> TestResult {
         ("q", "job")
     );
     assert_eq!((config.lazy_fetch, config.filter), (300, None));
-    assert!(config.listen && !config.autocommit);
+    assert!(config.listen && !config.autocommit && config.register);
+    assert_eq!(config.keepalive.as_secs(), 300);
+    assert_eq!(config.subconsumer_timeout, None);
     assert_eq!(config.failed_event_action, FailedEventAction::Refuse);
     assert_eq!((config.subconsumer, config.tracking_file), (None, None));
     assert_eq!(
@@ -62,10 +64,10 @@ fn every_key_is_read() -> TestResult {
          pgq_keep_lag = 2 hours\nconsumer_lock = transaction\nkeepalive_stats = 2.5\n\
          failed_event_action = retry\nsubconsumer_name = s1\nsubconsumer_timeout = 5 minutes\n\
          local_tracking_file = /var/lib/tick\npgq_listen = off\npgq_autocommit = 1\n\
-         table_filter = users, s.it's\nconsumer_filter = ev_type = 'I' or ev_type = 'U'",
+         table_filter = users, s.it's\nauto_register = 0\nconsumer_filter = ev_type = 'I' or ev_type = 'U'",
     )?;
     assert_eq!((config.lazy_fetch, config.autocommit), (0, true));
-    assert!(!config.listen);
+    assert!(!config.listen && !config.register);
     assert_eq!(config.failed_event_action, FailedEventAction::Retry);
     assert_eq!(config.subconsumer, Some("s1".into()));
     assert_eq!(config.subconsumer_timeout.as_deref(), Some("5 minutes"));

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use testkit::{Cluster, TestResult};
 
 use crate::support::{
-    config, consumer, context, data, database, produce, queue, tick, with_consumer, with_queue,
+    config, consumer, context, data, database, logged, produce, queue, tick, with_consumer,
+    with_queue,
 };
 
 /// A queue, and a directory for the file.
@@ -253,5 +254,28 @@ fn a_local_consumer_without_a_file_is_refused() -> TestResult {
         error.to_string(),
         "Config value not set: local_tracking_file"
     );
+    Ok(())
+}
+
+#[test]
+fn what_is_done_about_two_positions_is_logged() -> TestResult {
+    let site = &mut Site::new()?;
+    for expected in [
+        "INFO Registering consumer on source queue",
+        "INFO Ticks match: Queue=1 Local=1",
+        "WARN Tracking out of sync: Queue=2 Local=1",
+    ] {
+        if expected.starts_with("WARN") {
+            produce(&mut site.db, &["a"])?;
+            site.round(&mut site.consumer()?)?;
+            fs::write(site.path(), "1")?;
+        }
+        let consumer = &mut site.consumer()?;
+        let log = logged(|| {
+            site.round(consumer)?;
+            Ok(())
+        })?;
+        assert_eq!(log, [expected]);
+    }
     Ok(())
 }

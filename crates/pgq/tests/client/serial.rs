@@ -7,7 +7,7 @@ use skytools::db::{DbError, During};
 use testkit::{Cluster, TestResult};
 
 use crate::pair::{Pair, REGISTER, UNREGISTER, insert, round};
-use crate::support::{config, context, database, open, produce, queue, tick, with_queue};
+use crate::support::{config, context, database, logged, open, produce, queue, tick, with_queue};
 
 const REWIND: SerialArgs = SerialArgs {
     consumer: ConsumerArgs {
@@ -133,9 +133,17 @@ fn a_target_restored_from_a_backup_is_noticed_and_rewound_to() -> TestResult {
         .batch_execute("delete from applied where data = 'b'")?;
     produce(&mut pair.src, &["c"])?;
     let error = round(&mut consumer, &mut context).unwrap_err();
-    let Error::LostPosition { start, applied, .. } = error else {
+    let text = error.to_string();
+    let Error::LostPosition {
+        start,
+        end,
+        applied,
+    } = error
+    else {
         panic!("{error}");
     };
+    let expected = format!("Lost position: batch {start}..{end}, dst has {applied}");
+    assert_eq!(text, expected);
     assert!(Some(applied) == backup && applied < start);
     consumer.recover();
 
@@ -462,5 +470,50 @@ fn a_handler_may_have_an_error_type_of_its_own() -> TestResult {
         Ok(())
     })?;
     assert_eq!(work, Work::Idle);
+    Ok(())
+}
+
+#[test]
+fn what_is_done_with_positions_is_logged() -> TestResult {
+    let pair = &mut Pair::new()?;
+    let mut consumer = pair.serial()?;
+    // Attaching once.
+    for expected in [
+        &[
+            "DEBUG Attaching",
+            "INFO Registering consumer on source queue",
+        ][..],
+        &[],
+    ] {
+        let log = logged(|| {
+            assert_eq!(round(&mut consumer, &mut context())?, Work::Idle);
+            Ok(())
+        })?;
+        assert_eq!(log, expected);
+    }
+    let of = |consumer| SerialArgs {
+        consumer,
+        ..SerialArgs::default()
+    };
+    for (args, expected) in [
+        // It is registered.
+        (of(REGISTER), &[][..]),
+        (
+            REWIND,
+            &["INFO Rewinding queue", "WARN No tick found on dst side"],
+        ),
+        (RESET, &["INFO Resetting queue tracking on dst side"]),
+        (
+            of(UNREGISTER),
+            &["INFO Unregistering consumer from source queue"],
+        ),
+        (of(REGISTER), &["INFO Registering consumer on source queue"]),
+    ] {
+        let log = logged(|| {
+            assert!(consumer.command(args)?);
+            Ok(())
+        })?;
+        assert_eq!(log, expected, "{args:?}");
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! A server with PgQ, a queue that ticks whenever asked, and a consumer on it.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pgq::batch::{self, Batch, Event};
@@ -11,6 +12,7 @@ use skytools::daemon::{Context, Stop};
 use skytools::db::{Connection, Database, During, Tx};
 use skytools::stats::Stats;
 use testkit::{Cluster, TestResult};
+use tracing_subscriber::layer::{self, Layer, SubscriberExt};
 
 pub(crate) fn queue() -> QueueName {
     QueueName::from("Test \"queue\"")
@@ -131,4 +133,33 @@ pub(crate) fn terminate_others(db: &mut Connection) -> Result<(), pgq::Error> {
     )
     .during("end other sessions")?;
     Ok(())
+}
+
+/// What is logged while something runs, a line each: level and message.
+pub(crate) fn logged(run: impl FnOnce() -> TestResult) -> TestResult<Vec<String>> {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::registry().with(log.clone());
+    tracing::subscriber::with_default(subscriber, run)?;
+    Ok(log.0.lock().expect("not poisoned").clone())
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Log {
+    fn on_event(&self, event: &tracing::Event<'_>, _: layer::Context<'_, S>) {
+        let metadata = event.metadata();
+        if !metadata.target().starts_with("pgq") {
+            return;
+        }
+        let mut line = metadata.level().to_string();
+        event.record(
+            &mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+                if field.name() == "message" {
+                    line.push_str(&format!(" {value:?}"));
+                }
+            },
+        );
+        self.0.lock().expect("not poisoned").push(line);
+    }
 }

@@ -30,6 +30,7 @@ mod held_snapshot;
 mod info;
 mod insert_event;
 mod lifecycle;
+mod many;
 mod names;
 mod privileges;
 mod receive;

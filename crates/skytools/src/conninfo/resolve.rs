@@ -391,6 +391,43 @@ mod tests {
     }
 
     #[test]
+    fn each_variable_stands_in_for_its_option() {
+        let shown = |s: Settings| {
+            let password = s.endpoints[0].password.as_ref().map(|p| p.0.clone());
+            let names = (s.user, s.dbname, password, s.options, s.application_name);
+            let rest = (s.connect_timeout, s.target, s.channel_binding, s.tls);
+            format!("{:?}", (s.endpoints, s.shuffle, names, rest))
+        };
+        for (variable, option, value) in [
+            ("PGHOST", "host", "db1"),
+            ("PGHOSTADDR", "hostaddr", "10.0.0.9"),
+            ("PGPORT", "port", "7"),
+            ("PGDATABASE", "dbname", "d"),
+            ("PGUSER", "user", "u"),
+            ("PGPASSWORD", "password", "p"),
+            ("PGOPTIONS", "options", "-cx=y"),
+            ("PGAPPNAME", "application_name", "a"),
+            ("PGCONNECT_TIMEOUT", "connect_timeout", "30"),
+            ("PGTARGETSESSIONATTRS", "target_session_attrs", "standby"),
+            ("PGLOADBALANCEHOSTS", "load_balance_hosts", "random"),
+            ("PGCHANNELBINDING", "channel_binding", "require"),
+            ("PGSSLMODE", "sslmode", "require"),
+            ("PGSSLROOTCERT", "sslrootcert", "/r"),
+            ("PGSSLCERT", "sslcert", "/c"),
+            ("PGSSLKEY", "sslkey", "/k"),
+            ("PGSSLCRL", "sslcrl", "/l"),
+        ] {
+            let none = Environment::empty()
+                .with_user("me")
+                .with_socket_directories(&[Path::new("/nowhere")]);
+            let set = shown(resolve_in("", none.with_variable(variable, value)));
+            assert_ne!(set, shown(settings("")), "{variable}");
+            let text = format!("{option}={value}");
+            assert_eq!(set, shown(settings(&text)), "{variable}");
+        }
+    }
+
+    #[test]
     fn numbers_mean_what_they_mean_to_libpq() {
         let s = settings(
             "tcp_user_timeout=2500 keepalives=0 keepalives_idle=10 keepalives_interval=0 \

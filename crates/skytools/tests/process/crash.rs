@@ -1,6 +1,9 @@
 //! What the log says of rounds that fail on a server, on the example program `job`.
 
+use std::os::unix::process::ExitStatusExt;
+
 use crate::support::{Dir, SOON, messages};
+use rustix::process::Signal;
 use testkit::{Cluster, Shutdown, TestResult, wait_until};
 
 /// Runs one round that asks `query`, and returns what it logged last.
@@ -107,5 +110,24 @@ fn expected_errors_are_warnings_until_their_time_is_over() -> TestResult {
     let seen = levels("exception_quiet = ALL\nexception_grace = 0.3", 60)?;
     assert_eq!(seen.first().map(String::as_str), Some("WARNING"));
     assert_eq!(seen.last().map(String::as_str), Some("ERROR"));
+    Ok(())
+}
+
+#[test]
+fn sigterm_does_not_wait_for_a_query() -> TestResult {
+    let cluster = Cluster::start()?;
+    let dir = Dir::new("")?;
+    let db = cluster.conninfo("postgres");
+    dir.configure(&format!("db = {db}\nquery = select pg_sleep(3600)"))?;
+    let mut job = dir.job(&["job.ini", "count"]).spawn()?;
+    let mut watch = cluster.connect("postgres")?;
+    wait_until("the query", SOON, || {
+        let query = "select from pg_stat_activity where wait_event = 'PgSleep'";
+        Ok(!watch.query(query, &[])?.is_empty())
+    })?;
+    assert!(dir.exists("job.pid"));
+    dir.job(&["-k", "job.ini"]).succeed()?;
+    assert_eq!(job.wait(SOON)?.signal(), Some(Signal::TERM.as_raw()));
+    assert!(!dir.exists("job.pid"));
     Ok(())
 }

@@ -99,6 +99,18 @@ fn old_files_are_numbered_and_the_oldest_goes() -> TestResult {
 }
 
 #[test]
+fn a_file_is_rotated_before_the_record_that_would_bring_it_to_its_size() -> TestResult {
+    for (size, old, new) in [(34, 17, 17), (35, 0, 34)] {
+        // Records of 17 bytes.
+        let dir = Dir::new(&format!("log_size = {size}\nlogfmt_file = %%(message)s"))?;
+        dir.job(&["job.ini", "chatter", "2"]).succeed()?;
+        let lengths = ["job.log.1", "job.log"].map(|name| dir.read(name).len());
+        assert_eq!(lengths, [old, new], "log_size = {size}");
+    }
+    Ok(())
+}
+
+#[test]
 fn nothing_is_kept_or_rotated_when_the_keys_say_so() -> TestResult {
     let dir = Dir::new("log_size = 1000\nlog_count = 0")?;
     dir.job(&["job.ini", "chatter", "100"]).succeed()?;

@@ -109,6 +109,8 @@ fn text(moment: DateTime) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -150,6 +152,20 @@ mod tests {
             "2024-05",
         ] {
             assert_eq!(Span::parse(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_as_a_label_is_written_the_same(label in "[0-9]{4}(_[0-9]{2}){0,3}", other in ".*") {
+            for label in [label, other] {
+                if let Some(span) = Span::parse(&label) {
+                    prop_assert_eq!(span.label(), label);
+                    if let Some(next) = span.next() {
+                        prop_assert_eq!(span.end(), next.start());
+                    }
+                }
+            }
         }
     }
 }

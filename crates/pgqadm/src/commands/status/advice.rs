@@ -33,7 +33,13 @@ impl Advice {
     pub(super) fn on(&self, problem: &Problem) -> String {
         let queue = problem.queue.as_ref().map_or("", |queue| queue.as_str());
         let consumer = problem.consumer.as_ref().map_or("", |name| name.as_str());
-        match problem.problem.as_str() {
+        self.own(&problem.problem, queue, consumer)
+            .unwrap_or_else(|| problem.advice.clone())
+    }
+
+    /// What this program can do about a kind of problem.
+    fn own(&self, problem: &str, queue: &str, consumer: &str) -> Option<String> {
+        Some(match problem {
             "no_ticker" | "no_maintenance" => {
                 // One ticker serves all databases of the configuration.
                 let words = self.words.iter().take(2).cloned().collect();
@@ -57,8 +63,8 @@ impl Advice {
                 "{}; then failed retry, or failed delete",
                 self.command(&["failed", "list", queue, consumer])
             ),
-            _ => problem.advice.clone(),
-        }
+            _ => return None,
+        })
     }
 }
 
@@ -83,5 +89,50 @@ mod tests {
             advice.command(&["resume", "", "a.b"]),
             r"pgqadm 'my conf/t.ini' '--dbname=it'\''s' resume '' a.b"
         );
+    }
+
+    #[test]
+    fn every_problem_that_this_program_can_help_with_has_its_command() {
+        let advice = Advice::new(Path::new("t.ini"), Some("shop"));
+        let ticker = "pgqadm t.ini -d --ensure ticker; if it runs, look into its log";
+        let unregister = "pgqadm t.ini --dbname=shop unregister q c";
+        let start = format!("start the consumer, or, if nobody needs it: {unregister}");
+        let batch = "look into its log; pgqadm t.ini --dbname=shop batch q c";
+        let lost = format!("{unregister}; copy what it missed; register it again");
+        let failed =
+            "pgqadm t.ini --dbname=shop failed list q c; then failed retry, or failed delete";
+        let known = [
+            ("no_ticker", ticker),
+            ("no_maintenance", ticker),
+            ("paused", "pgqadm t.ini --dbname=shop resume q"),
+            ("rotation_consumer", &start),
+            ("consumer_gone", &start),
+            ("consumer_silent", batch),
+            ("consumer_behind", batch),
+            ("consumer_lost", &lost),
+            ("failed_events", failed),
+        ];
+        for (problem, expected) in known {
+            assert_eq!(
+                advice.own(problem, "q", "c").as_deref(),
+                Some(expected),
+                "{problem}"
+            );
+        }
+        // Of the others the server says what to do. Both kinds are in the manual.
+        let page = include_str!("../../../../../docs/pgqadm.md");
+        for (problem, _) in known {
+            assert!(page.contains(&format!("`{problem}`")), "{problem}");
+        }
+        for problem in [
+            "txid_behind",
+            "not_ticked",
+            "rotation_lock",
+            "capture",
+            "blind",
+        ] {
+            assert_eq!(advice.own(problem, "q", ""), None, "{problem}");
+            assert!(page.contains(&format!("`{problem}`")), "{problem}");
+        }
     }
 }
