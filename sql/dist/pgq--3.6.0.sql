@@ -5613,10 +5613,10 @@ returns oid as $$
         (select t.tgrelid
            from pg_trigger t
           where i_capture.cap_level <> 'generic'
-            and t.tgfoid = (select p.oid
-                              from pg_proc p
-                             where p.pronamespace = 'pgq_gen'::regnamespace
-                               and p.proname = i_capture.cap_function)
+            and t.tgfoid = any (array(select p.oid
+                                        from pg_proc p
+                                       where p.pronamespace = 'pgq_gen'::regnamespace
+                                         and p.proname = i_capture.cap_function))
             and t.tgparentid = 0
           order by t.oid
           limit 1));

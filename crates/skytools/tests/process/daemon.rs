@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::support::{Dir, SOON, messages, pid_in};
 use rustix::process::Signal;
-use testkit::{TestResult, bin, wait_until};
+use testkit::{Owner, TestResult, bin, wait_until};
 
 #[test]
 fn signals_to_nobody_only_warn() -> TestResult {
@@ -462,6 +462,29 @@ fn a_live_process_of_a_tool_without_lock_counts_too() -> TestResult {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(output.stderr, "Pidfile exists, another process running?\n");
     assert_eq!(dir.read("job.pid"), std::process::id().to_string());
+    Ok(())
+}
+
+#[test]
+fn a_process_of_another_user_is_alive_and_out_of_reach() -> TestResult {
+    // Root may become somebody else; the test of everybody else ends here.
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let dir = Dir::new("")?;
+    let pid = std::process::id();
+    dir.write("job.pid", &pid.to_string())?;
+    let owner = Owner::choose()?;
+    owner.give(&dir.path("."))?;
+    for flag in ["-s", "-k", "-r"] {
+        let output = dir.job(&[flag, "job.ini"]).owned_by(owner).output()?;
+        assert_eq!(output.status.code(), Some(0), "{flag}");
+        let warning = format!(" WARNING cannot signal process {pid}: Operation not permitted");
+        assert!(output.stderr.contains(&warning), "{}", output.stderr);
+    }
+    let output = dir.job(&["job.ini", "count"]).owned_by(owner).output()?;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.stderr, "Pidfile exists, another process running?\n");
     Ok(())
 }
 
