@@ -385,9 +385,12 @@ impl FullCopy {
     }
 }
 
+/// Writes what becomes of a line of `COPY`.
+type Rewrite<'a> = &'a mut dyn FnMut(&[u8], &mut Vec<u8>) -> Result<(), CopyError>;
+
 /// Rows on their way through a closure.
 struct Rewriter<'a> {
-    rewrite: &'a mut dyn FnMut(&[u8], &mut Vec<u8>) -> Result<(), CopyError>,
+    rewrite: Rewrite<'a>,
     /// The beginning of a row whose end is still to come.
     rest: Vec<u8>,
     out: Vec<u8>,

@@ -440,7 +440,6 @@ fn columns_that_statements_cannot_capture_leave_the_slow_way_which_can() -> Test
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "the reader of the results has to know")]
 fn foreign_partitions_are_captured_by_rows_alone() -> TestResult {
     let (_cluster, mut db) = queue_and_table()?;
     if db
