@@ -5,7 +5,8 @@ use testkit::{Cluster, TestResult};
 
 use crate::catalogue;
 use crate::support::{
-    arrived, cluster, consume, has_c_library, insert, refusal, row, rows, run, run_scripts, tick,
+    arrived, cluster, connect_as, consume, has_c_library, insert, refusal, row, rows, run,
+    run_scripts, tick,
 };
 
 const VERSION_2: &str = include_str!("fixtures/version_2.sql");
@@ -180,6 +181,25 @@ fn version_2_is_upgraded_in_place_with_its_batches_retries_and_failed_events() -
     for db in [&mut db, &mut fresh] {
         run(db, &["pgq/newgrants.sql", "pgq_ext/newgrants.sql"])?;
     }
+    catalogue::assert_same(&mut db, &mut fresh)?;
+    goes_on(&mut db)
+}
+
+#[test]
+fn the_owner_of_version_2_upgrades_it_without_superuser_rights() -> TestResult {
+    let cluster = Cluster::start()?;
+    let mut superuser = cluster.connect("postgres")?;
+    superuser.batch_execute(
+        "create role owner login createrole; grant create on database postgres to owner",
+    )?;
+    let mut db = connect_as(&cluster, "owner")?;
+    use_version_2(&mut db)?;
+    let before = rows(&mut db, DATA)?;
+    run_scripts(&mut db)?;
+    assert_eq!(rows(&mut db, DATA)?, before);
+    let mut fresh = cluster.create_database("fresh")?;
+    run_scripts(&mut fresh)?;
+    run(&mut fresh, &["pgq/oldgrants.sql", "pgq_ext/oldgrants.sql"])?;
     catalogue::assert_same(&mut db, &mut fresh)?;
     goes_on(&mut db)
 }
