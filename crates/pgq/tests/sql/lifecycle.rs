@@ -249,10 +249,22 @@ fn two_installers_at_once_install_once() -> TestResult {
 
 #[test]
 fn uninstalling_removes_everything_but_the_roles() -> TestResult {
-    let (_cluster, mut db) = cluster_with_consumer()?;
+    let (cluster, _first) = cluster_with_consumer()?;
+    let (tell, told) = std::sync::mpsc::channel();
+    let mut config: postgres::Config = cluster.conninfo("postgres").parse()?;
+    config.notice_callback(move |notice| {
+        if notice.message().starts_with("dropping trigger") {
+            tell.send(notice.message().to_owned())
+                .expect("the test listens to the end");
+        }
+    });
+    let mut db = config.connect(postgres::NoTls)?;
     db.batch_execute(
         "create table t (id int primary key);
-         create trigger capture after insert on t for each row execute function pgq.sqltriga('q')",
+         create trigger capture after insert on t for each row execute function pgq.sqltriga('q');
+         create schema s;
+         create table s.\"T\" (id int primary key);
+         select pgq.create_capture('s.\"T\"', 'to_q', 'json', 'row', array['q'])",
     )?;
     run(
         &mut db,
@@ -263,14 +275,23 @@ fn uninstalling_removes_everything_but_the_roles() -> TestResult {
             "txid/uninstall.sql",
         ],
     )?;
-    db.batch_execute("insert into t values (1)")?;
+    db.batch_execute("insert into t values (1); insert into s.\"T\" values (1)")?;
     assert_eq!(
         row(
             &mut db,
-            "select to_regnamespace('pgq') is null, to_regnamespace('pgq_ext') is null, \
-             to_regnamespace('pgq_coop') is null, to_regrole('pgq_admin')"
+            "select to_regnamespace('pgq') is null, to_regnamespace('pgq_gen') is null, \
+             to_regnamespace('pgq_ext') is null, to_regnamespace('pgq_coop') is null, to_regrole('pgq_admin')"
         )?,
-        "t|t|t|pgq_admin"
+        "t|t|t|t|pgq_admin"
+    );
+    let mut told: Vec<String> = told.try_iter().collect();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "dropping trigger capture on t",
+            "dropping trigger to_q on s.\"T\""
+        ]
     );
     Ok(())
 }
