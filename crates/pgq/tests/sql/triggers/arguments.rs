@@ -1,10 +1,8 @@
 //! What the arguments of a trigger ask for: keys, columns, expressions, their errors.
 
-use postgres::Client;
-use testkit::TestResult;
-
 use super::{capture, changes, events, generated, logged};
 use crate::support::{cluster_with_consumer, refusal, rows};
+use testkit::TestResult;
 
 #[test]
 fn a_change_of_the_key_is_refused_or_logged_as_asked() -> TestResult {
@@ -400,56 +398,6 @@ fn magic_columns_replace_fields_and_are_no_data() -> TestResult {
     assert_eq!(
         refusal(&mut db, "delete from t")?,
         "Unknown magic column: _pgq_ev_odd"
-    );
-    Ok(())
-}
-
-#[test]
-fn before_triggers_return_the_row_or_suppress_it() -> TestResult {
-    let (_cluster, mut db) = cluster_with_consumer()?;
-    db.batch_execute("create table t (id int primary key, v int)")?;
-    let before = |db: &mut Client, arguments: &str| -> TestResult {
-        db.batch_execute(&format!(
-            "drop trigger if exists capture on t;
-             create trigger capture before insert or update or delete on t
-                 for each row execute function pgq.sqltriga('q'{arguments})"
-        ))?;
-        Ok(())
-    };
-    before(&mut db, "")?;
-    assert_eq!(
-        logged(&mut db, "insert into t values (1, 1), (2, 2); update t set v = 5 where id = 1; delete from t where id = 2")?
-            .len(),
-        4
-    );
-    assert_eq!(rows(&mut db, "select * from t")?, ["1|5"]);
-
-    before(&mut db, ", 'SKIP'")?;
-    assert_eq!(
-        logged(
-            &mut db,
-            "insert into t values (3, 3); update t set v = 6; delete from t"
-        )?,
-        [
-            "I|(id,v) values ('3','3')",
-            "U|v='6' where id='1'",
-            "D|id='1'"
-        ]
-    );
-    assert_eq!(rows(&mut db, "select * from t")?, ["1|5"]);
-    // Suppressed also when there is no event; in local role nothing is.
-    before(&mut db, ", 'SKIP', 'when=false'")?;
-    assert!(logged(&mut db, "insert into t values (4, 4)")?.is_empty());
-    assert_eq!(rows(&mut db, "select * from t")?, ["1|5"]);
-    assert!(
-        logged(&mut db, "set session_replication_role = local; insert into t values (4, 4); reset session_replication_role")?
-            .is_empty()
-    );
-    assert_eq!(rows(&mut db, "select * from t order by 1")?, ["1|5", "4|4"]);
-    capture(&mut db, "t", "sqltriga", "'q', 'SKIP'")?;
-    assert_eq!(
-        refusal(&mut db, "delete from t")?,
-        "SKIP does not work in AFTER trigger."
     );
     Ok(())
 }

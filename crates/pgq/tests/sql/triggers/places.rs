@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postgres::Client;
 use testkit::{Cluster, TestResult, wait_until};
 
 use super::{capture, changes, events, generated, logged};
@@ -269,6 +270,56 @@ fn capturing_needs_no_more_of_a_fresh_database_than_installing() -> TestResult {
     assert_eq!(
         logged(&mut db, "insert into t values (1)")?,
         ["I|(id) values ('1')"]
+    );
+    Ok(())
+}
+
+#[test]
+fn before_triggers_return_the_row_or_suppress_it() -> TestResult {
+    let (_cluster, mut db) = cluster_with_consumer()?;
+    db.batch_execute("create table t (id int primary key, v int)")?;
+    let before = |db: &mut Client, arguments: &str| -> TestResult {
+        db.batch_execute(&format!(
+            "drop trigger if exists capture on t;
+             create trigger capture before insert or update or delete on t
+                 for each row execute function pgq.sqltriga('q'{arguments})"
+        ))?;
+        Ok(())
+    };
+    before(&mut db, "")?;
+    assert_eq!(
+        logged(&mut db, "insert into t values (1, 1), (2, 2); update t set v = 5 where id = 1; delete from t where id = 2")?
+            .len(),
+        4
+    );
+    assert_eq!(rows(&mut db, "select * from t")?, ["1|5"]);
+
+    before(&mut db, ", 'SKIP'")?;
+    assert_eq!(
+        logged(
+            &mut db,
+            "insert into t values (3, 3); update t set v = 6; delete from t"
+        )?,
+        [
+            "I|(id,v) values ('3','3')",
+            "U|v='6' where id='1'",
+            "D|id='1'"
+        ]
+    );
+    assert_eq!(rows(&mut db, "select * from t")?, ["1|5"]);
+    // Suppressed also when there is no event; in local role nothing is.
+    before(&mut db, ", 'SKIP', 'when=false'")?;
+    assert!(logged(&mut db, "insert into t values (4, 4)")?.is_empty());
+    assert_eq!(rows(&mut db, "select * from t")?, ["1|5"]);
+    assert!(
+        logged(&mut db, "set session_replication_role = local; insert into t values (4, 4); reset session_replication_role")?
+            .is_empty()
+    );
+    assert_eq!(rows(&mut db, "select * from t order by 1")?, ["1|5", "4|4"]);
+    capture(&mut db, "t", "sqltriga", "'q', 'SKIP'")?;
+    assert_eq!(
+        refusal(&mut db, "delete from t")?,
+        "SKIP does not work in AFTER trigger."
     );
     Ok(())
 }
